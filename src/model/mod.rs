@@ -1,0 +1,9 @@
+//! The nouns: names, ARNs, policy documents, what is desired and what was observed.
+//!
+//! Everything may use this room and it uses nothing: no I/O, clock, environment or SDK type.
+
+pub mod arn;
+pub mod fingerprint;
+pub mod identity;
+pub mod names;
+pub mod oidc;
