@@ -125,7 +125,13 @@ impl FromStr for PolicyArn {
     type Err = NameProblem;
 
     fn from_str(text: &str) -> Result<Self, NameProblem> {
-        let problem = || NameProblem::new(text, "the ARN of a managed policy", "use `arn:aws:iam::aws:policy/name` or `arn:aws:iam::123456789012:policy/name`");
+        let problem = || {
+            NameProblem::new(
+                text,
+                "the ARN of a managed policy",
+                "use `arn:aws:iam::aws:policy/name` or `arn:aws:iam::123456789012:policy/name`",
+            )
+        };
         // AWS's own policies stand in the account `aws`.
         let in_an_account = text.replacen(":iam::aws:policy/", ":iam::000000000000:policy/", 1);
         let (_, _, name) = iam_resource(&in_an_account, "policy").ok_or_else(problem)?;
@@ -181,7 +187,11 @@ mod tests {
 
     #[test]
     fn managed_policies_are_of_aws_or_of_an_account() {
-        for text in ["arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::aws:policy/service-role/X", "arn:aws-us-gov:iam::123456789012:policy/a/b"] {
+        for text in [
+            "arn:aws:iam::aws:policy/ReadOnlyAccess",
+            "arn:aws:iam::aws:policy/service-role/X",
+            "arn:aws-us-gov:iam::123456789012:policy/a/b",
+        ] {
             assert_eq!(text.parse::<PolicyArn>().unwrap().to_string(), text);
         }
         for text in ["AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:role/x", "arn:aws:iam:::policy/x", "arn:aws:iam::aws:policy/"] {

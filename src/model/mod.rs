@@ -3,7 +3,13 @@
 //! Everything may use this room and it uses nothing: no I/O, clock, environment or SDK type.
 
 pub mod arn;
+pub mod claims;
+pub mod desired;
+pub mod document;
 pub mod fingerprint;
 pub mod identity;
 pub mod names;
+pub mod observed;
 pub mod oidc;
+pub mod registry;
+pub mod trust;

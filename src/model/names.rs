@@ -14,7 +14,7 @@ pub struct NameProblem {
     pub value: String,
     /// What it should have been, with its article: `a ServiceAccount name`.
     pub kind: &'static str,
-    /// What to do: `use lower-case letters, digits, `-` and `.``.
+    /// What to do, as a sentence that begins with `use`.
     pub rule: &'static str,
 }
 
@@ -165,6 +165,14 @@ name!(
     "use at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit",
     |text| text.is_empty() || is_qualified_name(text)
 );
+
+impl RoleName {
+    /// A name made by the tool itself, legal by construction.
+    pub(super) fn trusted(name: String) -> Self {
+        debug_assert!(is_iam_name(&name, 64), "{name}");
+        Self(name)
+    }
+}
 
 /// Who a token speaks for: `system:serviceaccount:<namespace>:<name>`, the `sub` claim of the ServiceAccount's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::names::{NameProblem, name};
+use super::{
+    arn::Account,
+    names::{NameProblem, name},
+};
 
 /// The issuer of a cluster's ServiceAccount tokens: the `iss` claim and the URL of the IAM OIDC provider.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,13 +47,46 @@ impl FromStr for IssuerUrl {
                 && text.len() <= 255
                 && !rest.starts_with(['/', ':'])
                 && !rest.ends_with('/')
-                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/:%".contains(&byte))
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte))
         });
         if legal {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NameProblem::new(text, "an OIDC issuer", "use its URL: `https://`, then host and path, without query, fragment or a `/` at the end"))
+            Err(NameProblem::new(
+                text,
+                "an OIDC issuer",
+                "use its URL: `https://`, then host and path, without query, fragment or a `/` at the end",
+            ))
         }
+    }
+}
+
+/// The IAM OIDC provider of a cluster's issuer, in the account of the roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its ARN.
+    pub arn: String,
+    /// Its issuer.
+    pub issuer: IssuerUrl,
+}
+
+impl Provider {
+    /// The provider of an issuer in an account.
+    #[must_use]
+    pub fn of(issuer: &IssuerUrl, account: &Account) -> Self {
+        Self { arn: account.provider_arn(issuer), issuer: issuer.clone() }
+    }
+
+    /// The condition key of the `sub` claim.
+    #[must_use]
+    pub fn subject_key(&self) -> String {
+        format!("{}:sub", self.issuer.host_and_path())
+    }
+
+    /// The condition key of the `aud` claim.
+    #[must_use]
+    pub fn audience_key(&self) -> String {
+        format!("{}:aud", self.issuer.host_and_path())
     }
 }
 
@@ -83,7 +119,18 @@ mod tests {
 
     #[test]
     fn what_is_no_issuer_is_refused() {
-        for text in ["", "https://", "http://a", "https:///x", "https://a/", "https://a?x", "https://a#x", "https://a b", "https://a\"", "oidc.eks/id/x"] {
+        for text in [
+            "",
+            "https://",
+            "http://a",
+            "https:///x",
+            "https://a/",
+            "https://a?x",
+            "https://a#x",
+            "https://a b",
+            "https://a\"",
+            "oidc.eks/id/x",
+        ] {
             assert!(text.parse::<IssuerUrl>().is_err(), "{text}");
         }
     }

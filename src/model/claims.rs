@@ -1,0 +1,123 @@
+//! What the tool put on a role of its own, remembered in the role's tags: only that is ever taken away again.
+//!
+//! A claim is written before the thing it claims and dropped after it, so a crash between leaves a claim too many, which is harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{arn::PolicyArn, fingerprint::fingerprint, names::PolicyName};
+
+/// The key of the tag; `.2`, `.3` … follow it when one value does not hold all.
+pub const TAG_KEY: &str = "qovery-irsa/made";
+
+/// A claim is ten characters with the space after it and a tag value holds 256.
+const CLAIMS_PER_TAG: usize = 25;
+
+/// One thing on a role.
+#[derive(Clone, Copy, Debug)]
+pub enum Claim<'a> {
+    /// An attached managed policy.
+    Attached(&'a PolicyArn),
+    /// An inline policy.
+    Inline(&'a PolicyName),
+    /// A tag, by its key; keys ignore case.
+    Tag(&'a str),
+    /// The permissions boundary.
+    Boundary(&'a PolicyArn),
+}
+
+impl Claim<'_> {
+    fn token(self) -> String {
+        let (kind, text) = match self {
+            Self::Attached(arn) => ('p', arn.as_str().to_owned()),
+            Self::Inline(name) => ('i', name.as_str().to_owned()),
+            Self::Tag(key) => ('t', key.to_lowercase()),
+            Self::Boundary(arn) => ('b', arn.as_str().to_owned()),
+        };
+        format!("{kind}{}", fingerprint(&[&text], 8))
+    }
+}
+
+/// The claims on a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims(BTreeSet<String>);
+
+impl Claims {
+    /// Reads them from the tags of a role.
+    #[must_use]
+    pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
+        Self(
+            tags.iter()
+                .filter(|(key, _)| is_claims_tag(key))
+                .flat_map(|(_, value)| value.split(' '))
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    /// The tags that hold them; none if there are none.
+    #[must_use]
+    pub fn to_tags(&self) -> BTreeMap<String, String> {
+        let tokens: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        tokens
+            .chunks(CLAIMS_PER_TAG)
+            .enumerate()
+            .map(|(index, chunk)| (if index == 0 { TAG_KEY.to_owned() } else { format!("{TAG_KEY}.{}", index + 1) }, chunk.join(" ")))
+            .collect()
+    }
+
+    /// Whether the thing is claimed.
+    #[must_use]
+    pub fn has(&self, claim: Claim<'_>) -> bool {
+        self.0.contains(&claim.token())
+    }
+
+    /// Claims the thing.
+    pub fn add(&mut self, claim: Claim<'_>) {
+        self.0.insert(claim.token());
+    }
+
+    /// These and the others.
+    #[must_use]
+    pub fn union(&self, others: &Self) -> Self {
+        Self(self.0.union(&others.0).cloned().collect())
+    }
+}
+
+/// Whether a tag holds claims.
+#[must_use]
+pub fn is_claims_tag(key: &str) -> bool {
+    key == TAG_KEY
+        || key
+            .strip_prefix(TAG_KEY)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_read_back_from_their_tags_however_many() {
+        for count in [0, 1, 25, 26, 60] {
+            let mut claims = Claims::default();
+            for number in 0..count {
+                claims.add(Claim::Tag(&format!("key-{number}")));
+            }
+            let tags = claims.to_tags();
+            assert_eq!(tags.len(), usize::div_ceil(count, CLAIMS_PER_TAG));
+            assert!(tags.values().all(|value| value.len() <= 256));
+            assert_eq!(Claims::from_tags(&tags), claims);
+        }
+    }
+
+    #[test]
+    fn kinds_do_not_mix_and_tag_keys_ignore_case() {
+        let mut claims = Claims::default();
+        claims.add(Claim::Tag("Team"));
+        let name: PolicyName = "Team".parse().unwrap();
+        assert!(claims.has(Claim::Tag("team")));
+        assert!(!claims.has(Claim::Inline(&name)));
+    }
+}
