@@ -1,0 +1,270 @@
+//! One changing call: what a plan is made of, what is printed and what `apply` carries out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::model::{
+    arn::{PolicyArn, RoleArn},
+    names::{PolicyName, RoleName, Subject},
+    oidc::{Audience, Provider},
+    trust::TrustPolicy,
+};
+
+/// One changing call to AWS or Kubernetes, with all it needs: nothing is left to decide.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// `CreateOpenIDConnectProvider`
+    CreateProvider {
+        /// The provider to be.
+        provider: Provider,
+        /// Its audiences.
+        audiences: BTreeSet<Audience>,
+    },
+    /// `AddClientIDToOpenIDConnectProvider`
+    AddAudience {
+        /// The provider.
+        provider: Provider,
+        /// The audience it lacks.
+        audience: Audience,
+    },
+    /// `CreateRole`
+    CreateRole(Box<NewRole>),
+    /// `UpdateRole`
+    UpdateRole {
+        /// The role.
+        role: RoleName,
+        /// Its description.
+        description: String,
+        /// Seconds a session may last.
+        max_session_duration: u32,
+    },
+    /// `PutRolePermissionsBoundary`
+    PutBoundary {
+        /// The role.
+        role: RoleName,
+        /// The policy that bounds it.
+        boundary: PolicyArn,
+    },
+    /// `DeleteRolePermissionsBoundary`
+    DeleteBoundary {
+        /// The role.
+        role: RoleName,
+    },
+    /// `TagRole`
+    TagRole {
+        /// The role.
+        role: RoleName,
+        /// The tags to set.
+        tags: BTreeMap<String, String>,
+    },
+    /// `UntagRole`
+    UntagRole {
+        /// The role.
+        role: RoleName,
+        /// The keys to remove.
+        keys: BTreeSet<String>,
+    },
+    /// `UpdateAssumeRolePolicy`
+    UpdateTrust {
+        /// The role.
+        role: RoleName,
+        /// The whole document.
+        trust: TrustPolicy,
+        /// Whom it lets in that the document before did not, and the other way round.
+        subjects: SubjectChange,
+    },
+    /// `AttachRolePolicy`
+    AttachPolicy {
+        /// The role.
+        role: RoleName,
+        /// The managed policy.
+        policy: PolicyArn,
+    },
+    /// `DetachRolePolicy`
+    DetachPolicy {
+        /// The role.
+        role: RoleName,
+        /// The managed policy.
+        policy: PolicyArn,
+    },
+    /// `PutRolePolicy`
+    PutInlinePolicy {
+        /// The role.
+        role: RoleName,
+        /// The policy's name.
+        policy: PolicyName,
+        /// The whole document.
+        document: Value,
+    },
+    /// `DeleteRolePolicy`
+    DeleteInlinePolicy {
+        /// The role.
+        role: RoleName,
+        /// The policy's name.
+        policy: PolicyName,
+    },
+    /// `DeleteRole`
+    DeleteRole {
+        /// The role.
+        role: RoleName,
+    },
+    /// A server-side apply of the ServiceAccount.
+    ApplyServiceAccount(Box<AppliedServiceAccount>),
+    /// A server-side apply of nothing: the tool lets go of its fields.
+    ReleaseServiceAccount {
+        /// The ServiceAccount.
+        subject: Subject,
+    },
+    /// `DELETE` of the ServiceAccount.
+    DeleteServiceAccount {
+        /// The ServiceAccount.
+        subject: Subject,
+        /// The one that was seen: another of that name stays.
+        uid: String,
+    },
+}
+
+/// A role to be created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRole {
+    /// Path and name.
+    pub arn: RoleArn,
+    /// Its trust policy.
+    pub trust: TrustPolicy,
+    /// Whom it trusts.
+    pub subjects: BTreeSet<Subject>,
+    /// Its description.
+    pub description: String,
+    /// Seconds a session may last.
+    pub max_session_duration: u32,
+    /// Its permissions boundary, in the same call: the role is never without.
+    pub permissions_boundary: Option<PolicyArn>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A ServiceAccount as the tool applies it: these fields and no others are the tool's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedServiceAccount {
+    /// Namespace and name.
+    pub subject: Subject,
+    /// The role its pods get.
+    pub role: RoleArn,
+    /// Whether it is new.
+    pub creates: bool,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// `automountServiceAccountToken`.
+    pub automount: Option<bool>,
+}
+
+/// Which subjects a new trust policy adds and removes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectChange {
+    /// The `sub` claims it adds.
+    pub added: BTreeSet<String>,
+    /// The `sub` claims it removes.
+    pub removed: BTreeSet<String>,
+}
+
+impl SubjectChange {
+    /// What changes between two sets of `sub` claims.
+    #[must_use]
+    pub fn between(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Self {
+        Self { added: after.difference(before).cloned().collect(), removed: before.difference(after).cloned().collect() }
+    }
+}
+
+impl fmt::Display for SubjectChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.added.is_empty(), self.removed.is_empty()) {
+            (false, false) => write!(f, "trust {}, no longer {}", listed(&self.added), listed(&self.removed)),
+            (false, true) => write!(f, "trust {}", listed(&self.added)),
+            (true, false) => write!(f, "no longer trust {}", listed(&self.removed)),
+            (true, true) => f.write_str("same subjects"),
+        }
+    }
+}
+
+impl Action {
+    /// The API call that it is, as `CloudTrail` or an audit log shows it.
+    #[must_use]
+    pub fn call(&self) -> &'static str {
+        match self {
+            Self::CreateProvider { .. } => "iam:CreateOpenIDConnectProvider",
+            Self::AddAudience { .. } => "iam:AddClientIDToOpenIDConnectProvider",
+            Self::CreateRole(_) => "iam:CreateRole",
+            Self::UpdateRole { .. } => "iam:UpdateRole",
+            Self::PutBoundary { .. } => "iam:PutRolePermissionsBoundary",
+            Self::DeleteBoundary { .. } => "iam:DeleteRolePermissionsBoundary",
+            Self::TagRole { .. } => "iam:TagRole",
+            Self::UntagRole { .. } => "iam:UntagRole",
+            Self::UpdateTrust { .. } => "iam:UpdateAssumeRolePolicy",
+            Self::AttachPolicy { .. } => "iam:AttachRolePolicy",
+            Self::DetachPolicy { .. } => "iam:DetachRolePolicy",
+            Self::PutInlinePolicy { .. } => "iam:PutRolePolicy",
+            Self::DeleteInlinePolicy { .. } => "iam:DeleteRolePolicy",
+            Self::DeleteRole { .. } => "iam:DeleteRole",
+            Self::ApplyServiceAccount(_) | Self::ReleaseServiceAccount { .. } => "kubernetes:patch serviceaccounts",
+            Self::DeleteServiceAccount { .. } => "kubernetes:delete serviceaccounts",
+        }
+    }
+}
+
+/// One line, as the plan and the report show it.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateProvider { provider, audiences } => {
+                write!(f, "create OIDC provider `{}` with audience {}", provider.issuer.host_and_path(), listed(audiences))
+            }
+            Self::AddAudience { provider, audience } => {
+                write!(f, "add audience `{audience}` to OIDC provider `{}`", provider.issuer.host_and_path())
+            }
+            Self::CreateRole(role) => {
+                write!(f, "create role `{}` below `{}`, trusting {}", role.arn.name, role.arn.path, listed(&role.subjects))
+            }
+            Self::UpdateRole { role, max_session_duration, .. } => {
+                write!(f, "update role `{role}`: description, sessions of {max_session_duration} s")
+            }
+            Self::PutBoundary { role, boundary } => write!(f, "put permissions boundary `{boundary}` on role `{role}`"),
+            Self::DeleteBoundary { role } => write!(f, "delete the permissions boundary of role `{role}`"),
+            Self::TagRole { role, tags } => write!(f, "tag role `{role}` with {}", listed(tags.keys())),
+            Self::UntagRole { role, keys } => write!(f, "untag role `{role}`: {}", listed(keys)),
+            Self::UpdateTrust { role, subjects, .. } => write!(f, "update the trust policy of role `{role}`: {subjects}"),
+            Self::AttachPolicy { role, policy } => write!(f, "attach policy `{policy}` to role `{role}`"),
+            Self::DetachPolicy { role, policy } => write!(f, "detach policy `{policy}` from role `{role}`"),
+            Self::PutInlinePolicy { role, policy, .. } => write!(f, "put inline policy `{policy}` on role `{role}`"),
+            Self::DeleteInlinePolicy { role, policy } => write!(f, "delete inline policy `{policy}` of role `{role}`"),
+            Self::DeleteRole { role } => write!(f, "delete role `{role}`"),
+            Self::ApplyServiceAccount(applied) => {
+                let verb = if applied.creates { "create" } else { "apply" };
+                write!(f, "{verb} ServiceAccount `{}` with role `{}`", applied.subject, applied.role)
+            }
+            Self::ReleaseServiceAccount { subject } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
+            Self::DeleteServiceAccount { subject, .. } => write!(f, "delete ServiceAccount `{subject}`"),
+        }
+    }
+}
+
+/// For machines: the call, and the line that people read.
+impl Serialize for Action {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut object = serializer.serialize_struct("Action", 2)?;
+        object.serialize_field("call", self.call())?;
+        object.serialize_field("action", &self.to_string())?;
+        object.end()
+    }
+}
+
+fn listed<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {
+    things.into_iter().map(|thing| format!("`{thing}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,169 @@
+//! What the plan declines to touch, why, and the way out.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::model::{
+    arn::{PolicyArn, RoleArn},
+    names::{RoleName, Subject},
+    observed::Field,
+};
+
+/// One thing the plan declines to touch: a person must decide.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// A role of the wanted name exists and the tool did not make it.
+    #[error("role `{observed}` exists and was not made by this tool")]
+    ForeignRole {
+        /// The role that is there; IAM ignores the case of names.
+        observed: Box<RoleArn>,
+    },
+    /// IAM says that the name is taken, and shows no role of that name.
+    #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
+    NameTaken(RoleName),
+    /// A role of the wanted name belongs to another identity.
+    #[error("role `{role}` belongs to ServiceAccount `{owner}`")]
+    OwnedByOther {
+        /// The role.
+        role: RoleName,
+        /// Whose it is.
+        owner: String,
+    },
+    /// An owned role has another path; IAM cannot move it.
+    #[error("role `{observed}` should be below `{}`", desired.path)]
+    OtherPath {
+        /// The role as it is.
+        observed: Box<RoleArn>,
+        /// The role as it should be.
+        desired: Box<RoleArn>,
+    },
+    /// A role given by ARN is not there.
+    #[error("role `{0}` does not exist")]
+    NoSuchRole(Box<RoleArn>),
+    /// The role of that name has another ARN than the one given.
+    #[error("the manifest gives role `{given}`, but the role of that name is `{observed}`")]
+    OtherArn {
+        /// The role as given.
+        given: Box<RoleArn>,
+        /// The role as it is.
+        observed: Box<RoleArn>,
+    },
+    /// A role to be deleted carries a policy that the tool did not put there.
+    #[error("role `{role}` is not deleted: {policy} was put there by somebody else")]
+    ForeignPolicy {
+        /// The role.
+        role: RoleName,
+        /// Which.
+        policy: ForeignPolicy,
+    },
+    /// Another field manager holds a field with another value.
+    #[error("ServiceAccount `{subject}`: {field} is `{observed}`, held by field manager `{manager}`; it should be `{desired}`")]
+    HeldField {
+        /// The ServiceAccount.
+        subject: Subject,
+        /// The field.
+        field: Field,
+        /// Who holds it.
+        manager: String,
+        /// Its value.
+        observed: String,
+        /// What it should be.
+        desired: String,
+    },
+    /// More tags than a role can carry.
+    #[error("role `{role}` would carry {count} tags; IAM allows 50")]
+    TooManyTags {
+        /// The role.
+        role: RoleName,
+        /// How many.
+        count: usize,
+    },
+    /// A registry tag would be longer than IAM takes.
+    #[error("role `{role}`: the names of `{subject}` are too long for the tag that registers it, 256 characters")]
+    LongSubject {
+        /// The role.
+        role: RoleName,
+        /// Whose names.
+        subject: Subject,
+    },
+}
+
+/// A permission policy that somebody else put on a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForeignPolicy {
+    /// A managed one.
+    Attached(PolicyArn),
+    /// An inline one.
+    Inline(String),
+}
+
+impl fmt::Display for ForeignPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attached(arn) => write!(f, "the attached policy `{arn}`"),
+            Self::Inline(name) => write!(f, "the inline policy `{name}`"),
+        }
+    }
+}
+
+impl Refusal {
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::ForeignRole { observed } => format!(
+                "to let this tool manage only its trust, give the identity `role: {{arn: \"{observed}\"}}`; to get a role of its own, give it another `name`; or delete that role"
+            ),
+            Self::NameTaken(_) => {
+                "names that differ only by case are one name for IAM: find that role in the console, then give the identity another `name`"
+                    .to_owned()
+            }
+            Self::OwnedByOther { .. } => "give each identity its own `name`, or leave `name` out".to_owned(),
+            Self::OtherPath { .. } => {
+                "IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again"
+                    .to_owned()
+            }
+            Self::NoSuchRole(_) => "create it, correct the ARN, or let this tool make one: `policies` instead of `arn`".to_owned(),
+            Self::OtherArn { .. } => "correct the ARN, path included".to_owned(),
+            Self::ForeignPolicy { role, .. } => format!("detach or delete it by hand, then delete again; or delete role `{role}` by hand"),
+            Self::HeldField { manager, subject, .. } => format!(
+                "remove it where `{manager}` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `{subject}`, then deploy again"
+            ),
+            Self::TooManyTags { .. } => "remove tags from the role or the manifest".to_owned(),
+            Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
+        }
+    }
+}
+
+/// All refusals of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals(pub Vec<Refusal>);
+
+impl std::error::Error for Refusals {}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [only] => write!(f, "refused: {only}"),
+            all => {
+                write!(f, "refused for {} reasons", all.len())?;
+                all.iter().try_for_each(|refusal| write!(f, "\n  {refusal}"))
+            }
+        }
+    }
+}
+
+impl Refusals {
+    /// The ways out, one line each, none twice.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in self.0.iter().map(Refusal::hint) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        hints.join("\n  ")
+    }
+}

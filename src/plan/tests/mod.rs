@@ -1,0 +1,483 @@
+//! A world in sync, one change, the plan as the operator reads it.
+
+mod world;
+
+use serde_json::json;
+
+use self::world::{World, given, role_mut, service_account_mut};
+use super::{Goal, Refusals, plan};
+use crate::model::{
+    claims::{Claim, Claims},
+    observed::{Field, OWNER_TAG},
+    trust::TrustPolicy,
+};
+
+fn lines(world: &World, goal: Goal) -> String {
+    match world.plan(goal) {
+        Ok(plan) => {
+            let notes = plan.notes.iter().map(|note| format!("note: {note}"));
+            plan.actions().map(ToString::to_string).chain(notes).collect::<Vec<_>>().join("\n")
+        }
+        Err(refusals) => format!("{refusals}\nhint: {}", refusals.hint()),
+    }
+}
+
+fn start(world: &World) -> String {
+    lines(world, Goal::Start)
+}
+
+fn delete(world: &World) -> String {
+    lines(world, Goal::Delete)
+}
+
+#[test]
+fn an_empty_account_gets_provider_role_and_service_account_in_this_order() {
+    insta::assert_snapshot!(start(&World::empty(World::identity())), @"
+    create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create role `app-z1-a3udxbr63m` below `/qovery/demo/z1/`, trusting `z1/app`
+    attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
+    put inline policy `own` on role `app-z1-a3udxbr63m`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    ");
+}
+
+#[test]
+fn a_world_in_sync_has_nothing_to_do() {
+    assert_eq!(start(&World::in_sync(World::identity())), "");
+    assert_eq!(start(&World::in_sync(given())), "");
+}
+
+type Change = fn(&mut World);
+
+#[test]
+fn drift_of_each_field_is_one_action() {
+    let cases: Vec<(&str, Change)> = vec![
+        ("provider", |world| world.observed.provider = None),
+        ("audience", |world| world.observed.provider.as_mut().unwrap().audiences.clear()),
+        ("description", |world| role_mut(world).description = "by hand".to_owned()),
+        ("session", |world| role_mut(world).max_session_duration = 43200),
+        ("boundary", |world| role_mut(world).permissions_boundary = None),
+        ("other boundary", |world| role_mut(world).permissions_boundary = "arn:aws:iam::aws:policy/AdministratorAccess".parse().ok()),
+        ("tag", |world| drop(role_mut(world).tags.insert("team".to_owned(), "other".to_owned()))),
+        ("tag gone", |world| drop(role_mut(world).tags.remove("team"))),
+        ("attached", |world| role_mut(world).attached.clear()),
+        ("inline", |world| drop(role_mut(world).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []}))))),
+        ("inline gone", |world| role_mut(world).inline_policies.clear()),
+        ("trust", |world| {
+            let trust =
+                json!({"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+            role_mut(world).trust = TrustPolicy::parse(&trust.to_string()).unwrap();
+        }),
+        ("annotation", |world| {
+            let field = Field::Annotation("eks.amazonaws.com/role-arn".to_owned());
+            service_account_mut(world).values.remove(&field);
+            service_account_mut(world).managers.remove(&field);
+        }),
+        ("ServiceAccount", |world| world.observed.service_accounts.clear()),
+    ];
+    let mut shown = Vec::new();
+    for (name, change) in cases {
+        let mut world = World::in_sync(World::identity());
+        change(&mut world);
+        let plan = world.plan(Goal::Start).unwrap();
+        assert_eq!(plan.actions().count(), 1, "{name}: {}", start(&world));
+        shown.push(format!("{name}: {}", plan.actions().next().unwrap()));
+        world.apply(Goal::Start);
+        assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0, "{name}: {}", start(&world));
+    }
+    insta::assert_snapshot!(shown.join("\n"), @"
+    provider: create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    audience: add audience `sts.amazonaws.com` to OIDC provider `oidc.example.com/id/A`
+    description: update role `app-z1-a3udxbr63m`: description, sessions of 3600 s
+    session: update role `app-z1-a3udxbr63m`: description, sessions of 3600 s
+    boundary: put permissions boundary `arn:aws:iam::123456789012:policy/bounds` on role `app-z1-a3udxbr63m`
+    other boundary: put permissions boundary `arn:aws:iam::123456789012:policy/bounds` on role `app-z1-a3udxbr63m`
+    tag: tag role `app-z1-a3udxbr63m` with `team`
+    tag gone: tag role `app-z1-a3udxbr63m` with `team`
+    attached: attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
+    inline: put inline policy `own` on role `app-z1-a3udxbr63m`
+    inline gone: put inline policy `own` on role `app-z1-a3udxbr63m`
+    trust: update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`
+    annotation: apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    ServiceAccount: create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    ");
+}
+
+#[test]
+fn what_the_tool_put_there_and_nobody_wants_any_more_goes_and_claims_go_after_it() {
+    let mut world = World::in_sync(World::identity());
+    let role = world::environment_role(&mut world.identities[0]);
+    role.policies.clear();
+    role.inline_policies.clear();
+    role.tags.clear();
+    role.permissions_boundary = None;
+    insta::assert_snapshot!(start(&world), @"
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
+    delete inline policy `own` of role `app-z1-a3udxbr63m`
+    delete the permissions boundary of role `app-z1-a3udxbr63m`
+    untag role `app-z1-a3udxbr63m`: `qovery-irsa/made`, `team`
+    ");
+    world.apply(Goal::Start);
+    assert_eq!(start(&world), "");
+}
+
+#[test]
+fn what_somebody_else_put_there_stays_and_is_reported() {
+    let mut world = World::in_sync(World::identity());
+    let role = role_mut(&mut world);
+    role.attached.insert("arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap());
+    role.inline_policies.insert("theirs".parse().unwrap(), None);
+    role.tags.insert("theirs".to_owned(), "kept".to_owned());
+    insta::assert_snapshot!(start(&world), @"
+    note: role `app-z1-a3udxbr63m`: policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was attached by somebody else, kept
+    note: role `app-z1-a3udxbr63m`: inline policy `theirs` was put there by somebody else, kept
+    ");
+}
+
+#[test]
+fn a_policy_that_was_attached_before_is_not_claimed_and_stays_when_the_manifest_drops_it() {
+    let mut world = World::in_sync(World::identity());
+    let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
+    role_mut(&mut world).attached.insert(read_only);
+    let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
+    world::environment_role(&mut world.identities[0]).policies.insert(read_only);
+    assert_eq!(start(&world), "");
+    let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
+    world::environment_role(&mut world.identities[0]).policies.remove(&read_only);
+    assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
+}
+
+#[test]
+fn a_role_of_that_name_made_by_somebody_else_is_refused_whatever_the_case() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).tags.clear();
+    let name = role_mut(&mut world).arn.name.to_string();
+    role_mut(&mut world).arn.name = name.to_uppercase().parse().unwrap();
+    insta::assert_snapshot!(start(&world), @r#"
+    refused: role `arn:aws:iam::123456789012:role/qovery/demo/z1/APP-Z1-A3UDXBR63M` exists and was not made by this tool
+    hint: to let this tool manage only its trust, give the identity `role: {arn: "arn:aws:iam::123456789012:role/qovery/demo/z1/APP-Z1-A3UDXBR63M"}`; to get a role of its own, give it another `name`; or delete that role
+    "#);
+    insta::assert_snapshot!(delete(&world), @"
+    delete ServiceAccount `z1/app`
+    note: left alone: role `arn:aws:iam::123456789012:role/qovery/demo/z1/APP-Z1-A3UDXBR63M` exists and was not made by this tool
+    ");
+}
+
+#[test]
+fn a_role_of_another_identity_is_refused() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).tags.insert(OWNER_TAG.to_owned(), "z9/other".to_owned());
+    insta::assert_snapshot!(start(&world), @"
+    refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z9/other`
+    hint: give each identity its own `name`, or leave `name` out
+    ");
+}
+
+#[test]
+fn a_role_below_another_path_is_refused() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).arn.path = "/".parse().unwrap();
+    insta::assert_snapshot!(start(&world), @"
+    refused: role `arn:aws:iam::123456789012:role/app-z1-a3udxbr63m` should be below `/qovery/demo/z1/`
+    hint: IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again
+    ");
+}
+
+#[test]
+fn a_changed_inline_policy_is_put_before_a_new_subject_comes_in_and_after_one_has_left() {
+    let position = |world: &World, text: &str| start(world).lines().position(|line| line.starts_with(text)).unwrap();
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []})));
+    let mut wider = world.clone();
+    world::environment_role(&mut wider.identities[0]).extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
+    assert!(position(&wider, "put inline") < position(&wider, "update the trust"));
+    let mut narrower = world.clone();
+    narrower.identities = wider.identities.clone();
+    narrower.apply(Goal::Start);
+    role_mut(&mut narrower).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []})));
+    narrower.identities = world.identities.clone();
+    assert!(position(&narrower, "update the trust") < position(&narrower, "put inline"));
+}
+
+#[test]
+fn policies_are_taken_away_before_trust_is_added_and_given_after() {
+    let mut world = World::in_sync(World::identity());
+    let role = world::environment_role(&mut world.identities[0]);
+    role.policies = ["arn:aws:iam::aws:policy/AmazonSQSFullAccess".parse().unwrap()].into();
+    role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
+    insta::assert_snapshot!(start(&world), @"
+    tag role `app-z1-a3udxbr63m` with `qovery-irsa/made`
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
+    update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:kube-system:keda-operator`
+    attach policy `arn:aws:iam::aws:policy/AmazonSQSFullAccess` to role `app-z1-a3udxbr63m`
+    tag role `app-z1-a3udxbr63m` with `qovery-irsa/made`
+    ");
+}
+
+#[test]
+fn a_field_that_another_manager_holds_with_another_value_is_refused_and_named() {
+    let mut world = World::in_sync(World::identity());
+    let field = Field::Annotation("eks.amazonaws.com/role-arn".to_owned());
+    let observed = service_account_mut(&mut world);
+    observed.values.insert(field.clone(), "arn:aws:iam::123456789012:role/other".to_owned());
+    observed.managers.insert(field, ["helm".to_owned()].into());
+    insta::assert_snapshot!(start(&world), @"
+    refused: ServiceAccount `z1/app`: annotation `eks.amazonaws.com/role-arn` is `arn:aws:iam::123456789012:role/other`, held by field manager `helm`; it should be `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    hint: remove it where `helm` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `z1/app`, then deploy again
+    ");
+}
+
+#[test]
+fn a_field_that_another_manager_holds_with_the_same_value_is_shared() {
+    let mut world = World::in_sync(World::identity());
+    let observed = service_account_mut(&mut world);
+    observed.values.remove(&Field::Label("app.kubernetes.io/managed-by".to_owned()));
+    observed.managers.clear();
+    observed.managers.insert(Field::Annotation("eks.amazonaws.com/role-arn".to_owned()), ["helm".to_owned()].into());
+    insta::assert_snapshot!(start(&world), @"apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`");
+    world.apply(Goal::Start);
+    assert_eq!(start(&world), "");
+    // What Helm made stays when the environment's part goes.
+    insta::assert_snapshot!(delete(&world), @"
+    remove the tool's fields from ServiceAccount `z1/app`
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
+    delete inline policy `own` of role `app-z1-a3udxbr63m`
+    delete role `app-z1-a3udxbr63m`
+    ");
+}
+
+#[test]
+fn delete_takes_the_service_account_first_and_the_role_last() {
+    let mut world = World::in_sync(World::identity());
+    insta::assert_snapshot!(delete(&world), @"
+    delete ServiceAccount `z1/app`
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
+    delete inline policy `own` of role `app-z1-a3udxbr63m`
+    delete role `app-z1-a3udxbr63m`
+    ");
+    world.apply(Goal::Delete);
+    assert_eq!(delete(&world), "");
+    assert!(world.observed.provider.is_some());
+}
+
+#[test]
+fn a_role_with_a_policy_of_somebody_else_is_not_deleted() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).attached.insert("arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap());
+    insta::assert_snapshot!(delete(&world), @"
+    refused: role `app-z1-a3udxbr63m` is not deleted: the attached policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else
+    hint: detach or delete it by hand, then delete again; or delete role `app-z1-a3udxbr63m` by hand
+    ");
+}
+
+#[test]
+fn a_role_whose_claims_were_removed_by_hand_is_still_deleted() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).tags.remove("qovery-irsa/made");
+    assert_eq!(world.plan(Goal::Delete).unwrap().actions().last().unwrap().call(), "iam:DeleteRole");
+}
+
+#[test]
+fn a_half_made_environment_is_completed_or_deleted() {
+    let done = World::in_sync(World::identity());
+    let steps = World::empty(World::identity()).plan(Goal::Start).unwrap().actions().count();
+    for goal in [Goal::Start, Goal::Delete] {
+        for made in 0..=steps {
+            let mut world = World::empty(World::identity());
+            world.apply_first(Goal::Start, made);
+            world.apply(goal);
+            assert_eq!(world.plan(goal).unwrap().actions().count(), 0, "{made} steps made, {goal:?}");
+            if goal == Goal::Start {
+                assert_eq!(world.observed, done.observed, "{made} steps made");
+            } else {
+                assert!(world.observed.roles.is_empty() && world.observed.service_accounts.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_half_deleted_environment_is_deleted() {
+    let steps = World::in_sync(World::identity()).plan(Goal::Delete).unwrap().actions().count();
+    for gone in 0..=steps {
+        let mut world = World::in_sync(World::identity());
+        world.apply_first(Goal::Delete, gone);
+        world.apply(Goal::Delete);
+        assert!(world.observed.roles.is_empty() && world.observed.service_accounts.is_empty(), "{gone} steps gone");
+    }
+}
+
+#[test]
+fn a_given_role_gets_a_registry_tag_and_a_statement_and_nothing_else() {
+    insta::assert_snapshot!(start(&World::empty(given())), @"
+    create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    tag role `shared` with `qovery-irsa/subject/4batr6h4nflypzxg`
+    update the trust policy of role `shared`: trust `system:serviceaccount:z1:app`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
+    ");
+    insta::assert_snapshot!(delete(&World::in_sync(given())), @"
+    delete ServiceAccount `z1/app`
+    untag role `shared`: `qovery-irsa/subject/4batr6h4nflypzxg`
+    update the trust policy of role `shared`: no longer trust `system:serviceaccount:z1:app`
+    ");
+}
+
+#[test]
+fn a_given_role_keeps_the_subjects_of_other_environments() {
+    let mut world = World::in_sync(given());
+    world.place.namespace = "z2".parse().unwrap();
+    world.apply(Goal::Start);
+    let subjects = |world: &World| role(world).trust.own_subjects(&world.provider()).into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(subjects(&world), "system:serviceaccount:z1:app system:serviceaccount:z2:app");
+    world.apply(Goal::Delete);
+    assert_eq!(subjects(&world), "system:serviceaccount:z1:app");
+}
+
+fn role(world: &World) -> &crate::model::observed::ObservedRole {
+    world.observed.roles.values().next().unwrap()
+}
+
+#[test]
+fn a_subject_by_hand_in_the_tools_statement_goes_and_is_reported() {
+    let mut world = World::in_sync(given());
+    let provider = world.provider();
+    let by_hand = crate::model::registry::projection(
+        &[crate::model::registry::Entry {
+            subject: "z9/by-hand".parse().unwrap(),
+            audience: crate::model::oidc::Audience::default(),
+            declared_by: "z9/by-hand".parse().unwrap(),
+        }]
+        .into(),
+    );
+    role_mut(&mut world).trust = role(&world).trust.rendered(&provider, &by_hand);
+    insta::assert_snapshot!(start(&world), @"
+    update the trust policy of role `shared`: trust `system:serviceaccount:z1:app`, no longer `system:serviceaccount:z9:by-hand`
+    note: role `shared`: `system:serviceaccount:z9:by-hand` stands in the tool's statement but in no tag, removed
+    ");
+}
+
+#[test]
+fn a_given_role_that_is_missing_or_another_is_refused() {
+    let mut world = World::empty(given());
+    world.observed.roles.clear();
+    insta::assert_snapshot!(start(&world), @"
+    refused: role `arn:aws:iam::123456789012:role/shared` does not exist
+    hint: create it, correct the ARN, or let this tool make one: `policies` instead of `arn`
+    ");
+    let mut world = World::empty(given());
+    role_mut(&mut world).arn.path = "/elsewhere/".parse().unwrap();
+    insta::assert_snapshot!(start(&world), @"
+    refused: the manifest gives role `arn:aws:iam::123456789012:role/shared`, but the role of that name is `arn:aws:iam::123456789012:role/elsewhere/shared`
+    hint: correct the ARN, path included
+    ");
+}
+
+#[test]
+fn a_foreign_statement_that_trusts_the_subject_already_is_enough() {
+    let mut world = World::empty(given());
+    let (issuer, arn) = (world.place.issuer.host_and_path().to_owned(), world.provider().arn);
+    let by_hand = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Federated": arn}, "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {format!("{issuer}:aud"): "sts.amazonaws.com", format!("{issuer}:sub"): "system:serviceaccount:z1:app"}}}]});
+    role_mut(&mut world).trust = TrustPolicy::parse(&by_hand.to_string()).unwrap();
+    insta::assert_snapshot!(start(&world), @"
+    create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
+    ");
+}
+
+#[test]
+fn more_tags_than_a_role_can_carry_are_refused() {
+    let mut world = World::in_sync(World::identity());
+    for number in 0..50 {
+        role_mut(&mut world).tags.insert(format!("theirs-{number}"), String::new());
+    }
+    world::environment_role(&mut world.identities[0]).tags.insert("new".parse().unwrap(), "x".parse().unwrap());
+    assert!(start(&world).contains("IAM allows 50"), "{}", start(&world));
+}
+
+#[test]
+fn the_same_inputs_in_another_order_give_the_same_text() {
+    let mut identities = vec![World::identity().remove(0), given().remove(0)];
+    identities[1].service_account.name = "other".parse().unwrap();
+    let one = start(&World::empty(identities.clone()));
+    identities.reverse();
+    let other = start(&World::empty(identities));
+    let sorted = |text: &str| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    assert_eq!(sorted(&one), sorted(&other));
+    assert_eq!(one, other);
+}
+
+#[test]
+fn several_refusals_are_all_said() {
+    let mut identities = vec![given().remove(0), given().remove(0)];
+    identities[1].service_account.name = "other".parse().unwrap();
+    world::given_role(&mut identities[1]).arn = "arn:aws:iam::123456789012:role/second".parse().unwrap();
+    let mut world = World::empty(identities);
+    world.observed.roles.clear();
+    let Err(Refusals(refusals)) = world.plan(Goal::Start) else { panic!("not refused") };
+    assert_eq!(refusals.len(), 2);
+}
+
+#[test]
+fn claims_name_what_was_put_there() {
+    let world = World::in_sync(World::identity());
+    let claims = Claims::from_tags(&role(&world).tags);
+    assert!(claims.has(Claim::Tag("team")));
+    assert!(claims.has(Claim::Inline(&"own".parse().unwrap())));
+    assert!(claims.has(Claim::Attached(&"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap())));
+    assert!(claims.has(Claim::Boundary(&"arn:aws:iam::123456789012:policy/bounds".parse().unwrap())));
+}
+
+#[test]
+fn this_room_and_the_model_know_no_time_no_files_no_environment_and_no_sdk() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut pending = vec![source.join("plan"), source.join("model")];
+    let mut read = 0;
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("tests")));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for word in [
+            "async ",
+            ".await",
+            "std::env",
+            "std::fs",
+            "std::time",
+            "SystemTime",
+            "Instant",
+            "tokio",
+            "aws_",
+            "kube::",
+            "k8s_openapi",
+            "reqwest",
+            "tracing",
+            "println",
+            "crate::aws",
+            "crate::kubernetes",
+            "crate::config",
+            "crate::call",
+        ] {
+            for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                assert!(!line.contains(word), "{}: {word} in {line}", path.display());
+            }
+        }
+        let is_model = path.starts_with(source.join("model"));
+        assert!(!is_model || !code.contains("crate::plan"), "{} uses plan", path.display());
+        read += 1;
+    }
+    assert!(read > 15, "{read}");
+}
+
+#[test]
+fn a_plan_is_a_function_of_its_inputs() {
+    let world = World::empty(World::identity());
+    assert_eq!(plan(Goal::Start, &world.desired(), &world.observed), plan(Goal::Start, &world.desired(), &world.observed));
+}

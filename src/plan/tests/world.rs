@@ -1,0 +1,230 @@
+//! An account and a cluster in memory, and what each action does to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::{
+    model::{
+        arn::Account,
+        desired::{Desired, Place},
+        identity::{EnvironmentRole, GivenRole, Identity, RoleSpec, ServiceAccountSpec},
+        names::RoleName,
+        observed::{Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        oidc::{Audience, Provider},
+        trust::TrustPolicy,
+    },
+    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Goal, Plan, Refusals, plan},
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) place: Place,
+    pub(super) identities: Vec<Identity>,
+    pub(super) observed: Observed,
+}
+
+fn identity(role: RoleSpec) -> Identity {
+    Identity {
+        service_account: ServiceAccountSpec {
+            name: "app".parse().unwrap(),
+            audience: Audience::default(),
+            token_expiration: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            automount: None,
+        },
+        role,
+    }
+}
+
+/// One identity whose role is given by ARN.
+pub(super) fn given() -> Vec<Identity> {
+    let arn = "arn:aws:iam::123456789012:role/shared".parse().unwrap();
+    vec![identity(RoleSpec::Given(GivenRole { arn, extra_subjects: BTreeSet::new() }))]
+}
+
+pub(super) fn environment_role(identity: &mut Identity) -> &mut EnvironmentRole {
+    match &mut identity.role {
+        RoleSpec::Environment(role) => role,
+        RoleSpec::Given(_) => panic!("a given role"),
+    }
+}
+
+pub(super) fn given_role(identity: &mut Identity) -> &mut GivenRole {
+    match &mut identity.role {
+        RoleSpec::Given(role) => role,
+        RoleSpec::Environment(_) => panic!("an environment's role"),
+    }
+}
+
+pub(super) fn role_mut(world: &mut World) -> &mut ObservedRole {
+    world.observed.roles.values_mut().next().unwrap()
+}
+
+pub(super) fn service_account_mut(world: &mut World) -> &mut ObservedServiceAccount {
+    world.observed.service_accounts.values_mut().next().unwrap()
+}
+
+impl World {
+    /// One identity with everything that a role of an environment can have.
+    pub(super) fn identity() -> Vec<Identity> {
+        vec![identity(RoleSpec::Environment(Box::new(EnvironmentRole {
+            name: None,
+            path: "/qovery/".parse().unwrap(),
+            policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
+            inline_policies: [("own".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}))]
+                .into(),
+            permissions_boundary: "arn:aws:iam::123456789012:policy/bounds".parse().ok(),
+            max_session_duration: 3600,
+            description: None,
+            tags: [("team".parse().unwrap(), "platform".parse().unwrap())].into(),
+            extra_subjects: BTreeSet::new(),
+        })))]
+    }
+
+    /// Nothing is there but the roles that are given by ARN.
+    pub(super) fn empty(identities: Vec<Identity>) -> Self {
+        let account = Account { partition: "aws".parse().unwrap(), id: "123456789012".parse().unwrap() };
+        let place = Place {
+            namespace: "z1".parse().unwrap(),
+            issuer: "https://oidc.example.com/id/A".parse().unwrap(),
+            cluster: "demo".parse().ok(),
+        };
+        let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+        let given = identities.iter().filter_map(|identity| match &identity.role {
+            RoleSpec::Given(given) => Some((
+                given.arn.name.clone(),
+                ObservedRole {
+                    arn: given.arn.clone(),
+                    description: String::new(),
+                    max_session_duration: 3600,
+                    permissions_boundary: None,
+                    tags: BTreeMap::new(),
+                    trust: TrustPolicy::parse(&trust.to_string()).unwrap(),
+                    attached: BTreeSet::new(),
+                    inline_policies: BTreeMap::new(),
+                },
+            )),
+            RoleSpec::Environment(_) => None,
+        });
+        let roles = given.collect();
+        Self { place, observed: Observed { account, provider: None, roles, service_accounts: BTreeMap::new() }, identities }
+    }
+
+    /// Everything is there as the tool makes it.
+    pub(super) fn in_sync(identities: Vec<Identity>) -> Self {
+        let mut world = Self::empty(identities);
+        world.apply(Goal::Start);
+        world
+    }
+
+    pub(super) fn provider(&self) -> Provider {
+        Provider::of(&self.place.issuer, &self.observed.account)
+    }
+
+    pub(super) fn desired(&self) -> Desired {
+        Desired::new(&self.identities, &self.place, &self.observed.account).unwrap()
+    }
+
+    pub(super) fn plan(&self, goal: Goal) -> Result<Plan, Refusals> {
+        plan(goal, &self.desired(), &self.observed)
+    }
+
+    /// Plans and does all of it.
+    pub(super) fn apply(&mut self, goal: Goal) {
+        self.apply_first(goal, usize::MAX);
+    }
+
+    /// Plans and does the first few actions.
+    pub(super) fn apply_first(&mut self, goal: Goal, count: usize) {
+        let plan = self.plan(goal).unwrap();
+        for action in plan.actions().take(count) {
+            self.carry_out(action);
+        }
+    }
+
+    fn role(&mut self, name: &RoleName) -> &mut ObservedRole {
+        self.observed.roles.get_mut(name).unwrap()
+    }
+
+    fn carry_out(&mut self, action: &Action) {
+        match action {
+            Action::CreateProvider { audiences, .. } => {
+                let audiences = audiences.iter().map(ToString::to_string).collect();
+                assert!(self.observed.provider.replace(ObservedProvider { audiences }).is_none());
+            }
+            Action::AddAudience { audience, .. } => drop(self.observed.provider.as_mut().unwrap().audiences.insert(audience.to_string())),
+            Action::CreateRole(new) => {
+                let role = ObservedRole {
+                    arn: new.arn.clone(),
+                    description: new.description.clone(),
+                    max_session_duration: new.max_session_duration,
+                    permissions_boundary: new.permissions_boundary.clone(),
+                    tags: new.tags.clone(),
+                    trust: new.trust.clone(),
+                    attached: BTreeSet::new(),
+                    inline_policies: BTreeMap::new(),
+                };
+                assert!(self.observed.roles.insert(new.arn.name.clone(), role).is_none());
+            }
+            Action::UpdateRole { role, description, max_session_duration } => {
+                let role = self.role(role);
+                role.description.clone_from(description);
+                role.max_session_duration = *max_session_duration;
+            }
+            Action::PutBoundary { role, boundary } => self.role(role).permissions_boundary = Some(boundary.clone()),
+            Action::DeleteBoundary { role } => self.role(role).permissions_boundary = None,
+            Action::TagRole { role, tags } => self.role(role).tags.extend(tags.clone()),
+            Action::UntagRole { role, keys } => self.role(role).tags.retain(|key, _| !keys.contains(key)),
+            Action::UpdateTrust { role, trust, .. } => self.role(role).trust = trust.clone(),
+            Action::AttachPolicy { role, policy } => drop(self.role(role).attached.insert(policy.clone())),
+            Action::DetachPolicy { role, policy } => assert!(self.role(role).attached.remove(policy)),
+            Action::PutInlinePolicy { role, policy, document } => {
+                self.role(role).inline_policies.insert(policy.clone(), Some(document.clone()));
+            }
+            Action::DeleteInlinePolicy { role, policy } => assert!(self.role(role).inline_policies.remove(policy).is_some()),
+            Action::DeleteRole { role } => {
+                let role = self.observed.roles.remove(role).unwrap();
+                assert!(role.attached.is_empty() && role.inline_policies.is_empty(), "DeleteConflict");
+            }
+            Action::ApplyServiceAccount(applied) => self.apply_service_account(applied),
+            Action::ReleaseServiceAccount { subject } => {
+                let observed = self.observed.service_accounts.get_mut(&subject.service_account).unwrap();
+                release(observed, &BTreeMap::new());
+            }
+            Action::DeleteServiceAccount { subject, .. } => {
+                assert!(self.observed.service_accounts.remove(&subject.service_account).is_some());
+            }
+        }
+    }
+
+    fn apply_service_account(&mut self, applied: &AppliedServiceAccount) {
+        let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
+        let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
+        let fields: BTreeMap<Field, String> =
+            annotations.chain(labels).chain(applied.automount.map(|automount| (Field::Automount, automount.to_string()))).collect();
+        let observed =
+            self.observed.service_accounts.entry(applied.subject.service_account.clone()).or_insert_with(|| ObservedServiceAccount {
+                namespace: applied.subject.namespace.clone(),
+                uid: "uid".to_owned(),
+                values: BTreeMap::new(),
+                managers: BTreeMap::new(),
+            });
+        release(observed, &fields);
+        for (field, value) in fields {
+            observed.managers.entry(field.clone()).or_default().insert(FIELD_MANAGER.to_owned());
+            observed.values.insert(field, value);
+        }
+    }
+}
+
+/// The tool lets go of what it no longer applies; what nobody else holds goes.
+fn release(observed: &mut ObservedServiceAccount, applied: &BTreeMap<Field, String>) {
+    observed.managers.retain(|field, managers| {
+        if !applied.contains_key(field) && managers.remove(FIELD_MANAGER) && managers.is_empty() {
+            observed.values.remove(field);
+        }
+        !managers.is_empty()
+    });
+}
