@@ -1,0 +1,359 @@
+//! The manifest as meant: identities from what was typed.
+//!
+//! Every problem is reported at its node and the rest is still looked at. What an identity becomes in an account is not
+//! known here, nor is YAML.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    ops::RangeInclusive,
+    str::FromStr,
+};
+
+use serde_json::Value;
+
+use super::{
+    duration, manifest,
+    problems::{At, named, quoted},
+    reader::{Document, DurationText, Typed},
+    settings::unknown_scope,
+};
+use crate::model::{
+    arn::PolicyArn,
+    identity::{EnvironmentRole, GivenRole, Identity, RoleSpec, ServiceAccountSpec},
+    names::{LabelValue, MetadataKey, NameProblem, PolicyName, RolePath, TagKey, TagValue},
+};
+
+/// The path of roles if none is given.
+pub(super) const DEFAULT_PATH: &str = "/qovery/";
+/// How long a session may last if nothing is said, in seconds: IAM's own default.
+pub(super) const DEFAULT_SESSION: u32 = 3600;
+/// IAM's bounds of it. <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
+const SESSION: RangeInclusive<u32> = 3600..=43_200;
+/// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
+const TOKEN_EXPIRATION: RangeInclusive<u32> = 600..=86_400;
+/// A role takes 50 tags, six are the tool's own. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+const MOST_TAGS: usize = 50 - 6;
+/// What all inline policies of a role may hold together, in characters without white space between them.
+const LARGEST_INLINE_POLICIES: usize = 10_240;
+const LONGEST_DESCRIPTION: usize = 1000;
+/// The label by which the tool marks what it made.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Annotations that the tool sets itself, and the key of the manifest that decides them.
+const OWN_ANNOTATIONS: [(&str, &str); 3] = [
+    ("eks.amazonaws.com/role-arn", "role"),
+    ("eks.amazonaws.com/audience", "audience"),
+    ("eks.amazonaws.com/token-expiration", "tokenExpiration"),
+];
+
+/// The identities of a manifest, in its order. If the log got a problem they are not all of them.
+///
+/// `boundary` holds for roles if neither they nor the defaults name one.
+pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyArn>, at: &At<'_>) -> Vec<Identity> {
+    let manifest::Manifest { defaults: typed_defaults, identities } = manifest;
+    let defaults = defaults(typed_defaults.value().unwrap_or_default(), boundary, &at.key("defaults"));
+    required(&identities, "identities", at);
+    let Some(typed) = identities.value() else { return Vec::new() };
+    let at = &at.key("identities");
+    if typed.is_empty() {
+        at.report("is empty: add at least one identity");
+    }
+    report_shared_names(&typed, at);
+    (0..).zip(typed).filter_map(|(index, typed)| identity(present(typed, &at.index(index))?, &defaults, &at.index(index))).collect()
+}
+
+/// Two identities cannot have one ServiceAccount, nor two roles one name.
+///
+/// This looks at what was typed, so that an identity with another problem counts too.
+fn report_shared_names(identities: &[Typed<manifest::Identity>], at: &At<'_>) {
+    let (mut accounts, mut roles) = (BTreeMap::new(), BTreeMap::new());
+    for (index, identity) in identities.iter().enumerate() {
+        let Typed::Value(identity) = identity else { continue };
+        if let Typed::Value(name) = &identity.service_account
+            && let Some(first) = first_with(&mut accounts, name.clone(), index)
+        {
+            at.index(index)
+                .key("serviceAccount")
+                .report(format_args!("{} is the ServiceAccount of `identities[{first}]` too", quoted(name)));
+        }
+        if let Typed::Value(manifest::Role { arn: Typed::Absent, name: Typed::Value(name), .. }) = &identity.role
+            && let Some(first) = first_with(&mut roles, name.to_lowercase(), index)
+        {
+            let text = format_args!("{} is the name of the role of `identities[{first}]` too: IAM ignores case", quoted(name));
+            at.index(index).key("role").key("name").report(text);
+        }
+    }
+}
+
+/// The index that has the name already; otherwise `index` has it from now on.
+fn first_with(names: &mut BTreeMap<String, usize>, name: String, index: usize) -> Option<usize> {
+    match names.entry(name) {
+        Entry::Occupied(first) => Some(*first.get()),
+        Entry::Vacant(entry) => {
+            entry.insert(index);
+            None
+        }
+    }
+}
+
+/// What holds for every role that does not say otherwise.
+struct Defaults {
+    path: Option<RolePath>,
+    permissions_boundary: Option<PolicyArn>,
+    tags: BTreeMap<TagKey, TagValue>,
+    max_session_duration: u32,
+}
+
+fn defaults(typed: manifest::Defaults, boundary: Option<PolicyArn>, at: &At<'_>) -> Defaults {
+    let manifest::Defaults { path, permissions_boundary, tags: typed_tags, max_session_duration } = typed;
+    let tags = tags(typed_tags, &BTreeMap::new(), &at.key("tags"));
+    if tags.len() > MOST_TAGS {
+        at.key("tags").report(too_many_tags(tags.len()));
+    }
+    Defaults {
+        path: name(path, &at.key("path")).or_else(|| DEFAULT_PATH.parse().ok()),
+        permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or(boundary),
+        tags,
+        max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration")).unwrap_or(DEFAULT_SESSION),
+    }
+}
+
+fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Option<Identity> {
+    let manifest::Identity {
+        service_account,
+        audience,
+        token_expiration,
+        labels: typed_labels,
+        annotations: typed_annotations,
+        automount,
+        role: typed_role,
+    } = typed;
+    required(&service_account, "serviceAccount", at);
+    required(&typed_role, "role", at);
+    // All parts before the first `?`: each reports its own problems.
+    let service_account = name(service_account, &at.key("serviceAccount"));
+    let audience = name(audience, &at.key("audience")).unwrap_or_default();
+    let token_expiration = seconds(token_expiration, &TOKEN_EXPIRATION, &at.key("tokenExpiration"));
+    let labels = labels(typed_labels, &at.key("labels"));
+    let annotations = annotations(typed_annotations, &at.key("annotations"));
+    let role = typed_role.value().and_then(|typed| role(typed, defaults, &at.key("role")));
+    Some(Identity {
+        service_account: ServiceAccountSpec {
+            name: service_account?,
+            audience,
+            token_expiration,
+            labels,
+            annotations,
+            automount: automount.value(),
+        },
+        role: role?,
+    })
+}
+
+fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleSpec> {
+    if typed.arn.is_absent() { environment_role(typed, defaults, at) } else { given_role(typed, at) }
+}
+
+fn given_role(typed: manifest::Role, at: &At<'_>) -> Option<RoleSpec> {
+    let manifest::Role {
+        scope,
+        name: role_name,
+        path,
+        arn,
+        policies,
+        inline_policies,
+        permissions_boundary,
+        max_session_duration,
+        description,
+        tags,
+        extra_subjects,
+    } = typed;
+    for (key, absent) in [
+        ("scope", scope.is_absent()),
+        ("name", role_name.is_absent()),
+        ("path", path.is_absent()),
+        ("policies", policies.is_absent()),
+        ("inlinePolicies", inline_policies.is_absent()),
+        ("permissionsBoundary", permissions_boundary.is_absent()),
+        ("maxSessionDuration", max_session_duration.is_absent()),
+        ("description", description.is_absent()),
+        ("tags", tags.is_absent()),
+    ] {
+        if !absent {
+            at.key(key).report("cannot stand beside `arn`: only the trust of a given role is managed");
+        }
+    }
+    let arn = name(arn, &at.key("arn"));
+    let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
+    Some(RoleSpec::Given(GivenRole { arn: arn?, extra_subjects }))
+}
+
+fn environment_role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleSpec> {
+    let manifest::Role {
+        scope,
+        name: role_name,
+        path,
+        arn: _,
+        policies,
+        inline_policies: typed_policies,
+        permissions_boundary,
+        max_session_duration,
+        description: typed_description,
+        tags: typed_tags,
+        extra_subjects,
+    } = typed;
+    if let Some(scope) = scope.value().filter(|scope| scope != "environment") {
+        at.key("scope").report(unknown_scope(&scope, "`arn`"));
+    }
+    let mut all_tags = defaults.tags.clone();
+    all_tags.extend(tags(typed_tags, &defaults.tags, &at.key("tags")));
+    // Too many defaults are reported once, where they stand.
+    if all_tags.len() > MOST_TAGS && defaults.tags.len() <= MOST_TAGS {
+        at.key("tags").report(too_many_tags(all_tags.len()));
+    }
+    let path = name(path, &at.key("path")).or_else(|| defaults.path.clone());
+    Some(RoleSpec::Environment(Box::new(EnvironmentRole {
+        name: name(role_name, &at.key("name")),
+        policies: names(policies, &at.key("policies")),
+        inline_policies: inline_policies(typed_policies, &at.key("inlinePolicies")),
+        permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or_else(|| defaults.permissions_boundary.clone()),
+        max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration"))
+            .unwrap_or(defaults.max_session_duration),
+        description: description(typed_description, &at.key("description")),
+        tags: all_tags,
+        extra_subjects: names(extra_subjects, &at.key("extraSubjects")),
+        path: path?,
+    })))
+}
+
+fn labels(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BTreeMap<MetadataKey, LabelValue> {
+    entries(typed, at, |key, value, at| {
+        if key == MANAGED_BY {
+            at.report("is the tool's own label");
+            return None;
+        }
+        let key = text(key, at);
+        Some((key?, name(value, at)?))
+    })
+}
+
+fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BTreeMap<MetadataKey, String> {
+    entries(typed, at, |key, value, at| {
+        if let Some((_, instead)) = OWN_ANNOTATIONS.iter().find(|(own, _)| *own == key) {
+            at.report(format_args!("is set by the tool: use the identity's `{instead}` instead"));
+            return None;
+        }
+        let key = text(key, at);
+        Some((key?, value.value()?))
+    })
+}
+
+/// Tags that are no two of one key for IAM, which ignores case there: neither among themselves nor with those they are merged into.
+fn tags(
+    typed: Typed<BTreeMap<String, Typed<String>>>,
+    merged_into: &BTreeMap<TagKey, TagValue>,
+    at: &At<'_>,
+) -> BTreeMap<TagKey, TagValue> {
+    let mut spellings: BTreeMap<String, String> = merged_into.keys().map(|key| (key.as_str().to_lowercase(), key.to_string())).collect();
+    entries(typed, at, |key, value, at| {
+        let other = spellings.entry(key.to_lowercase()).or_insert_with(|| key.to_owned());
+        if other != key {
+            at.report(format_args!("differs only by case from {}: for IAM they are one key", quoted(other)));
+        }
+        let key = text(key, at);
+        Some((key?, name(value, at)?))
+    })
+}
+
+fn too_many_tags(count: usize) -> String {
+    format!("{count} tags, those of `defaults` included: a role takes {MOST_TAGS} beside the tool's own")
+}
+
+fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, at: &At<'_>) -> BTreeMap<PolicyName, Value> {
+    let policies = entries(typed, at, |key, value, at| {
+        let key = text(key, at);
+        let Document(document) = value.value()?;
+        let Value::Object(fields) = &document else {
+            at.report("must be a policy document: a mapping with `Statement`");
+            return None;
+        };
+        match fields.get("Statement") {
+            Some(Value::Array(_) | Value::Object(_)) => {}
+            Some(_) => at.key("Statement").report("must be a list of statements, or one"),
+            None => at.report("`Statement` is missing"),
+        }
+        Some((key?, document))
+    });
+    let size: usize = policies.values().map(|document| document.to_string().chars().count()).sum();
+    if size > LARGEST_INLINE_POLICIES {
+        at.report(format_args!(
+            "{size} characters in all inline policies of the role: IAM takes {LARGEST_INLINE_POLICIES}, use a managed policy"
+        ));
+    }
+    policies
+}
+
+fn description(typed: Typed<String>, at: &At<'_>) -> Option<String> {
+    let text = typed.value()?;
+    // <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
+    let legal = |character| matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{a1}'..='\u{ff}');
+    let length = text.chars().count();
+    if length > LONGEST_DESCRIPTION {
+        at.report(format_args!("{length} characters: IAM takes {LONGEST_DESCRIPTION}"));
+    }
+    if let Some(character) = text.chars().find(|character| !legal(*character)) {
+        at.report(format_args!("{} cannot stand in a description: IAM takes Latin-1 characters", quoted(&character.to_string())));
+    }
+    Some(text)
+}
+
+/// The entries of a mapping. `meant` gives what one means, or nothing after it has reported why not.
+fn entries<T, K: Ord, V>(
+    typed: Typed<BTreeMap<String, Typed<T>>>,
+    at: &At<'_>,
+    mut meant: impl FnMut(&str, Typed<T>, &At<'_>) -> Option<(K, V)>,
+) -> BTreeMap<K, V> {
+    let typed = typed.value().unwrap_or_default();
+    typed
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let at = at.key(&key);
+            if value.is_absent() {
+                at.report("has no value");
+            }
+            meant(&key, value, &at)
+        })
+        .collect()
+}
+
+/// The elements of a list.
+fn names<T: FromStr<Err = NameProblem> + Ord>(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> BTreeSet<T> {
+    let typed = typed.value().unwrap_or_default();
+    (0..).zip(typed).filter_map(|(index, typed)| text(&present(typed, &at.index(index))?, &at.index(index))).collect()
+}
+
+fn name<T: FromStr<Err = NameProblem>>(typed: Typed<String>, at: &At<'_>) -> Option<T> {
+    text(&typed.value()?, at)
+}
+
+fn text<T: FromStr<Err = NameProblem>>(text: &str, at: &At<'_>) -> Option<T> {
+    text.parse().map_err(|problem| at.report(named(&problem))).ok()
+}
+
+fn seconds(typed: Typed<DurationText>, bounds: &RangeInclusive<u32>, at: &At<'_>) -> Option<u32> {
+    duration::parse(&typed.value()?.0, bounds).map_err(|problem| at.report(problem)).ok()
+}
+
+/// Reports at the mapping that a key of it is missing.
+fn required<T>(typed: &Typed<T>, key: &str, at: &At<'_>) {
+    if typed.is_absent() {
+        at.report(format_args!("`{key}` is missing"));
+    }
+}
+
+/// An element of a list, which cannot be null.
+fn present<T>(typed: Typed<T>, at: &At<'_>) -> Option<T> {
+    if typed.is_absent() {
+        at.report("has no value");
+    }
+    typed.value()
+}

@@ -1,0 +1,220 @@
+//! `${NAME}` in the string values of the manifest.
+//!
+//! It happens between YAML and meaning: a value becomes part of one string and can never add a key, a list or a type.
+//! Keys are left as they are. An empty variable counts as one that is not set, as everywhere in the configuration.
+
+use std::collections::BTreeMap;
+
+use super::{
+    node::Node,
+    problems::{At, quoted},
+};
+
+/// The most bytes that all values together may insert.
+const MOST_INSERTED: usize = 4 << 20;
+
+/// Replaces the variables in every string of the tree.
+///
+/// A string with a problem is reported and becomes [`Node::Wrong`].
+pub(super) fn interpolate(node: &mut Node, variables: &BTreeMap<String, String>, at: &At<'_>) {
+    Interpolation { variables, left: MOST_INSERTED }.node(node, at);
+}
+
+struct Interpolation<'v> {
+    variables: &'v BTreeMap<String, String>,
+    left: usize,
+}
+
+impl Interpolation<'_> {
+    fn node(&mut self, node: &mut Node, at: &At<'_>) {
+        match node {
+            Node::String(text) if text.contains('$') => match self.text(text) {
+                Ok(replaced) => *text = replaced,
+                Err(problems) => {
+                    for problem in problems {
+                        at.report(problem);
+                    }
+                    *node = Node::Wrong;
+                }
+            },
+            Node::Sequence(nodes) => {
+                for (index, node) in nodes.iter_mut().enumerate() {
+                    self.node(node, &at.index(index));
+                }
+            }
+            Node::Mapping(entries) => {
+                for (key, node) in entries {
+                    self.node(node, &at.key(key));
+                }
+            }
+            Node::Wrong | Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) => {}
+        }
+    }
+
+    /// # Errors
+    /// Every problem of the text.
+    fn text(&mut self, text: &str) -> Result<String, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut replaced = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            replaced.push_str(&rest[..dollar]);
+            rest = &rest[dollar + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                replaced.push('$');
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix('{') {
+                let Some((reference, after)) = after.split_once('}') else {
+                    problems.push(format!("{} has no `}}` at its end", quoted(&format!("${rest}"))));
+                    break;
+                };
+                match value(self.variables, reference) {
+                    Ok(value) => match self.left.checked_sub(value.len()) {
+                        Some(left) => {
+                            self.left = left;
+                            replaced.push_str(value);
+                        }
+                        None => problems.push("the values inserted into the manifest are larger than 4 MiB together".to_owned()),
+                    },
+                    Err(problem) => problems.push(problem),
+                }
+                rest = after;
+            } else {
+                replaced.push('$');
+            }
+        }
+        replaced.push_str(rest);
+        if problems.is_empty() { Ok(replaced) } else { Err(problems) }
+    }
+}
+
+/// The value of what stands between `${` and `}`.
+fn value<'r>(variables: &'r BTreeMap<String, String>, reference: &'r str) -> Result<&'r str, String> {
+    let (name, default) = reference.split_once(":-").map_or((reference, None), |(name, default)| (name, Some(default)));
+    if !is_name(name) || default.is_some_and(|default| default.contains('$')) {
+        let whole = format!("${{{reference}}}");
+        return Err(format!(
+            "{} is not a variable: use `${{NAME}}` or `${{NAME:-default}}`, and {} for a variable of IAM",
+            quoted(&whole),
+            quoted(&format!("${whole}"))
+        ));
+    }
+    let value = variables.get(name);
+    match (value.filter(|value| !value.is_empty()), default) {
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => Ok(default),
+        (None, None) => {
+            let state = if value.is_some() { "is empty" } else { "is not set" };
+            Err(format!("the variable `{name}` {state}: set it, or write `${{{name}:-default}}`"))
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{problems::ProblemLog, yaml};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn variables() -> BTreeMap<String, String> {
+        [("A", "one"), ("B_2", "x: [y"), ("E", ""), ("D", "${A} $$")].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    fn text(text: &str) -> Result<String, String> {
+        Interpolation { variables: &variables(), left: MOST_INSERTED }.text(text).map_err(|problems| problems.join("; "))
+    }
+
+    #[test]
+    fn legal_forms_are_replaced() {
+        for (form, expected) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("${A}", "one"),
+            ("a-${A}-${A}-b", "a-one-one-b"),
+            ("${B_2}", "x: [y"),
+            ("${A:-two}", "one"),
+            ("${X:-two}", "two"),
+            ("${E:-two}", "two"),
+            ("${X:-}", ""),
+            ("${X:-a:-b}", "a:-b"),
+            ("${D}", "${A} $$"),
+            ("$$", "$"),
+            ("$$$$", "$$"),
+            ("$${A}", "${A}"),
+            ("$$${A}", "$one"),
+            ("$${aws:username}", "${aws:username}"),
+            ("$", "$"),
+            ("$A", "$A"),
+            ("5$ and $ {A}", "5$ and $ {A}"),
+            ("é${A}é", "éoneé"),
+        ] {
+            assert_eq!(text(form).as_deref(), Ok(expected), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn other_forms_are_problems_that_say_what_to_write() {
+        for form in ["${}", "${aws:username}", "${*}", "${A-b}", "${1A}", "${A }", "${X:-${A}}", "${A", "x ${", "${é}"] {
+            assert!(text(form).is_err(), "{form:?}");
+        }
+        assert_eq!(
+            text("arn:aws:s3:::b/${aws:username}/*").unwrap_err(),
+            "`${aws:username}` is not a variable: use `${NAME}` or `${NAME:-default}`, and `$${aws:username}` for a variable of IAM"
+        );
+        assert_eq!(text("${X}").unwrap_err(), "the variable `X` is not set: set it, or write `${X:-default}`");
+        assert_eq!(text("${E}").unwrap_err(), "the variable `E` is empty: set it, or write `${E:-default}`");
+        assert_eq!(text("a ${A").unwrap_err(), "`${A` has no `}` at its end");
+        assert_eq!(
+            text("${X}${A}${E:-}${Y:-}${A").unwrap_err(),
+            "the variable `X` is not set: set it, or write `${X:-default}`; `${A` has no `}` at its end"
+        );
+    }
+
+    #[test]
+    fn values_that_would_fill_the_memory_are_refused() {
+        let variables = [("BIG".to_owned(), "x".repeat(1 << 20))].into();
+        let mut node = Node::Sequence(vec![Node::String("${BIG}".to_owned()); 100]);
+        let log = ProblemLog::default();
+        interpolate(&mut node, &variables, &At::root(&log));
+        let Node::Sequence(nodes) = node else { panic!("{node:?}") };
+        assert_eq!(nodes.iter().filter(|node| **node == Node::Wrong).count(), 96);
+    }
+
+    /// The tree without what its strings say.
+    fn structure(node: &Node) -> Node {
+        match node {
+            Node::String(_) => Node::String(String::new()),
+            Node::Sequence(nodes) => Node::Sequence(nodes.iter().map(structure).collect()),
+            Node::Mapping(entries) => Node::Mapping(entries.iter().map(|(key, node)| (key.clone(), structure(node))).collect()),
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_never_changes_the_structure(value in "(?s).{1,40}", prefix in "[ -#%-~]{0,10}") {
+            let manifest = "a: ${V}\nb: [\"x${V}y\", {c: \"${V}\", \"${V}\": d}]\ne: |\n  ${V}\n  ${V:-z}\nf: '${V}'\n";
+            let before = yaml::parse(manifest).unwrap();
+            let mut after = before.clone();
+            let log = ProblemLog::default();
+            let value = format!("{prefix}{value}");
+            interpolate(&mut after, &[("V".to_owned(), value.clone())].into(), &At::root(&log));
+            prop_assert!(log.is_empty());
+            prop_assert_eq!(structure(&before), structure(&after));
+            let Node::Mapping(entries) = after else { panic!() };
+            prop_assert_eq!(&entries["f"], &Node::String(value));
+        }
+
+        #[test]
+        fn any_text_is_replaced_or_refused(form in "[${}A:a-]{0,12}|(?s).{0,20}") {
+            if let Ok(replaced) = text(&form) && !form.contains('$') {
+                prop_assert_eq!(replaced, form);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Configuration: environment variables, flags and the manifest become one [`Config`], or all of their problems at once.
+//!
+//! As typed and as meant are two things: `env.rs` and `manifest.rs` hold what was typed, `settings.rs` and
+//! `identities.rs` say what it means. Between text and manifest stand `yaml.rs` (text to nodes), `interpolation.rs`
+//! (`${NAME}`) and `reader.rs` (nodes to what was typed). [`read_file`] is the only I/O, and nothing is asked of AWS or
+//! Kubernetes here.
+
+mod duration;
+mod env;
+mod identities;
+mod interpolation;
+mod manifest;
+mod node;
+mod problems;
+mod reader;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use self::{
+    problems::{At, ProblemLog, one_line},
+    settings::Source,
+};
+use crate::model::{
+    arn::{PolicyArn, RoleArn},
+    identity::Identity,
+    names::{ClusterName, Namespace, Region},
+    oidc::IssuerUrl,
+};
+
+pub use self::problems::Problems;
+
+/// The manifest that is read if none is named and no variable gives an identity.
+pub const DEFAULT_MANIFEST: &str = "qovery.yml";
+
+const DEFAULT_OUTPUT: &str = "/qovery-output/qovery-output.json";
+const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
+/// Where Kubernetes mounts the token of a pod's ServiceAccount.
+const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The largest manifest, in bytes.
+const LARGEST_MANIFEST: usize = 1 << 20;
+
+/// What the job is to do and where, as meant: every value is legal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The environment it runs in.
+    pub environment: Environment,
+    /// The identities, at least one, no two of one ServiceAccount.
+    pub identities: Vec<Identity>,
+    /// How AWS and Kubernetes are reached.
+    pub access: Access,
+    /// The deadline of the whole run, from 10 seconds to an hour.
+    pub timeout: Duration,
+    /// Where the outputs are written.
+    pub output: PathBuf,
+    /// Where the last error is written for Kubernetes.
+    pub termination_log: PathBuf,
+    /// How the report is written.
+    pub format: Format,
+}
+
+/// The Qovery environment that the job belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its Kubernetes namespace.
+    pub namespace: Namespace,
+    /// The name of its EKS cluster.
+    pub cluster: Option<ClusterName>,
+    /// The region of the cluster.
+    pub region: Option<Region>,
+    /// Qovery's id of the environment.
+    pub id: Option<String>,
+    /// Its name, as people gave it.
+    pub name: Option<String>,
+    /// Qovery's id of its project.
+    pub project_id: Option<String>,
+}
+
+/// How AWS and Kubernetes are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// A role to assume before anything is asked of IAM: that of another account.
+    pub assume_role: Option<RoleArn>,
+    /// Where the credentials for Kubernetes come from.
+    pub kube_auth: KubeAuth,
+    /// Where a mounted token stands.
+    pub kube_token_directory: PathBuf,
+    /// The cluster's issuer; found out if not given.
+    pub issuer: Option<IssuerUrl>,
+}
+
+/// Where the credentials for Kubernetes come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KubeAuth {
+    /// A kubeconfig if there is one, else a mounted token, else EKS.
+    #[default]
+    Auto,
+    /// The kubeconfig that `KUBECONFIG` names.
+    Kubeconfig,
+    /// The token mounted in the pod.
+    Token,
+    /// A token made from the AWS credentials.
+    Eks,
+}
+
+/// How the report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The options of the command line, as typed. Each beats its variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--manifest`, instead of `IRSA_MANIFEST`.
+    pub manifest: Option<PathBuf>,
+    /// `--format`, instead of `IRSA_FORMAT`.
+    pub format: Option<String>,
+    /// `--timeout`, instead of `IRSA_TIMEOUT`.
+    pub timeout: Option<String>,
+}
+
+/// The configuration that flags, variables and manifest give.
+///
+/// `variables` are all of the process's environment: the manifest may read any of them. If a name comes twice the first
+/// counts. `read_file` is called at most once, with the path of the manifest: [`read_file`](fn@read_file) outside tests.
+///
+/// # Errors
+/// Every problem of flags, variables and manifest, with its place.
+pub fn load(
+    flags: &Flags,
+    variables: impl IntoIterator<Item = (String, String)>,
+    read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Config, Problems> {
+    let log = ProblemLog::default();
+    let mut all = BTreeMap::new();
+    for (name, value) in variables {
+        all.entry(name).or_insert(value);
+    }
+    let variables = env::Variables::from_all(&all).unwrap_or_else(|error| {
+        log.setting("environment", error);
+        env::Variables::default()
+    });
+    let settings = settings::settings(flags, &variables, &log);
+    let (mut file, mut text) = (String::new(), String::new());
+    let identities = match settings.identities {
+        Source::Variables(identity) => identity.into_iter().map(|identity| *identity).collect(),
+        Source::Manifest { path, named } => {
+            file = one_line(&path.display().to_string());
+            match manifest_text(read_file(&path), named, &log) {
+                Some(content) => {
+                    text = content;
+                    manifest_identities(&text, &all, settings.permissions_boundary, &log)
+                }
+                None => Vec::new(),
+            }
+        }
+    };
+    match settings.environment {
+        Some(environment) if log.is_empty() => Ok(Config {
+            environment,
+            identities,
+            access: settings.access,
+            timeout: settings.timeout,
+            output: settings.output,
+            termination_log: settings.termination_log,
+            format: settings.format,
+        }),
+        _ => Err(log.into_problems(&file, |path| yaml::line_of(&text, path))),
+    }
+}
+
+/// How the report is written and where the last error goes, also where the rest of the configuration is no good.
+#[must_use]
+pub fn report_settings(flags: &Flags, variables: &[(String, String)]) -> (Format, PathBuf) {
+    let named =
+        |name: &str| variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty());
+    let format = if flags.format.as_deref().or_else(|| named("IRSA_FORMAT")) == Some("json") { Format::Json } else { Format::Text };
+    (format, named("IRSA_TERMINATION_LOG").unwrap_or(DEFAULT_TERMINATION_LOG).into())
+}
+
+/// Reads a file, or as much of it as shows that it is too large for a manifest.
+///
+/// # Errors
+/// The file cannot be opened or read.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The text of the manifest, or nothing after the log got the reason.
+fn manifest_text(content: io::Result<Vec<u8>>, named: bool, log: &ProblemLog) -> Option<String> {
+    let content = match content {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
+            log.setting(
+                "SERVICE_ACCOUNT_NAME",
+                format_args!(
+                    "is not set and there is no `{DEFAULT_MANIFEST}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
+                     for more put `{DEFAULT_MANIFEST}` into the image or name a manifest by `IRSA_MANIFEST`"
+                ),
+            );
+            return None;
+        }
+        Err(error) => {
+            log.file(format_args!("cannot be read: {error}"));
+            return None;
+        }
+    };
+    if content.len() > LARGEST_MANIFEST {
+        log.file("is larger than 1 MiB");
+        return None;
+    }
+    String::from_utf8(content).map_err(|_| log.file("is not UTF-8 text")).ok()
+}
+
+fn manifest_identities(text: &str, variables: &BTreeMap<String, String>, boundary: Option<PolicyArn>, log: &ProblemLog) -> Vec<Identity> {
+    let root = At::root(log);
+    let mut node = match yaml::parse(text) {
+        Ok(node) => node,
+        Err(problem) => {
+            match problem.position {
+                Some((line, column)) => log.position(line, column, problem.text),
+                None => log.file(problem.text),
+            }
+            return Vec::new();
+        }
+    };
+    interpolation::interpolate(&mut node, variables, &root);
+    let typed = reader::read::<manifest::Manifest>(&node, &root);
+    if typed.is_absent() {
+        log.file("is empty: add `identities`");
+    }
+    typed.value().map(|typed| identities::identities(typed, boundary, &root)).unwrap_or_default()
+}

@@ -1,0 +1,109 @@
+//! What stands in the repository for users agrees with the code: schema, sample and reference.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+
+use super::super::{env, manifest};
+use super::*;
+
+fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn text_of(file: &str) -> String {
+    fs::read_to_string(repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn schema() -> Value {
+    let mut schema = schemars::schema_for!(manifest::Manifest).to_value();
+    schema["title"] = "Manifest of qovery-irsa".into();
+    schema
+}
+
+#[test]
+fn the_schema_in_the_repository_is_that_of_the_types() {
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMA").is_some_and(|value| value == "1") {
+        fs::write(repository("qovery.schema.json"), &text).unwrap();
+    }
+    assert_eq!(text_of("qovery.schema.json"), text, "run this test with UPDATE_SCHEMA=1 to write it anew");
+}
+
+#[test]
+fn required_keys_of_the_schema_are_those_that_the_loader_requires() {
+    let mut required = BTreeSet::new();
+    let schema = schema();
+    let named = schema["$defs"].as_object().unwrap().iter().map(|(name, part)| (name.as_str(), part));
+    for (name, part) in named.chain([("Manifest", &schema)]) {
+        required.extend(part["required"].as_array().into_iter().flatten().map(|key| format!("{name}.{}", key.as_str().unwrap())));
+        assert_eq!(part.get("properties").is_some() && name != "PolicyDocument", part["additionalProperties"] == false, "{name}");
+    }
+    let expected = ["Identity.role", "Identity.serviceAccount", "Manifest.identities", "PolicyDocument.Statement"];
+    assert_eq!(required.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_sample_loads_with_qoverys_variables_alone() {
+    let sample = text_of("qovery.yml");
+    assert_eq!(sample.lines().next(), Some("# yaml-language-server: $schema=./qovery.schema.json"));
+    let config = loaded(&[], &sample).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.identities[0].service_account.name.as_str(), "my-s3-role");
+}
+
+#[test]
+fn every_example_of_the_reference_loads() {
+    let text = text_of("docs/configuration.md");
+    let examples: Vec<&str> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 3);
+    for example in examples {
+        loaded(&[("BUCKET", "bucket"), ("KEDA", "true")], example).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+    }
+}
+
+/// The names in the first column of the tables of a section.
+fn names(section: &str) -> BTreeSet<String> {
+    let text = text_of("docs/configuration.md");
+    let (_, rest) = text.split_once(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("no section {section}"));
+    let section = rest.split("\n## ").next().unwrap();
+    section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn the_reference_names_every_variable_and_no_other() {
+    let schema = schemars::schema_for!(env::Variables).to_value();
+    let known = schema["properties"].as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+    assert_eq!(names("Variables"), known);
+}
+
+#[test]
+fn the_reference_names_every_flag_and_no_other() {
+    let Flags { manifest: _, format: _, timeout: _ } = Flags::default();
+    assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
+}
+
+#[test]
+fn the_reference_names_every_key_and_no_other() {
+    let mut known = BTreeSet::new();
+    keys(&schema(), &schema(), "", &mut known);
+    assert_eq!(names("Manifest"), known);
+}
+
+/// The paths of all keys of a part of the schema: `identities[].role.scope`.
+fn keys(root: &Value, part: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let part = match part["$ref"].as_str() {
+        Some(reference) => root.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => part,
+    };
+    if part.get("items").is_some() {
+        keys(root, &part["items"], &format!("{path}[]"), found);
+    }
+    // Only our own mappings have a closed set of keys; a policy document is IAM's.
+    if part["additionalProperties"] == false {
+        for (key, part) in part["properties"].as_object().unwrap() {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            keys(root, part, &path, found);
+            found.insert(path);
+        }
+    }
+}

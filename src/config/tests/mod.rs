@@ -1,0 +1,308 @@
+//! The whole room: from variables, flags and a manifest's text to a configuration or its problems.
+
+mod artefacts;
+mod manifest;
+
+use std::{io, path::PathBuf};
+
+use super::*;
+use crate::model::identity::RoleSpec;
+use proptest::prelude::*;
+
+/// The variables that Qovery itself sets.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("QOVERY_KUBERNETES_NAMESPACE_NAME", "z1a2b3c4-shop"),
+    ("QOVERY_KUBERNETES_CLUSTER_NAME", "qovery-z0f1e2d3"),
+    ("QOVERY_CLOUD_PROVIDER_REGION", "eu-west-3"),
+    ("QOVERY_ENVIRONMENT_ID", "1a2b3c4d-0000-4000-8000-000000000000"),
+    ("QOVERY_ENVIRONMENT_NAME", "shop"),
+    ("QOVERY_PROJECT_ID", "9f8e7d6c-0000-4000-8000-000000000000"),
+];
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/made-by-hand";
+const POLICY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+const SMALLEST: &str = "identities: [{serviceAccount: app, role: {}}]";
+
+fn with(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let changed = |name: &str| variables.iter().any(|(changed, _)| *changed == name);
+    let built_in = BUILT_IN.iter().filter(|(name, _)| !changed(name));
+    built_in.chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Loads with Qovery's variables and these, and a `qovery.yml` of this text.
+fn loaded(variables: &[(&str, &str)], manifest: &str) -> Result<Config, Problems> {
+    load(&Flags::default(), with(variables), |_| Ok(manifest.as_bytes().to_vec()))
+}
+
+/// Loads with Qovery's variables and these; no file may be read.
+fn from_variables(variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    load(&Flags::default(), with(variables), |path| panic!("{} is read", path.display()))
+}
+
+fn shown(result: Result<Config, Problems>) -> String {
+    result.expect_err("problems").to_string()
+}
+
+#[test]
+fn the_defaults_need_no_variable_but_qoverys() {
+    let config = loaded(&[], SMALLEST).unwrap();
+    assert_eq!(config.environment.namespace.as_str(), "z1a2b3c4-shop");
+    assert_eq!(config.environment.cluster.unwrap().as_str(), "qovery-z0f1e2d3");
+    assert_eq!(config.environment.region.unwrap().as_str(), "eu-west-3");
+    assert_eq!(config.environment.name.as_deref(), Some("shop"));
+    assert_eq!(
+        config.access,
+        Access {
+            assume_role: None,
+            kube_auth: KubeAuth::Auto,
+            kube_token_directory: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
+            issuer: None
+        }
+    );
+    assert_eq!((config.timeout, config.format), (Duration::from_mins(5), Format::Text));
+    assert_eq!(config.output, PathBuf::from("/qovery-output/qovery-output.json"));
+    assert_eq!(config.termination_log, PathBuf::from("/dev/termination-log"));
+    assert_eq!(config.identities.len(), 1);
+}
+
+#[test]
+fn every_setting_can_be_set() {
+    let config = loaded(
+        &[
+            ("IRSA_SCOPE", "environment"),
+            ("IRSA_OIDC_ISSUER", "https://oidc.eks.eu-west-3.amazonaws.com/id/EXAMPLE"),
+            ("IRSA_KUBE_AUTH", "eks"),
+            ("IRSA_TIMEOUT", "1h"),
+            ("IRSA_OUTPUT", "/tmp/out.json"),
+            ("IRSA_TERMINATION_LOG", "/tmp/log"),
+            ("IRSA_FORMAT", "json"),
+            ("IRSA_ASSUME_ROLE_ARN", ROLE),
+        ],
+        SMALLEST,
+    )
+    .unwrap();
+    assert_eq!(config.access.assume_role.unwrap().to_string(), ROLE);
+    assert_eq!(config.access.issuer.unwrap().id(), "EXAMPLE");
+    assert_eq!((config.access.kube_auth, config.timeout, config.format), (KubeAuth::Eks, Duration::from_hours(1), Format::Json));
+    assert_eq!((config.output, config.termination_log), (PathBuf::from("/tmp/out.json"), PathBuf::from("/tmp/log")));
+}
+
+#[test]
+fn the_region_of_the_cluster_beats_those_of_the_sdk() {
+    for (variables, expected) in [
+        (vec![("AWS_REGION", "us-east-1")], Some("eu-west-3")),
+        (vec![("QOVERY_CLOUD_PROVIDER_REGION", ""), ("AWS_REGION", "us-east-1"), ("AWS_DEFAULT_REGION", "us-east-2")], Some("us-east-1")),
+        (vec![("QOVERY_CLOUD_PROVIDER_REGION", ""), ("AWS_DEFAULT_REGION", "us-east-2")], Some("us-east-2")),
+        (vec![("QOVERY_CLOUD_PROVIDER_REGION", "")], None),
+    ] {
+        let region = loaded(&variables, SMALLEST).unwrap().environment.region;
+        assert_eq!(region.as_ref().map(crate::model::names::Region::as_str), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn of_a_variable_that_comes_twice_the_first_counts() {
+    let variables = with(&[("IRSA_FORMAT", "json")]).into_iter().chain([("IRSA_FORMAT".to_owned(), "text".to_owned())]);
+    assert_eq!(load(&Flags::default(), variables, |_| Ok(SMALLEST.into())).unwrap().format, Format::Json);
+}
+
+#[test]
+fn the_report_is_written_as_configured_whatever_else_is_wrong() {
+    let json = Flags { format: Some("json".into()), ..Flags::default() };
+    for (flags, variables) in [
+        (Flags::default(), vec![]),
+        (Flags::default(), vec![("IRSA_FORMAT", "json"), ("IRSA_TERMINATION_LOG", "/tmp/log")]),
+        (Flags::default(), vec![("IRSA_FORMAT", ""), ("IRSA_TERMINATION_LOG", "")]),
+        (json, vec![("IRSA_FORMAT", "text")]),
+    ] {
+        let variables = with(&variables);
+        let config = load(&flags, variables.clone(), |_| Ok(SMALLEST.into())).unwrap();
+        assert_eq!(report_settings(&flags, &variables), (config.format, config.termination_log));
+    }
+    let unknown = with(&[("IRSA_FORMAT", "xml"), ("QOVERY_KUBERNETES_NAMESPACE_NAME", "")]);
+    assert_eq!(report_settings(&Flags::default(), &unknown), (Format::Text, "/dev/termination-log".into()));
+}
+
+#[test]
+fn a_flag_beats_its_variable() {
+    let flags = Flags { manifest: Some("flag.yml".into()), format: Some("text".into()), timeout: Some("10".into()) };
+    let variables = [("IRSA_MANIFEST", "variable.yml"), ("IRSA_FORMAT", "json"), ("IRSA_TIMEOUT", "1h")];
+    let config = load(&flags, with(&variables), |path| {
+        assert_eq!(path, Path::new("flag.yml"));
+        Ok(SMALLEST.into())
+    });
+    let config = config.unwrap();
+    assert_eq!((config.format, config.timeout), (Format::Text, Duration::from_secs(10)));
+
+    let flags = Flags { format: Some("xml".into()), timeout: Some("1d".into()), ..Flags::default() };
+    let problems = load(&flags, with(&variables), |path| {
+        assert_eq!(path, Path::new("variable.yml"));
+        Ok(SMALLEST.into())
+    });
+    insta::assert_snapshot!(shown(problems), @r"
+        2 problems in the configuration
+          `--timeout`: `1d` is not a duration: use seconds, or a text such as `90m` or `1h30m`
+          `--format`: `xml` is not known: use `text` or `json`
+        ");
+}
+
+#[test]
+fn one_identity_needs_no_manifest() {
+    for (variables, role) in [
+        (vec![("IRSA_ROLE_ARN", ROLE)], Some(ROLE)),
+        (vec![("AWS_ROLE_ARN", ROLE)], Some(ROLE)),
+        (vec![("IRSA_ROLE_ARN", ROLE), ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/other")], Some(ROLE)),
+        (vec![("IRSA_ROLE_ARN", ROLE), ("AWS_ROLE_ARN", "nonsense"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], Some(ROLE)),
+        (vec![("IRSA_POLICY_ARNS", POLICY), ("AWS_ROLE_ARN", "nonsense"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")], None),
+        (vec![("IRSA_POLICY_ARNS", POLICY), ("IRSA_ROLE_ARN", "")], None),
+    ] {
+        let config = from_variables(&[vec![("SERVICE_ACCOUNT_NAME", "app")], variables.clone()].concat()).unwrap();
+        let [identity] = &config.identities[..] else { panic!("{variables:?}") };
+        assert_eq!(identity.service_account.name.as_str(), "app");
+        match (&identity.role, role) {
+            (RoleSpec::Given(given), Some(arn)) => assert_eq!(given.arn.to_string(), arn),
+            (RoleSpec::Environment(made), None) => {
+                assert_eq!(made.policies.iter().map(PolicyArn::as_str).collect::<Vec<_>>(), [POLICY]);
+                assert_eq!((made.path.as_str(), made.max_session_duration), ("/qovery/", 3600));
+            }
+            other => panic!("{variables:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn policies_of_the_one_identity_are_separated_by_commas() {
+    let list = format!(" {POLICY}, ,arn:aws:iam::123456789012:policy/a/b,{POLICY},");
+    let boundary = "arn:aws:iam::123456789012:policy/boundary";
+    let variables = [("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_POLICY_ARNS", &list), ("IRSA_PERMISSIONS_BOUNDARY", boundary)];
+    let RoleSpec::Environment(role) = from_variables(&variables).unwrap().identities.remove(0).role else { panic!() };
+    assert_eq!(role.policies.len(), 2);
+    assert_eq!(role.permissions_boundary.unwrap().as_str(), boundary);
+}
+
+#[test]
+fn settings_that_mean_nothing_say_so() {
+    let app = ("SERVICE_ACCOUNT_NAME", "app");
+    for (variables, expected) in [
+        (vec![("QOVERY_KUBERNETES_NAMESPACE_NAME", "")], "`QOVERY_KUBERNETES_NAMESPACE_NAME` is not set"),
+        (
+            vec![("QOVERY_KUBERNETES_NAMESPACE_NAME", "z*")],
+            "`QOVERY_KUBERNETES_NAMESPACE_NAME`: `z*` is not a namespace: use at most 63 lower-case letters, digits and `-`",
+        ),
+        (
+            vec![("IRSA_SCOPE", "shared")],
+            "`IRSA_SCOPE`: `shared` is not a scope that this version knows: use `environment`, or give an existing role by `IRSA_ROLE_ARN`",
+        ),
+        (vec![("IRSA_KUBE_AUTH", "EKS")], "`IRSA_KUBE_AUTH`: `EKS` is not known: use `auto`, `kubeconfig`, `token` or `eks`"),
+        (vec![("IRSA_TIMEOUT", "9")], "`IRSA_TIMEOUT`: `9` is out of bounds: use 10s to 1h"),
+        (vec![("IRSA_ROLE_ARN", ROLE)], "`IRSA_ROLE_ARN` is set without `SERVICE_ACCOUNT_NAME`"),
+        (vec![("IRSA_POLICY_ARNS", POLICY)], "`IRSA_POLICY_ARNS` is set without `SERVICE_ACCOUNT_NAME`"),
+        (
+            vec![app],
+            "`SERVICE_ACCOUNT_NAME` is set without a role: set `IRSA_ROLE_ARN` (an existing role) or `IRSA_POLICY_ARNS` (a role is made)",
+        ),
+        (
+            vec![app, ("AWS_ROLE_ARN", ROLE), ("IRSA_POLICY_ARNS", POLICY)],
+            "`AWS_ROLE_ARN` and `IRSA_POLICY_ARNS` are both set: give an existing role, or the policies of one to be made",
+        ),
+        (
+            vec![app, ("IRSA_ROLE_ARN", ROLE), ("IRSA_MANIFEST", "m.yml")],
+            "`IRSA_MANIFEST` and `SERVICE_ACCOUNT_NAME` are both set: use the manifest or the variables",
+        ),
+        (vec![app, ("IRSA_POLICY_ARNS", " , ")], "`IRSA_POLICY_ARNS` holds no ARN"),
+        (
+            vec![app, ("IRSA_POLICY_ARNS", "ReadOnlyAccess")],
+            "`IRSA_POLICY_ARNS`: `ReadOnlyAccess` is not the ARN of a managed policy: use `arn:aws:iam::aws:policy/name` or `arn:aws:iam::123456789012:policy/name`",
+        ),
+        (vec![app, ("AWS_ROLE_ARN", "x")], "`AWS_ROLE_ARN`: `x` is not the ARN of a role: use `arn:aws:iam::123456789012:role/name`"),
+    ] {
+        let problems = shown(loaded(&variables, SMALLEST));
+        assert_eq!(problems, format!("1 problem in the configuration\n  {expected}"), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_says_why() {
+    let missing = |_: &Path| Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
+    let named = [("IRSA_MANIFEST", "conf/m.yml")];
+    insta::assert_snapshot!(shown(load(&Flags::default(), with(&[]), missing)), @r"
+        1 problem in the configuration
+          `SERVICE_ACCOUNT_NAME` is not set and there is no `qovery.yml`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, for more put `qovery.yml` into the image or name a manifest by `IRSA_MANIFEST`
+        ");
+    insta::assert_snapshot!(shown(load(&Flags::default(), with(&named), missing)), @r"
+        1 problem in the configuration
+          conf/m.yml: cannot be read: no such file
+        ");
+    insta::assert_snapshot!(shown(load(&Flags::default(), with(&named), |_| Ok(vec![b'a', 0xff]))), @r"
+        1 problem in the configuration
+          conf/m.yml: is not UTF-8 text
+        ");
+    insta::assert_snapshot!(shown(load(&Flags::default(), with(&named), |_| Ok(vec![b'#'; (1 << 20) + 1]))), @r"
+        1 problem in the configuration
+          conf/m.yml: is larger than 1 MiB
+        ");
+}
+
+#[test]
+fn a_file_is_read_and_only_as_far_as_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("m.yml");
+    std::fs::write(&path, SMALLEST).unwrap();
+    assert_eq!(read_file(&path).unwrap(), SMALLEST.as_bytes());
+    std::fs::write(&path, vec![b'#'; 3 << 20]).unwrap();
+    assert_eq!(read_file(&path).unwrap().len(), (1 << 20) + 1);
+    assert!(read_file(directory.path()).is_err());
+}
+
+/// What may be typed by mistake.
+const SLIP: &str = "[ \\-:{}\\[\\]&*!$'\"|>?#,~a1\n\t]{0,4}";
+
+proptest! {
+    #[test]
+    fn any_manifest_and_any_values_load_or_are_problems(
+        manifest in "(?s).{0,200}|(identities: |- |\\{|\\}|\\[|\\]|role: |serviceAccount: |app|, |\n|  |&a |\\*a|\\$\\{A\\}|\"|'|!x |\\? |: |policies: |<<: |---\n|[|>]|#|\t){0,40}",
+        values in proptest::collection::vec("(?s).{0,20}", 24),
+    ) {
+        let names = ["QOVERY_KUBERNETES_NAMESPACE_NAME", "QOVERY_KUBERNETES_CLUSTER_NAME", "QOVERY_CLOUD_PROVIDER_REGION", "QOVERY_ENVIRONMENT_ID",
+            "IRSA_SCOPE", "IRSA_PERMISSIONS_BOUNDARY", "IRSA_OIDC_ISSUER", "IRSA_KUBE_AUTH", "IRSA_ASSUME_ROLE_ARN", "IRSA_TIMEOUT", "IRSA_FORMAT", "A"];
+        let variables = names.iter().zip(&values).map(|(name, value)| ((*name).to_owned(), value.clone()));
+        match load(&Flags::default(), variables, |_| Ok(manifest.into_bytes())) {
+            Ok(config) => prop_assert!(!config.identities.is_empty()),
+            Err(problems) => prop_assert!(problems.to_string().lines().skip(1).all(|line| line.starts_with("  "))),
+        }
+    }
+
+    #[test]
+    fn a_manifest_with_slips_loads_or_is_problems_with_lines(slips in proptest::collection::vec((0_usize..3000, 0_usize..6, SLIP), 1..4)) {
+        let mut manifest: Vec<char> = manifest::EVERY_KEY.chars().collect();
+        for (start, length, slip) in slips {
+            let start = start % manifest.len();
+            let end = (start + length).min(manifest.len());
+            manifest.splice(start..end, slip.chars());
+        }
+        let manifest: String = manifest.into_iter().collect();
+        if let Err(problems) = loaded(&[], &manifest) {
+            prop_assert!(problems.to_string().lines().skip(1).all(|line| line.starts_with("  ")));
+            for problem in problems.iter().filter(|problem| !problem.starts_with("qovery.yml: ")) {
+                let line = problem.strip_prefix("qovery.yml:").and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+                prop_assert!(line.is_some_and(|line| line <= manifest.lines().count() + 1), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_values_of_the_one_identity_load_or_are_problems(name in "[a-z*]{0,3}|(?s).{0,8}", role in "(?s).{0,30}", policies in "[,a:]{0,9}|(?s).{0,30}") {
+        let variables = [("SERVICE_ACCOUNT_NAME", format!("{name}x")), ("IRSA_ROLE_ARN", role), ("IRSA_POLICY_ARNS", policies)];
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let _ = from_variables(&variables);
+    }
+
+    #[test]
+    fn an_inserted_value_is_one_string_of_one_key(value in "(?s).{1,30}") {
+        let manifest = "identities: [{serviceAccount: app, annotations: {note: \"${NOTE}\"}, role: {}}]";
+        let config = loaded(&[("NOTE", &value)], manifest).unwrap();
+        prop_assert_eq!(config.identities.len(), 1);
+        let annotations: Vec<_> = config.identities[0].service_account.annotations.values().collect();
+        prop_assert_eq!(annotations, [&value]);
+    }
+}
