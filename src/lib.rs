@@ -1,3 +1,35 @@
-//! `qovery-irsa`: gives the services of a Qovery environment on EKS their AWS permissions.
+//! `qovery-irsa`: gives the services of a Qovery environment on EKS their AWS permissions, as a Qovery lifecycle job.
+//!
+//! The rooms, and who may use whom:
+//!
+//! ```text
+//! main → run → config        variables and manifest → Config, all problems at once
+//!            → connect       AWS, Kubernetes, the cluster's issuer            → adapters
+//!            → converge      the loop: observe → plan → apply until nothing is to do
+//!                → observe   what is there                                    → adapters
+//!                → plan      desired × observed → Plan or refusals: pure
+//!                → apply     one call for each action                         → adapters
+//!            → output        the job's outputs for Qovery
+//!            → report        what one sees; failure: exit codes and hints
+//! adapters = aws, kubernetes (over http and call): their errors become ours there and nowhere else
+//! everything → model, model → nothing
+//! ```
 
+pub mod apply;
+pub mod aws;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod connect;
+pub mod converge;
+pub mod failure;
+pub mod http;
+pub mod kubernetes;
 pub mod model;
+pub mod observe;
+pub mod output;
+pub mod plan;
+pub mod report;
+mod run;
+
+pub use run::run;

@@ -1,0 +1,85 @@
+//! Who the job is for AWS: region, the SDK's default chain of credentials, a role assumed on top of it, endpoints.
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider,
+};
+use aws_credential_types::provider::ProvideCredentials as _;
+use thiserror::Error;
+
+use super::error;
+use crate::{
+    call::CallError,
+    http::SdkHttpClient,
+    model::{
+        arn::{Account, RoleArn},
+        names,
+        names::NameProblem,
+    },
+};
+
+/// Why the job cannot speak to AWS.
+#[derive(Debug, Error)]
+pub enum AwsProblem {
+    /// It is not known which region to speak to.
+    #[error("no AWS region is known")]
+    NoRegion,
+    /// The caller's ARN is not of the form AWS documents.
+    #[error("STS names the caller in an unknown form")]
+    OddCaller(#[source] NameProblem),
+}
+
+/// The AWS of the job.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub(super) iam: aws_sdk_iam::Client,
+    sts: aws_sdk_sts::Client,
+    /// With the job's own credentials, also where a role is assumed for IAM: the cluster is theirs.
+    pub(super) own: SdkConfig,
+    pub(super) http: reqwest::Client,
+    pub(super) region: String,
+}
+
+impl Aws {
+    /// Sets up the clients; nothing is sent, but profile files are read.
+    ///
+    /// # Errors
+    /// No region is known.
+    pub async fn new(region: Option<&names::Region>, assume_role: Option<&RoleArn>, http: &reqwest::Client) -> Result<Self, AwsProblem> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(SdkHttpClient(http.clone()))
+            // One rule for trying again, `Patience::call`, for all services.
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(region) = region {
+            loader = loader.region(Region::new(region.as_str().to_owned()));
+        }
+        let own = loader.load().await;
+        let region = own.region().ok_or(AwsProblem::NoRegion)?.as_ref().to_owned();
+        let acting = match assume_role {
+            None => own.clone(),
+            Some(role) => {
+                let provider = AssumeRoleProvider::builder(role.to_string()).session_name("qovery-irsa").configure(&own).build().await;
+                own.to_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
+            }
+        };
+        Ok(Self { iam: aws_sdk_iam::Client::new(&acting), sts: aws_sdk_sts::Client::new(&acting), own, http: http.clone(), region })
+    }
+
+    /// The account that the credentials act in.
+    ///
+    /// # Errors
+    /// STS does not answer, or in an unknown form.
+    pub async fn account(&self) -> Result<Account, CallError> {
+        let identity = self.sts.get_caller_identity().send().await.map_err(|error| error::of_sdk(&error))?;
+        Account::of_arn(identity.arn().unwrap_or_default())
+            .map_err(|problem| CallError::new(crate::call::Kind::Other, "OddCaller", problem.to_string()))
+    }
+
+    /// The job's own credentials, to sign what no SDK client sends.
+    pub(super) async fn credentials(&self) -> Result<aws_credential_types::Credentials, CallError> {
+        let missing = |message: String| CallError::new(crate::call::Kind::Unauthenticated, "NoCredentials", message);
+        let provider = self.own.credentials_provider().ok_or_else(|| missing("no provider of credentials".to_owned()))?;
+        provider.provide_credentials().await.map_err(|error| missing(CallError::chain(&error)))
+    }
+}

@@ -1,0 +1,260 @@
+//! EKS: where a cluster is and whose tokens it issues, and the bearer token with which an IAM identity speaks to it.
+//!
+//! One GET is signed here and sent with the shared client: the SDK's own EKS client would cost minutes of build time for it.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
+    sign::v4,
+};
+use aws_smithy_runtime_api::client::identity::Identity;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::{Aws, error};
+use crate::{
+    call::{CallError, Kind},
+    http::{is_refused_by_tls, read_body},
+    model::{names::ClusterName, oidc::IssuerUrl},
+};
+
+/// An EKS cluster as `DescribeCluster` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The URL of its API server.
+    pub endpoint: String,
+    /// The PEM of its certificate authority.
+    pub certificate_authority: Vec<u8>,
+    /// Its OIDC issuer.
+    pub issuer: Option<IssuerUrl>,
+}
+
+/// Why a described cluster cannot be spoken to.
+#[derive(Debug, Error)]
+pub enum EksProblem {
+    /// The request cannot be signed.
+    #[error("cannot sign a request")]
+    Signing(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+#[derive(Deserialize)]
+struct Described {
+    cluster: DescribedCluster,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribedCluster {
+    endpoint: Option<String>,
+    certificate_authority: Option<CertificateAuthority>,
+    identity: Option<DescribedIdentity>,
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CertificateAuthority {
+    data: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DescribedIdentity {
+    oidc: Option<DescribedOidc>,
+}
+
+#[derive(Deserialize)]
+struct DescribedOidc {
+    issuer: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(alias = "Message")]
+    message: Option<String>,
+}
+
+impl Aws {
+    /// `DescribeCluster`, with the job's own credentials.
+    /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html>
+    ///
+    /// # Errors
+    /// EKS refuses, does not answer, or answers in an unknown form.
+    pub async fn cluster(&self, name: &ClusterName) -> Result<Cluster, CallError> {
+        let endpoint = endpoint(&self.own, "EKS", "eks", &self.region);
+        let url = format!("{}/clusters/{name}", endpoint.trim_end_matches('/'));
+        let credentials = self.credentials().await?;
+        let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
+        let headers = [("host", authority(&request))];
+        sign_request(&mut request, &headers, &credentials, &self.region, "eks", SigningSettings::default())?;
+        let request = reqwest::Request::try_from(request).map_err(|error| unsent(&error))?;
+        let mut response = self.http.execute(request).await.map_err(|error| no_connection(&error))?;
+        let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (code, request_id) = (header("x-amzn-errortype"), header("x-amzn-requestid"));
+        let body = read_body(&mut response).await.map_err(|error| CallError::new(Kind::Transient, "NoConnection", error.to_string()))?;
+        if status != 200 {
+            return Err(refused(status, code.as_deref(), request_id, &body));
+        }
+        read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::new(Kind::Other, "UnreadableAnswer", message) })
+    }
+
+    /// A bearer token for the cluster's API server: a pre-signed `GetCallerIdentity`. It is good for 15 minutes.
+    /// <https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster>
+    ///
+    /// # Errors
+    /// There are no credentials to sign with.
+    pub async fn cluster_token(&self, name: &ClusterName) -> Result<String, CallError> {
+        let credentials = self.credentials().await?;
+        cluster_token(name, &credentials, &self.region, SystemTime::now())
+    }
+}
+
+fn cluster_token(name: &ClusterName, credentials: &Credentials, region: &str, now: SystemTime) -> Result<String, CallError> {
+    // The authenticator takes the regional STS host only, whatever endpoint the SDK is told to use.
+    let url = format!("https://sts.{region}.{}/?Action=GetCallerIdentity&Version=2011-06-15", dns_suffix(region));
+    let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
+    let headers = [("host", authority(&request)), ("x-k8s-aws-id", name.as_str().to_owned())];
+    let mut settings = SigningSettings::default();
+    settings.signature_location = SignatureLocation::QueryParams;
+    settings.expires_in = Some(Duration::from_mins(1));
+    sign_request_at(&mut request, &headers, credentials, (region, "sts"), settings, now)?;
+    Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(request.uri().to_string())))
+}
+
+fn sign_request(
+    request: &mut http::Request<Vec<u8>>,
+    headers: &[(&str, String)],
+    credentials: &Credentials,
+    region: &str,
+    service: &str,
+    settings: SigningSettings,
+) -> Result<(), CallError> {
+    sign_request_at(request, headers, credentials, (region, service), settings, SystemTime::now())
+}
+
+fn sign_request_at(
+    request: &mut http::Request<Vec<u8>>,
+    headers: &[(&str, String)],
+    credentials: &Credentials,
+    (region, service): (&str, &str),
+    settings: SigningSettings,
+    now: SystemTime,
+) -> Result<(), CallError> {
+    let identity = Identity::from(credentials.clone());
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|error| unsent(&error))?
+        .into();
+    let (method, url) = (request.method().to_string(), request.uri().to_string());
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let signable = SignableRequest::new(&method, url, headers, SignableBody::Bytes(&[])).map_err(|error| unsent(&error))?;
+    let (instructions, _) = sign(signable, &parameters).map_err(|error| unsent(&error))?.into_parts();
+    instructions.apply_to_request_http1x(request);
+    Ok(())
+}
+
+fn authority(request: &http::Request<Vec<u8>>) -> String {
+    request.uri().authority().map(ToString::to_string).unwrap_or_default()
+}
+
+/// `AWS_ENDPOINT_URL_EKS`, `AWS_ENDPOINT_URL` or a profile's `endpoint_url`, as for every SDK client, else the region's.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+fn endpoint(config: &SdkConfig, service_id: &'static str, host: &str, region: &str) -> String {
+    let key = aws_types::service_config::ServiceConfigKey::builder()
+        .service_id(service_id)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok();
+    let named = key.and_then(|key| config.service_config()?.load_config(key));
+    named.or_else(|| config.endpoint_url().map(str::to_owned)).unwrap_or_else(|| format!("https://{host}.{region}.{}", dns_suffix(region)))
+}
+
+/// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
+fn dns_suffix(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
+fn read_cluster(body: &[u8]) -> Result<Cluster, String> {
+    let cluster = serde_json::from_slice::<Described>(body).map_err(|error| error.to_string())?.cluster;
+    let status = cluster.status.as_deref().unwrap_or("unknown");
+    let endpoint = cluster.endpoint.ok_or_else(|| format!("the cluster has no endpoint (status {status})"))?;
+    let data = cluster.certificate_authority.and_then(|authority| authority.data);
+    let data = data.ok_or_else(|| format!("the cluster has no certificate authority (status {status})"))?;
+    let issuer = cluster.identity.and_then(|identity| identity.oidc?.issuer).map(|issuer| issuer.parse());
+    Ok(Cluster {
+        endpoint,
+        certificate_authority: STANDARD.decode(data).map_err(|error| format!("the certificate authority is no base64: {error}"))?,
+        issuer: issuer.transpose().map_err(|problem: crate::model::names::NameProblem| problem.to_string())?,
+    })
+}
+
+fn refused(status: u16, code: Option<&str>, request_id: Option<String>, body: &[u8]) -> CallError {
+    // `AccessDeniedException:http://…` is the header's long form.
+    let code = code.and_then(|code| code.split(':').next()).filter(|code| !code.is_empty()).unwrap_or("UnknownError");
+    let message = serde_json::from_slice::<Failure>(body).ok().and_then(|failure| failure.message);
+    let message = message.unwrap_or_else(|| format!("HTTP status {status}"));
+    CallError { request_id, ..CallError::new(error::kind(code, status), code, message) }
+}
+
+fn unsent(error: &(dyn std::error::Error + 'static)) -> CallError {
+    CallError::new(Kind::Other, "NotSent", CallError::chain(error))
+}
+
+fn no_connection(error: &reqwest::Error) -> CallError {
+    let (kind, code) = if is_refused_by_tls(error) { (Kind::Other, "UntrustedCertificate") } else { (Kind::Transient, "NoConnection") };
+    CallError::new(kind, code, CallError::chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_token_is_a_presigned_url_of_the_regional_sts() {
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Some("session".to_owned()), None, "test");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (region, host) in
+            [("eu-west-3", "https://sts.eu-west-3.amazonaws.com/"), ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/")]
+        {
+            let token = cluster_token(&"demo".parse().unwrap(), &credentials, region, now).unwrap();
+            let url = String::from_utf8(URL_SAFE_NO_PAD.decode(token.strip_prefix("k8s-aws-v1.").unwrap()).unwrap()).unwrap();
+            assert!(url.starts_with(host), "{url}");
+            for part in [
+                "Action=GetCallerIdentity",
+                "X-Amz-Expires=60",
+                "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id",
+                "X-Amz-Security-Token=session",
+                "X-Amz-Signature=",
+            ] {
+                assert!(url.contains(part), "{part} in {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_ready_says_what_it_lacks() {
+        assert_eq!(read_cluster(br#"{"cluster":{"status":"CREATING"}}"#), Err("the cluster has no endpoint (status CREATING)".to_owned()));
+        assert!(read_cluster(b"{}").is_err());
+        assert!(read_cluster(br#"{"cluster":{"endpoint":"https://x","certificateAuthority":{"data":"!"}}}"#).is_err());
+    }
+
+    #[test]
+    fn a_refusal_keeps_code_message_and_request_id() {
+        let error = refused(403, Some("AccessDeniedException:http://x"), Some("id".to_owned()), br#"{"message":"no"}"#);
+        assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "AccessDeniedException: no (request id id)"));
+        assert_eq!(refused(503, None, None, b"<html>").to_string(), "UnknownError: HTTP status 503");
+    }
+}

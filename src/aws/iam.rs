@@ -1,0 +1,291 @@
+//! The calls to IAM, one method each. Missing is an answer; every other failure is a [`CallError`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_iam::{
+    error::{BuildError, ProvideErrorMetadata, SdkError},
+    types::Tag,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::{Aws, error};
+use crate::{
+    call::{CallError, Kind},
+    model::{
+        arn::{PolicyArn, RoleArn},
+        names::{PolicyName, RoleName},
+        observed::ObservedProvider,
+        oidc::{Audience, Provider},
+        trust::TrustPolicy,
+    },
+    plan::NewRole,
+};
+
+/// What `GetRole` tells of a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRole {
+    /// Its ARN.
+    pub arn: RoleArn,
+    /// Its description; empty if it has none.
+    pub description: String,
+    /// Seconds a session may last.
+    pub max_session_duration: u32,
+    /// Its permissions boundary.
+    pub permissions_boundary: Option<PolicyArn>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its trust policy.
+    pub trust: TrustPolicy,
+}
+
+impl Aws {
+    /// `GetOpenIDConnectProvider`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn provider(&self, arn: &str) -> Result<Option<ObservedProvider>, CallError> {
+        let found = found(self.iam.get_open_id_connect_provider().open_id_connect_provider_arn(arn).send().await)?;
+        Ok(found.map(|provider| ObservedProvider { audiences: provider.client_id_list().iter().cloned().collect() }))
+    }
+
+    /// `CreateOpenIDConnectProvider`, without a thumbprint: IAM finds it.
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn create_provider(&self, provider: &Provider, audiences: &BTreeSet<Audience>) -> Result<(), CallError> {
+        let audiences = audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
+        let call = self.iam.create_open_id_connect_provider().url(provider.issuer.as_str()).set_client_id_list(Some(audiences));
+        done(call.send().await)
+    }
+
+    /// `AddClientIDToOpenIDConnectProvider`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn add_audience(&self, provider: &Provider, audience: &Audience) -> Result<(), CallError> {
+        let call =
+            self.iam.add_client_id_to_open_id_connect_provider().open_id_connect_provider_arn(&provider.arn).client_id(audience.as_str());
+        done(call.send().await)
+    }
+
+    /// `GetRole`: all but its permission policies.
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or answers in an unknown form.
+    pub async fn role(&self, name: &RoleName) -> Result<Option<FoundRole>, CallError> {
+        let Some(role) = found(self.iam.get_role().role_name(name.as_str()).send().await)?.and_then(|output| output.role) else {
+            return Ok(None);
+        };
+        let trust = decoded(role.assume_role_policy_document().unwrap_or_default())?;
+        let boundary = role.permissions_boundary().and_then(|boundary| boundary.permissions_boundary_arn());
+        Ok(Some(FoundRole {
+            arn: role.arn().parse().map_err(odd)?,
+            description: role.description().unwrap_or_default().to_owned(),
+            max_session_duration: role.max_session_duration().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(3600),
+            permissions_boundary: boundary.map(str::parse).transpose().map_err(odd)?,
+            tags: role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect(),
+            trust: TrustPolicy::parse(&trust).map_err(odd)?,
+        }))
+    }
+
+    /// `CreateRole`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn create_role(&self, role: &NewRole) -> Result<(), CallError> {
+        let call = self
+            .iam
+            .create_role()
+            .role_name(role.arn.name.as_str())
+            .path(role.arn.path.as_str())
+            .assume_role_policy_document(role.trust.minified())
+            .description(&role.description)
+            .max_session_duration(seconds(role.max_session_duration))
+            .set_permissions_boundary(role.permissions_boundary.as_ref().map(ToString::to_string))
+            .set_tags(Some(sdk_tags(&role.tags)?));
+        done(call.send().await)
+    }
+
+    /// `UpdateRole`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn update_role(&self, name: &RoleName, description: &str, max_session_duration: u32) -> Result<(), CallError> {
+        let call =
+            self.iam.update_role().role_name(name.as_str()).description(description).max_session_duration(seconds(max_session_duration));
+        done(call.send().await)
+    }
+
+    /// `PutRolePermissionsBoundary`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn put_boundary(&self, name: &RoleName, boundary: &PolicyArn) -> Result<(), CallError> {
+        done(self.iam.put_role_permissions_boundary().role_name(name.as_str()).permissions_boundary(boundary.as_str()).send().await)
+    }
+
+    /// `DeleteRolePermissionsBoundary`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn delete_boundary(&self, name: &RoleName) -> Result<(), CallError> {
+        gone(self.iam.delete_role_permissions_boundary().role_name(name.as_str()).send().await)
+    }
+
+    /// `TagRole`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn tag_role(&self, name: &RoleName, tags: &BTreeMap<String, String>) -> Result<(), CallError> {
+        done(self.iam.tag_role().role_name(name.as_str()).set_tags(Some(sdk_tags(tags)?)).send().await)
+    }
+
+    /// `UntagRole`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn untag_role(&self, name: &RoleName, keys: &BTreeSet<String>) -> Result<(), CallError> {
+        gone(self.iam.untag_role().role_name(name.as_str()).set_tag_keys(Some(keys.iter().cloned().collect())).send().await)
+    }
+
+    /// `UpdateAssumeRolePolicy`: the whole document.
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn update_trust(&self, name: &RoleName, trust: &TrustPolicy) -> Result<(), CallError> {
+        done(self.iam.update_assume_role_policy().role_name(name.as_str()).policy_document(trust.minified()).send().await)
+    }
+
+    /// `DeleteRole`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn delete_role(&self, name: &RoleName) -> Result<(), CallError> {
+        gone(self.iam.delete_role().role_name(name.as_str()).send().await)
+    }
+
+    /// `ListAttachedRolePolicies`, all pages; none if the role is missing.
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or answers in an unknown form.
+    pub async fn attached_policies(&self, name: &RoleName) -> Result<BTreeSet<PolicyArn>, CallError> {
+        let mut pages = self.iam.list_attached_role_policies().role_name(name.as_str()).into_paginator().items().send();
+        let mut policies = BTreeSet::new();
+        while let Some(policy) = pages.next().await {
+            match found(policy)? {
+                Some(policy) => policies.insert(policy.policy_arn().unwrap_or_default().parse().map_err(odd)?),
+                None => return Ok(BTreeSet::new()),
+            };
+        }
+        Ok(policies)
+    }
+
+    /// `AttachRolePolicy`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn attach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
+        done(self.iam.attach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
+    }
+
+    /// `DetachRolePolicy`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn detach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
+        gone(self.iam.detach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
+    }
+
+    /// `ListRolePolicies`, all pages; none if the role is missing.
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or answers in an unknown form.
+    pub async fn inline_policies(&self, name: &RoleName) -> Result<BTreeSet<PolicyName>, CallError> {
+        let mut pages = self.iam.list_role_policies().role_name(name.as_str()).into_paginator().items().send();
+        let mut policies = BTreeSet::new();
+        while let Some(policy) = pages.next().await {
+            match found(policy)? {
+                Some(policy) => policies.insert(policy.parse().map_err(odd)?),
+                None => return Ok(BTreeSet::new()),
+            };
+        }
+        Ok(policies)
+    }
+
+    /// `GetRolePolicy`
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or answers in an unknown form.
+    pub async fn inline_policy(&self, name: &RoleName, policy: &PolicyName) -> Result<Option<Value>, CallError> {
+        let found = found(self.iam.get_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await)?;
+        found.map(|output| serde_json::from_str(&decoded(output.policy_document())?).map_err(odd)).transpose()
+    }
+
+    /// `PutRolePolicy`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn put_inline_policy(&self, name: &RoleName, policy: &PolicyName, document: &Value) -> Result<(), CallError> {
+        let call = self.iam.put_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).policy_document(document.to_string());
+        done(call.send().await)
+    }
+
+    /// `DeleteRolePolicy`
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn delete_inline_policy(&self, name: &RoleName, policy: &PolicyName) -> Result<(), CallError> {
+        gone(self.iam.delete_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await)
+    }
+}
+
+/// A thing, or none if it is missing.
+fn found<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<Option<T>, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+{
+    match answer.map_err(|error| error::of_sdk(&error)) {
+        Ok(thing) => Ok(Some(thing)),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A change that was made.
+fn done<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+{
+    answer.map(drop).map_err(|error| error::of_sdk(&error))
+}
+
+/// A removal that was made, or that nothing was there for.
+fn gone<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+{
+    found(answer).map(drop)
+}
+
+/// IAM returns documents percent-encoded as in RFC 3986.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html>
+fn decoded(document: &str) -> Result<String, CallError> {
+    percent_decode_str(document).decode_utf8().map(std::borrow::Cow::into_owned).map_err(odd)
+}
+
+fn sdk_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, CallError> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect::<Result<_, BuildError>>().map_err(odd)
+}
+
+fn seconds(seconds: u32) -> i32 {
+    i32::try_from(seconds).unwrap_or(i32::MAX)
+}
+
+fn odd(problem: impl std::fmt::Display) -> CallError {
+    CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string())
+}

@@ -1,0 +1,10 @@
+//! AWS: credentials, and the calls to IAM, STS and EKS that the job makes. Errors of the SDK end here.
+
+mod access;
+mod eks;
+mod error;
+mod iam;
+
+pub use access::{Aws, AwsProblem};
+pub use eks::{Cluster, EksProblem};
+pub use iam::FoundRole;

@@ -1,0 +1,70 @@
+//! The command line. Each option is also an environment variable; `config` brings them together.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config::Flags, plan::Goal};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "qovery-irsa", version, about = "Gives the services of a Qovery environment on EKS their AWS permissions", after_help = AFTER)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What all commands take.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+const AFTER: &str = "\
+As a Qovery lifecycle job give the events deploy, stop and delete the arguments [\"start\"], [\"stop\"] and [\"delete\"].
+
+Exit codes: 0 done or nothing to do; 1 AWS or Kubernetes failed, running again may help; 2 configuration, it will not;
+3 refused, a person must decide; 10 `plan` found something to do.";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Make provider, role, trust and ServiceAccount what they should be
+    Start,
+    /// Change nothing: what a stopped environment has stays
+    Stop,
+    /// Remove what this environment added
+    Delete,
+    /// Print what `start` or `delete` would do, and change nothing
+    Plan {
+        /// The command to plan
+        #[arg(default_value = "start", value_parser = goal, value_name = "start|delete")]
+        of: Goal,
+    },
+}
+
+/// What all commands take.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// The manifest [variable: `IRSA_MANIFEST`] [default: qovery.yml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub manifest: Option<PathBuf>,
+    /// `text` or `json` [variable: `IRSA_FORMAT`] [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// How long the whole run may take, as `300`, `5m` [variable: `IRSA_TIMEOUT`] [default: 5m]
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub timeout: Option<String>,
+}
+
+impl From<&Options> for Flags {
+    fn from(options: &Options) -> Self {
+        Self { manifest: options.manifest.clone(), format: options.format.clone(), timeout: options.timeout.clone() }
+    }
+}
+
+fn goal(text: &str) -> Result<Goal, &'static str> {
+    match text {
+        "start" => Ok(Goal::Start),
+        "delete" => Ok(Goal::Delete),
+        _ => Err("`start` and `delete` have a plan"),
+    }
+}

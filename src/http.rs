@@ -1,0 +1,155 @@
+//! One HTTP client with one TLS configuration for AWS, EKS and Qovery, and its place in the AWS SDK.
+//!
+//! Kubernetes has a client of its own in `kube`, which trusts the cluster's certificates only.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::{Headers, StatusCode},
+};
+use aws_smithy_types::body::SdkBody;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use thiserror::Error;
+
+/// Answers of AWS and Qovery are some kilobytes; one that is larger than this is refused.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Why there is no HTTP client.
+#[derive(Debug, Error)]
+pub enum HttpProblem {
+    /// The file of further root certificates cannot be read.
+    #[error("`{variable}`: cannot read certificates from `{}`", path.display())]
+    Certificates {
+        /// The variable that names the file.
+        variable: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// TLS or the client cannot be set up.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Makes the process use one implementation of cryptography, whoever asks.
+pub fn install_crypto() {
+    // Already installed is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The client: the compiled-in roots, and those of the PEM files that `SSL_CERT_FILE` and `AWS_CA_BUNDLE` name; no redirects,
+/// since a signed request must not go elsewhere.
+///
+/// # Errors
+/// A named file cannot be read, or TLS cannot be set up.
+pub fn client() -> Result<reqwest::Client, HttpProblem> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for variable in ["SSL_CERT_FILE", "AWS_CA_BUNDLE"] {
+        let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from) else { continue };
+        let problem = |source| HttpProblem::Certificates { variable, path: path.clone(), source };
+        let certificates = CertificateDer::pem_file_iter(&path).map_err(problem)?;
+        // One odd certificate in a bundle is no reason to trust none.
+        roots.add_parsable_certificates(certificates.collect::<Result<Vec<_>, _>>().map_err(problem)?);
+    }
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| HttpProblem::Client(error.into()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(15))
+        .user_agent(concat!("qovery-irsa/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| HttpProblem::Client(error.into()))
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// The connection fails, or the answer is larger than 8 MiB.
+pub async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes").into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Whether TLS itself refused the peer: waiting does not help.
+#[must_use]
+pub fn is_refused_by_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        }
+        // What stands inside an I/O error is not its source, but the source's source.
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inside.map(|inside| inside as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
+/// The shared client, as the AWS SDK calls it.
+#[derive(Clone, Debug)]
+pub struct SdkHttpClient(pub reqwest::Client);
+
+impl HttpClient for SdkHttpClient {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for SdkHttpClient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move { send(&client, request).await })
+    }
+}
+
+async fn send(client: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
+    let request = request.try_into_http1x().map_err(|error| user(error.into()))?;
+    let (parts, body) = request.into_parts();
+    let body = body.bytes().ok_or_else(|| user("a body that is not in memory".into()))?.to_vec();
+    let request = reqwest::Request::try_from(http::Request::from_parts(parts, body)).map_err(|error| user(error.into()))?;
+    let mut response = client.execute(request).await.map_err(connector_error)?;
+    let status = StatusCode::try_from(response.status().as_u16()).map_err(|error| ConnectorError::other(error.into(), None))?;
+    let mut headers = Headers::new();
+    for (name, value) in response.headers() {
+        if let Ok(value) = value.to_str() {
+            headers.append(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    let body = read_body(&mut response).await.map_err(ConnectorError::io)?;
+    let mut answer = HttpResponse::new(status, SdkBody::from(body));
+    *answer.headers_mut() = headers;
+    Ok(answer)
+}
+
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if is_refused_by_tls(&error) {
+        ConnectorError::other(error.into(), None)
+    } else {
+        ConnectorError::io(error.into())
+    }
+}

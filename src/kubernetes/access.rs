@@ -1,0 +1,206 @@
+//! The ways to the API server: a kubeconfig, the token mounted into the pod, or an EKS token.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use kube::{
+    Client, Config,
+    config::{AuthInfo, KubeConfigOptions},
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::error;
+use crate::{
+    call::{CallError, Kind},
+    model::{
+        names::{NameProblem, Namespace},
+        oidc::IssuerUrl,
+    },
+};
+
+/// Why there is no way to the API server.
+#[derive(Debug, Error)]
+pub enum KubernetesProblem {
+    /// The kubeconfig is not usable.
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// A file beside the mounted token cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The pod does not know where the API server is.
+    #[error("`KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT` do not name the API server")]
+    NoServer,
+    /// The address of the API server is no URL.
+    #[error("`{0}` is not the URL of an API server")]
+    Address(String),
+    /// The certificate authority is not PEM.
+    #[error("the cluster's certificate authority is not PEM")]
+    Authority(#[source] rustls::pki_types::pem::Error),
+    /// The mounted token is none.
+    #[error("`{}` holds no ServiceAccount token", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The issuer of the mounted token is none.
+    #[error("the mounted token names an issuer in an unknown form")]
+    Issuer(#[source] NameProblem),
+    /// The client cannot be set up.
+    #[error("cannot set up the Kubernetes client")]
+    Client(#[source] kube::Error),
+}
+
+/// Which way was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The file that `KUBECONFIG` names, or the user's.
+    Kubeconfig,
+    /// The token mounted into the pod.
+    Token,
+    /// A token made from AWS credentials.
+    Eks,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kubeconfig => "kubeconfig",
+            Self::Token => "mounted token",
+            Self::Eks => "EKS token",
+        })
+    }
+}
+
+/// The API server.
+#[derive(Clone)]
+pub struct Kubernetes {
+    pub(super) client: Client,
+}
+
+impl fmt::Debug for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kubernetes")
+    }
+}
+
+impl Kubernetes {
+    /// By the kubeconfig that `KUBECONFIG` names, or `~/.kube/config`.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn by_kubeconfig() -> Result<Self, KubernetesProblem> {
+        let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(KubernetesProblem::Kubeconfig)?;
+        Self::of(config)
+    }
+
+    /// By the token mounted into the pod.
+    ///
+    /// # Errors
+    /// The pod does not know its API server, or its certificate authority cannot be read.
+    pub fn by_mounted_token(token: &MountedToken) -> Result<Self, KubernetesProblem> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(KubernetesProblem::NoServer);
+        let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let authority_file = token.directory.join("ca.crt");
+        let authority = std::fs::read(&authority_file).map_err(|source| KubernetesProblem::File { path: authority_file, source })?;
+        let mut config = config(&format!("https://{host}:{port}"), &authority)?;
+        config.auth_info.token_file = Some(token.file().display().to_string());
+        Self::of(config)
+    }
+
+    /// By address, certificate authority and bearer token.
+    ///
+    /// # Errors
+    /// The address is no URL or the authority no PEM.
+    pub fn by_bearer_token(endpoint: &str, authority: &[u8], token: String) -> Result<Self, KubernetesProblem> {
+        let mut config = config(endpoint, authority)?;
+        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+        Self::of(config)
+    }
+
+    fn of(mut config: Config) -> Result<Self, KubernetesProblem> {
+        // One rule for trying again, `Patience::call`, for all services.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(5));
+        config.read_timeout = Some(Duration::from_secs(15));
+        config.write_timeout = Some(Duration::from_secs(15));
+        Ok(Self { client: Client::try_from(config).map_err(KubernetesProblem::Client)? })
+    }
+
+    /// The issuer of the cluster's tokens, from its discovery document.
+    /// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery>
+    ///
+    /// # Errors
+    /// The API server refuses, does not answer, or names an issuer that can be none.
+    pub async fn issuer(&self) -> Result<IssuerUrl, CallError> {
+        #[derive(Deserialize)]
+        struct Discovery {
+            issuer: String,
+        }
+        let request = http::Request::get("/.well-known/openid-configuration").body(Vec::new());
+        let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
+        let discovery: Discovery = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
+        discovery.issuer.parse().map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))
+    }
+}
+
+fn config(endpoint: &str, authority: &[u8]) -> Result<Config, KubernetesProblem> {
+    let url = endpoint.parse().map_err(|_| KubernetesProblem::Address(endpoint.to_owned()))?;
+    let mut config = Config::new(url);
+    let certificates = CertificateDer::pem_slice_iter(authority).map(|certificate| certificate.map(|certificate| certificate.to_vec()));
+    config.root_cert = Some(certificates.collect::<Result<_, _>>().map_err(KubernetesProblem::Authority)?);
+    Ok(config)
+}
+
+/// The ServiceAccount token that Kubernetes mounts into a pod.
+#[derive(Clone, Debug)]
+pub struct MountedToken {
+    directory: PathBuf,
+}
+
+impl MountedToken {
+    /// The token in this directory, if there is one.
+    #[must_use]
+    pub fn find(directory: &Path) -> Option<Self> {
+        let token = Self { directory: directory.to_owned() };
+        token.file().is_file().then_some(token)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("token")
+    }
+
+    /// The issuer: its `iss` claim. Nobody needs to verify it: it is the API server that the token is for.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no such token.
+    pub fn issuer(&self) -> Result<IssuerUrl, KubernetesProblem> {
+        #[derive(Deserialize)]
+        struct Claims {
+            iss: String,
+        }
+        let path = self.file();
+        let token = std::fs::read_to_string(&path).map_err(|source| KubernetesProblem::File { path: path.clone(), source })?;
+        let payload = token.trim().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok());
+        let claims: Option<Claims> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+        claims.ok_or(KubernetesProblem::Token { path })?.iss.parse().map_err(KubernetesProblem::Issuer)
+    }
+
+    /// The namespace of the pod, if it is mounted too.
+    #[must_use]
+    pub fn namespace(&self) -> Option<Namespace> {
+        std::fs::read_to_string(self.directory.join("namespace")).ok()?.trim().parse().ok()
+    }
+}

@@ -1,0 +1,159 @@
+//! ServiceAccounts: get, server-side apply, delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::{Value, json};
+
+use super::{Kubernetes, error};
+use crate::{
+    call::{CallError, Kind},
+    model::{
+        names::Subject,
+        observed::{Field, ObservedServiceAccount},
+    },
+    plan::{AppliedServiceAccount, FIELD_MANAGER},
+};
+
+impl Kubernetes {
+    /// Reads a ServiceAccount.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn service_account(&self, subject: &Subject) -> Result<Option<ObservedServiceAccount>, CallError> {
+        let found =
+            self.service_accounts(subject).get_opt(subject.service_account.as_str()).await.map_err(|error| error::of_kube(&error))?;
+        Ok(found.map(|found| observed(subject, found)))
+    }
+
+    /// Applies the tool's fields, all of them and no others; without force.
+    ///
+    /// # Errors
+    /// Another field manager holds a field with another value, the API server refuses, or does not answer.
+    pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
+        let mut object = identity(&applied.subject);
+        object["metadata"]["annotations"] = json!(applied.annotations);
+        if !applied.labels.is_empty() {
+            object["metadata"]["labels"] = json!(applied.labels);
+        }
+        if let Some(automount) = applied.automount {
+            object["automountServiceAccountToken"] = json!(automount);
+        }
+        self.apply(&applied.subject, &object).await
+    }
+
+    /// Applies nothing: fields that only the tool held go, others stay.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn release_service_account(&self, subject: &Subject) -> Result<(), CallError> {
+        self.apply(subject, &identity(subject)).await
+    }
+
+    /// Deletes the ServiceAccount of this uid; one that is gone, or another of its name, is as good.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn delete_service_account(&self, subject: &Subject, uid: &str) -> Result<(), CallError> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let answer = self.service_accounts(subject).delete(subject.service_account.as_str(), &parameters).await;
+        match answer.map_err(|error| error::of_kube(&error)) {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Held) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn apply(&self, subject: &Subject, object: &Value) -> Result<(), CallError> {
+        let answer = self
+            .service_accounts(subject)
+            .patch(subject.service_account.as_str(), &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(object))
+            .await;
+        answer.map(drop).map_err(|error| error::of_kube(&error))
+    }
+
+    fn service_accounts(&self, subject: &Subject) -> Api<ServiceAccount> {
+        Api::namespaced(self.client.clone(), subject.namespace.as_str())
+    }
+}
+
+fn identity(subject: &Subject) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": subject.service_account.as_str() } })
+}
+
+fn observed(subject: &Subject, found: ServiceAccount) -> ObservedServiceAccount {
+    let annotations = found.metadata.annotations.unwrap_or_default().into_iter().map(|(key, value)| (Field::Annotation(key), value));
+    let labels = found.metadata.labels.unwrap_or_default().into_iter().map(|(key, value)| (Field::Label(key), value));
+    let automount = found.automount_service_account_token.map(|automount| (Field::Automount, automount.to_string()));
+    let mut managers: BTreeMap<Field, BTreeSet<String>> = BTreeMap::new();
+    for entry in found.metadata.managed_fields.unwrap_or_default() {
+        let (Some(manager), Some(fields)) = (entry.manager, entry.fields_v1) else { continue };
+        let mut held = BTreeSet::new();
+        leaves(&fields.0, &mut Vec::new(), &mut held);
+        for field in held {
+            managers.entry(field).or_default().insert(manager.clone());
+        }
+    }
+    ObservedServiceAccount {
+        namespace: subject.namespace.clone(),
+        uid: found.metadata.uid.unwrap_or_default(),
+        values: annotations.chain(labels).chain(automount).collect(),
+        managers,
+    }
+}
+
+/// The leaves of a set of managed fields: `{"f:metadata": {"f:annotations": {"f:key": {}}}}`.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
+fn leaves(fields: &Value, path: &mut Vec<String>, held: &mut BTreeSet<Field>) {
+    let children: Vec<(&String, &Value)> = fields.as_object().into_iter().flatten().filter(|(key, _)| *key != ".").collect();
+    if children.is_empty() {
+        match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            // A map that a manager once created holds nothing by itself.
+            [] | ["metadata"] | ["metadata", "annotations" | "labels"] => {}
+            ["metadata", "annotations", key] => drop(held.insert(Field::Annotation((*key).to_owned()))),
+            ["metadata", "labels", key] => drop(held.insert(Field::Label((*key).to_owned()))),
+            ["automountServiceAccountToken"] => drop(held.insert(Field::Automount)),
+            other => drop(held.insert(Field::Other(other.join(".")))),
+        }
+    }
+    for (key, value) in children {
+        path.push(key.strip_prefix("f:").unwrap_or(key).to_owned());
+        leaves(value, path, held);
+        path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managed_fields_are_read_leaf_by_leaf() {
+        let found: ServiceAccount = serde_json::from_value(json!({
+            "metadata": {
+                "name": "app", "uid": "1", "annotations": {"a.b/c": "v", "x": "y"}, "labels": {"l": "m"},
+                "managedFields": [
+                    {"manager": "helm", "operation": "Update", "fieldsV1": {"f:metadata": {"f:annotations": {".": {}, "f:a.b/c": {}}, "f:labels": {".": {}, "f:l": {}}}}},
+                    {"manager": "qovery-irsa", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:annotations": {"f:a.b/c": {}}}, "f:automountServiceAccountToken": {}}},
+                    {"manager": "kubectl-create", "operation": "Update", "fieldsV1": {"f:metadata": {"f:annotations": {}}}},
+                    {"manager": "other", "operation": "Update", "fieldsV1": {"f:imagePullSecrets": {".": {}, "k:{\"name\":\"r\"}": {}}}},
+                ],
+            },
+            "automountServiceAccountToken": false,
+        }))
+        .unwrap();
+        let observed = observed(&"z1/app".parse().unwrap(), found);
+        let managers = |field: Field| observed.managers.get(&field).map(|managers| managers.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(managers(Field::Annotation("a.b/c".into())), Some(vec!["helm", "qovery-irsa"]));
+        assert_eq!(managers(Field::Label("l".into())), Some(vec!["helm"]));
+        assert_eq!(managers(Field::Automount), Some(vec!["qovery-irsa"]));
+        assert_eq!(managers(Field::Other("imagePullSecrets.k:{\"name\":\"r\"}".into())), Some(vec!["other"]));
+        assert_eq!(observed.managers.len(), 4);
+        assert_eq!(observed.values[&Field::Automount], "false");
+    }
+}

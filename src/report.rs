@@ -1,0 +1,222 @@
+//! What one sees: lines for people, or one JSON document for machines with the lines on standard error.
+
+use std::{error::Error, io::Write, path::Path, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    apply::{Applied, ApplyError},
+    call::CallError,
+    config::Format,
+    failure::{DONE, RunError},
+    output::Outputs,
+    plan::{Action, Plan},
+};
+
+/// The report of one run.
+pub struct Report<'a> {
+    format: Format,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    document: Document,
+}
+
+/// The JSON document.
+#[derive(Debug, Default, Serialize)]
+struct Document {
+    command: String,
+    outcome: &'static str,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<Value>,
+    plan: Vec<Action>,
+    applied: Vec<Done>,
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<Outputs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+    seconds: f64,
+}
+
+/// An action that was done.
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(flatten)]
+    action: Action,
+    seconds: f64,
+}
+
+impl<'a> Report<'a> {
+    /// A report of `command`.
+    pub fn new(command: &str, format: Format, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Self { format, out, err, document: Document { command: command.to_owned(), ..Document::default() } }
+    }
+
+    /// A line for people.
+    pub fn line(&mut self, text: &str) {
+        let sink = match self.format {
+            Format::Text => &mut *self.out,
+            Format::Json => &mut *self.err,
+        };
+        // Nobody listens any more: no reason to stop half-way.
+        let _ = writeln!(sink, "{text}");
+        let _ = sink.flush();
+    }
+
+    /// Where the run takes place; said once.
+    pub fn place(&mut self, namespace: &str, issuer: &str, account: &str) {
+        let place = json!({ "namespace": namespace, "issuer": issuer, "account": account });
+        if self.document.place.as_ref() != Some(&place) {
+            self.line(&format!("namespace `{namespace}`, issuer `{issuer}`, AWS account {account}"));
+            self.document.place = Some(place);
+        }
+    }
+
+    /// The plan, before it is applied; a second one takes the place of what the first has left.
+    pub fn plan(&mut self, plan: &Plan) {
+        for note in &plan.notes {
+            self.note(note);
+        }
+        if !plan.is_empty() {
+            self.line(&format!("plan: {}", counted(plan.actions().count(), "action")));
+            plan.actions().for_each(|action| self.line(&format!("  {action}")));
+        }
+        let done = self.document.applied.iter().map(|done| done.action.clone());
+        self.document.plan = done.chain(plan.actions().cloned()).collect();
+    }
+
+    /// Something that was seen and left alone; each is said once.
+    pub fn note(&mut self, note: &str) {
+        if !self.document.notes.iter().any(|said| said == note) {
+            self.line(&format!("note: {note}"));
+            self.document.notes.push(note.to_owned());
+        }
+    }
+
+    /// An action that was done.
+    pub fn applied(&mut self, applied: &Applied) {
+        self.line(&format!("done: {} ({})", applied.action, shown(applied.took)));
+        self.document.applied.push(Done { action: applied.action.clone(), seconds: rounded(applied.took) });
+    }
+
+    /// How many actions were done.
+    #[must_use]
+    pub fn applied_count(&self) -> usize {
+        self.document.applied.len()
+    }
+
+    /// The outputs that were written.
+    pub fn outputs(&mut self, outputs: Outputs) {
+        self.document.outputs = Some(outputs);
+    }
+
+    /// The last line, or the error; in JSON the document. Returns the exit code.
+    #[must_use]
+    pub fn finish(mut self, result: Result<(u8, String), RunError>, took: Duration, termination_log: &Path) -> u8 {
+        let exit_code = match result {
+            Ok((exit_code, last_line)) => {
+                self.document.outcome = match (exit_code, self.applied_count()) {
+                    (DONE, 0) => "nothing to do",
+                    (DONE, _) => "done",
+                    _ => "to do",
+                };
+                self.line(&format!("{last_line}, {}", shown(took)));
+                exit_code
+            }
+            Err(error) => {
+                self.document.outcome = error.outcome();
+                self.document.error = Some(Self::described(&error));
+                let text = self.error_text(&error);
+                let _ = self.err.write_all(text.as_bytes());
+                let _ = self.err.flush();
+                write_termination_log(termination_log, &text);
+                error.exit_code()
+            }
+        };
+        self.document.exit_code = exit_code;
+        self.document.seconds = rounded(took);
+        if self.format == Format::Json {
+            let document = serde_json::to_string_pretty(&self.document).unwrap_or_default();
+            let _ = writeln!(self.out, "{document}");
+            let _ = self.out.flush();
+        }
+        exit_code
+    }
+
+    fn applied_before(&self) -> Option<String> {
+        let planned = self.document.plan.len();
+        let done: Vec<String> = self.document.applied.iter().map(|done| done.action.to_string()).collect();
+        match (planned, done.len()) {
+            (0, _) => None,
+            (planned, 0) => Some(format!("applied before this: none of {}", counted(planned, "action"))),
+            (planned, count) => Some(format!("applied before this: {count} of {} ({})", counted(planned, "action"), done.join("; "))),
+        }
+    }
+
+    fn error_text(&self, error: &RunError) -> String {
+        let mut lines = Vec::new();
+        for failed in failures(error) {
+            lines.push(format!("error: {failed}\n"));
+            lines.extend(causes(failed).iter().map(|cause| format!("  caused by: {cause}\n")));
+        }
+        lines.extend(self.applied_before().map(|before| format!("  {before}\n")));
+        lines.extend(error.hint().map(|hint| format!("hint: {hint}\n")));
+        lines.concat()
+    }
+
+    fn described(error: &RunError) -> Value {
+        let errors: Vec<Value> =
+            failures(error).into_iter().map(|failed| json!({ "message": failed.to_string(), "causes": causes(failed) })).collect();
+        json!({ "errors": errors, "hint": error.hint() })
+    }
+}
+
+/// The errors of a run: one, or one for each lane that failed.
+fn failures(error: &RunError) -> Vec<&(dyn Error + 'static)> {
+    match error {
+        RunError::Apply(ApplyError::Failed(failed)) => failed.iter().map(|failed| failed as &(dyn Error + 'static)).collect(),
+        other => vec![other],
+    }
+}
+
+fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.downcast_ref::<CallError>().map_or_else(|| cause.to_string(), ToString::to_string);
+        if !causes.contains(&text) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+/// Kubernetes shows this file's text as the reason why the pod ended. It takes 4,096 bytes of it.
+/// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
+fn write_termination_log(path: &Path, text: &str) {
+    let end = (0..=text.len().min(4096)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
+        let _ = file.write_all(&text.as_bytes()[..end]);
+    }
+}
+
+/// `1 action`, `2 actions`.
+#[must_use]
+pub fn counted(count: usize, thing: &str) -> String {
+    match (count, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {thing}s"),
+    }
+}
+
+fn shown(took: Duration) -> String {
+    if took < Duration::from_secs(1) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
+}
+
+fn rounded(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1000.0).round() / 1000.0
+}
