@@ -10,16 +10,12 @@ use ring::{
     digest,
     rand::SystemRandom,
     rsa::PublicKeyComponents,
-    signature::{
-        KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
-    },
+    signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey},
 };
 use serde_json::{Value, json};
 
 /// DER of `SEQUENCE { OID rsaEncryption, NULL }`.
-const RSA_ALGORITHM: [u8; 15] = [
-    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
-];
+const RSA_ALGORITHM: [u8; 15] = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
 /// An RSA key that signs with RS256. Clones share the key.
 #[derive(Clone, Debug)]
@@ -41,17 +37,11 @@ impl ClusterKey {
         Self::load(include_bytes!("../keys/second.der"))
     }
 
-    #[allow(
-        clippy::expect_used,
-        reason = "the keys are compiled in and a test loads both"
-    )]
+    #[allow(clippy::expect_used, reason = "the keys are compiled in and a test loads both")]
     fn load(pkcs8: &[u8]) -> Self {
         let pair = RsaKeyPair::from_pkcs8(pkcs8).expect("a committed key is PKCS#8");
         let kid = key_id(pair.public_key().as_ref());
-        Self {
-            pair: Arc::new(pair),
-            kid: kid.into(),
-        }
+        Self { pair: Arc::new(pair), kid: kid.into() }
     }
 
     /// The key id as Kubernetes computes it: the SHA-256 of the public key's DER, in base64url.
@@ -76,26 +66,13 @@ impl ClusterKey {
 
     /// A compact JWS of the claims.
     #[must_use]
-    #[allow(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "signing fails only if the buffer is of the wrong length"
-    )]
+    #[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "signing fails only if the buffer is of the wrong length")]
     pub fn sign(&self, claims: &Value) -> String {
         let header = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, self.kid);
-        let signed = format!(
-            "{}.{}",
-            BASE64URL.encode(header),
-            BASE64URL.encode(claims.to_string())
-        );
+        let signed = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims.to_string()));
         let mut signature = vec![0; self.pair.public().modulus_len()];
         self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                signed.as_bytes(),
-                &mut signature,
-            )
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
             .expect("the buffer has the length of the modulus");
         format!("{signed}.{}", BASE64URL.encode(signature))
     }
@@ -110,9 +87,7 @@ impl ClusterKey {
             return None;
         }
         let signature = BASE64URL.decode(signature).ok()?;
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref())
-            .verify(signed.as_bytes(), &signature)
-            .ok()?;
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref()).verify(signed.as_bytes(), &signature).ok()?;
         serde_json::from_slice(&BASE64URL.decode(claims).ok()?).ok()
     }
 }
@@ -142,11 +117,7 @@ mod tests {
         let token = first.sign(&claims);
         assert_eq!(first.verify(&token), Some(claims));
         assert_eq!(second.verify(&token), None);
-        let forged = format!(
-            "{}.{}",
-            BASE64URL.encode(r#"{"alg":"none"}"#),
-            token.split_once('.').unwrap().1
-        );
+        let forged = format!("{}.{}", BASE64URL.encode(r#"{"alg":"none"}"#), token.split_once('.').unwrap().1);
         assert_eq!(first.verify(&forged), None);
         assert_eq!(first.verify(&token[..token.len() - 4]), None);
         assert_eq!(first.verify("zzz"), None);
@@ -163,9 +134,6 @@ mod tests {
     #[test]
     fn the_id_is_the_hash_openssl_gives_for_the_public_key() {
         // openssl pkey -in first.der -pubout -outform DER | openssl dgst -sha256 -binary | basenc --base64url
-        assert_eq!(
-            ClusterKey::first().kid(),
-            "zi1i4P42MchE0CuYR0nUCtoaubaxftV8vh5rhymICTM"
-        );
+        assert_eq!(ClusterKey::first().kid(), "zi1i4P42MchE0CuYR0nUCtoaubaxftV8vh5rhymICTM");
     }
 }

@@ -1,0 +1,209 @@
+//! What tests may arrange in the account and read from it, past the API and its rules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
+
+use serde_json::Value;
+
+use super::{
+    Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User,
+    credentials::{self, ADMIN_NAME},
+    eks_token, state,
+};
+use crate::keys::ClusterKey;
+
+impl Aws {
+    /// An empty account in partition `aws`.
+    #[must_use]
+    pub fn new(account: &str, region: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            partition: "aws".to_owned(),
+            roles: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            users: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            issuers: BTreeMap::new(),
+            quotas: Quotas::default(),
+            equivalent_documents: false,
+            exact_case: false,
+            serial: 0,
+            requests: 0,
+        }
+    }
+
+    /// The keys of the administrator, who may do everything: user `admin` of the account.
+    #[must_use]
+    pub fn admin() -> Credentials {
+        Credentials::admin()
+    }
+
+    /// The administrator's ARN.
+    #[must_use]
+    pub fn admin_arn(&self) -> String {
+        self.iam_arn(&format!("user/{ADMIN_NAME}"))
+    }
+
+    /// The account id.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// `aws`, `aws-cn` or `aws-us-gov`. To be set before anything is made.
+    pub fn set_partition(&mut self, partition: &str) {
+        partition.clone_into(&mut self.partition);
+    }
+
+    /// From now on IAM shows documents in an equivalent form, not as they were written.
+    pub fn show_equivalent_documents(&mut self, yes: bool) {
+        self.equivalent_documents = yes;
+    }
+
+    /// Whether a role is found only by its name as written. AWS documents that names are unique ignoring case,
+    /// not how they are looked up; by default case is ignored in both.
+    pub fn look_up_exact_case(&mut self, yes: bool) {
+        self.exact_case = yes;
+    }
+
+    /// Tells STS a key of an issuer (with `https://`); a second key is accepted beside the first.
+    pub fn trust_issuer(&mut self, issuer: &str, key: ClusterKey) {
+        self.issuers.entry(issuer.to_owned()).or_default().push(key);
+    }
+
+    /// Forgets the keys of an issuer: STS cannot fetch them any more.
+    pub fn forget_issuer(&mut self, issuer: &str) {
+        self.issuers.remove(issuer);
+    }
+
+    /// An active cluster. The issuer begins with `https://`.
+    pub fn add_cluster(&mut self, name: &str, endpoint: &str, certificate_authority_pem: &str, issuer: &str) {
+        let cluster = Cluster {
+            name: name.to_owned(),
+            endpoint: endpoint.to_owned(),
+            certificate_authority_pem: certificate_authority_pem.to_owned(),
+            issuer: issuer.to_owned(),
+            status: "ACTIVE".to_owned(),
+            version: "1.33".to_owned(),
+            role_arn: self.iam_arn(&format!("role/{name}-control-plane")),
+            created: SystemTime::UNIX_EPOCH,
+            addons: BTreeMap::new(),
+            associations: BTreeMap::new(),
+        };
+        self.clusters.insert(name.to_owned(), cluster);
+    }
+
+    /// A user with one access key, who may do what the policy allows; without one, nothing.
+    pub fn add_user(&mut self, name: &str, policy: Option<Value>) -> Credentials {
+        let created = SystemTime::UNIX_EPOCH;
+        if !self.users.contains_key(name) {
+            let user = User { name: name.to_owned(), id: self.unique_id("AIDA"), created, keys: BTreeMap::new(), inline: BTreeMap::new() };
+            self.users.insert(name.to_owned(), user);
+        }
+        let access_key_id = self.unique_id("AKIA").chars().take(20).collect::<String>();
+        let secret_access_key = credentials::user_secret(&access_key_id);
+        if let Some(user) = self.users.get_mut(name) {
+            user.keys.insert(access_key_id.clone(), secret_access_key.clone());
+            if let Some(policy) = policy {
+                user.inline.insert("given".to_owned(), policy.to_string());
+            }
+        }
+        Credentials { access_key_id, secret_access_key, session_token: None }
+    }
+
+    /// From now on every user may do what this document allows and nothing else. The administrator is never limited.
+    #[allow(clippy::needless_pass_by_value, reason = "a caller writes the document in place")]
+    pub fn require_policy(&mut self, document: Value) {
+        let text = document.to_string();
+        for user in self.users.values_mut() {
+            user.inline = BTreeMap::from([("required".to_owned(), text.clone())]);
+        }
+    }
+
+    /// The roles by name.
+    #[must_use]
+    pub fn roles(&self) -> &BTreeMap<String, Role> {
+        &self.roles
+    }
+
+    /// A role that somebody made by hand: this trust policy, no tags, no policies.
+    pub fn add_role(&mut self, name: &str, path: &str, trust: &str) {
+        let role = Role {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            id: format!("AROA{:0>17}", self.roles.len()),
+            created: SystemTime::UNIX_EPOCH,
+            trust: trust.to_owned(),
+            description: None,
+            max_session_duration: 3600,
+            tags: BTreeMap::new(),
+            attached: BTreeSet::new(),
+            inline: BTreeMap::new(),
+            boundary: None,
+            last_used: None,
+        };
+        self.roles.insert(name.to_owned(), role);
+    }
+
+    /// A role, to be changed behind the API's back.
+    pub fn role_mut(&mut self, name: &str) -> Option<&mut Role> {
+        let key = self.role_key(name)?;
+        self.roles.get_mut(&key)
+    }
+
+    /// The OIDC providers by issuer without `https://`.
+    #[must_use]
+    pub fn providers(&self) -> &BTreeMap<String, OidcProvider> {
+        &self.providers
+    }
+
+    /// An OIDC provider (by issuer without `https://`), to be changed behind the API's back.
+    pub fn provider_mut(&mut self, url: &str) -> Option<&mut OidcProvider> {
+        self.providers.get_mut(url)
+    }
+
+    /// The managed policies of the account by ARN.
+    #[must_use]
+    pub fn policies(&self) -> &BTreeMap<String, Policy> {
+        &self.policies
+    }
+
+    /// The users by name, without the administrator.
+    #[must_use]
+    pub fn users(&self) -> &BTreeMap<String, User> {
+        &self.users
+    }
+
+    /// The clusters by name.
+    #[must_use]
+    pub fn clusters(&self) -> &BTreeMap<String, Cluster> {
+        &self.clusters
+    }
+
+    /// A cluster, to be changed behind the API's back.
+    pub fn cluster_mut(&mut self, name: &str) -> Option<&mut Cluster> {
+        self.clusters.get_mut(name)
+    }
+
+    /// The limits, to be set.
+    pub fn quotas_mut(&mut self) -> &mut Quotas {
+        &mut self.quotas
+    }
+
+    /// Everything that a client may have made, without ids and dates: equal for equal end states.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        state::dump(&self.roles, &self.providers, &self.policies, &self.clusters)
+    }
+
+    /// The ARN behind a bearer token `k8s-aws-v1.…`, if its signature is good and it is not too old.
+    /// A role's session answers the ARN of the role, as access entries name it.
+    #[must_use]
+    pub fn verify_eks_token(&self, token: &str, now: SystemTime) -> Option<String> {
+        eks_token::verify(self, token, now)
+    }
+}

@@ -1,0 +1,85 @@
+//! The bearer token of EKS: a pre-signed `GetCallerIdentity` that names the cluster, read as the API server's authenticator reads it.
+//!
+//! Whether the ARN may come in is decided by the cluster's access entries, not here.
+
+use std::time::SystemTime;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use super::{Aws, credentials::CallerKind, sigv4::Signature};
+use crate::service::Request;
+
+const PREFIX: &str = "k8s-aws-v1.";
+const CLUSTER_HEADER: &str = "x-k8s-aws-id";
+const LONGEST: usize = 4_096 * 4;
+const LONGEST_EXPIRY: u64 = 60;
+/// All that the URL may hold, in lower case.
+const PARAMETERS: [&str; 10] = [
+    "action",
+    "version",
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+    "x-amz-user-agent",
+];
+
+pub(super) fn verify(aws: &Aws, token: &str, now: SystemTime) -> Option<String> {
+    let encoded = token.strip_prefix(PREFIX)?;
+    if encoded.len() > LONGEST {
+        return None;
+    }
+    let url = String::from_utf8(BASE64URL.decode(encoded).ok()?).ok()?;
+    let uri: Uri = url.parse().ok()?;
+    let host = uri.authority()?.as_str();
+    let query = uri.query()?;
+    if !is_sts(&uri) || !matches!(uri.path(), "" | "/") {
+        return None;
+    }
+    let request = |cluster: &str| -> Option<Request> {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_str(host).ok()?);
+        headers.insert(CLUSTER_HEADER, HeaderValue::from_str(cluster).ok()?);
+        Some(Request { method: Method::GET, path: uri.path().to_owned(), query: query.to_owned(), headers, body: Bytes::new() })
+    };
+    let first = request("")?;
+    let pairs = first.query_pairs();
+    let mut names: Vec<String> = pairs.iter().map(|(name, _)| name.to_lowercase()).collect();
+    names.sort();
+    let repeated = names.windows(2).any(|two| two[0] == two[1]);
+    if repeated || !names.iter().all(|name| PARAMETERS.contains(&name.as_str())) {
+        return None;
+    }
+    if first.query_value("Action")? != "GetCallerIdentity" {
+        return None;
+    }
+    let expiry: u64 = first.query_value("X-Amz-Expires")?.parse().ok()?;
+    let signature = Signature::of(&first).ok()??;
+    let names_cluster = signature.signed_headers.iter().any(|name| name == CLUSTER_HEADER);
+    if expiry > LONGEST_EXPIRY || !names_cluster || signature.service != "sts" {
+        return None;
+    }
+    signature.check_time(now).ok()?;
+    let (caller, secret) = aws.holder(&signature, now).ok()?;
+    let good = |cluster: &String| request(cluster).is_some_and(|request| signature.check_secret(&request, &secret).is_ok());
+    if !aws.clusters.keys().any(good) {
+        return None;
+    }
+    Some(match caller.kind {
+        CallerKind::Session { role_arn } => role_arn,
+        CallerKind::Admin | CallerKind::User(_) => caller.arn,
+    })
+}
+
+/// An address of STS: AWS's own over HTTPS, or one on loopback, where it is served here.
+fn is_sts(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let real = host.starts_with("sts.") && [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|suffix| host.ends_with(suffix));
+    let loopback = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
+    loopback || (real && uri.scheme_str() == Some("https"))
+}

@@ -1,0 +1,223 @@
+//! What the local AWS holds: plain data that tests may arrange and read.
+//!
+//! Rules are elsewhere; nothing here refuses anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
+
+use serde_json::{Value, json};
+
+/// An IAM role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// The name as it was written on creation.
+    pub name: String,
+    /// Begins and ends with a slash.
+    pub path: String,
+    /// `AROA…`, never used twice.
+    pub id: String,
+    /// When it was made.
+    pub created: SystemTime,
+    /// The trust policy, as text.
+    pub trust: String,
+    /// The description, if there is one.
+    pub description: Option<String>,
+    /// The longest session, in seconds.
+    pub max_session_duration: u32,
+    /// Tags; keys are unique ignoring case.
+    pub tags: BTreeMap<String, String>,
+    /// The ARNs of the attached managed policies.
+    pub attached: BTreeSet<String>,
+    /// The inline policies by name, as text.
+    pub inline: BTreeMap<String, String>,
+    /// The ARN of the permissions boundary.
+    pub boundary: Option<String>,
+    /// When and in which region it was last used; AWS fills this hours late, so calls never do.
+    pub last_used: Option<(SystemTime, String)>,
+}
+
+/// An IAM OIDC provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OidcProvider {
+    /// The issuer without `https://`.
+    pub url: String,
+    /// The audiences.
+    pub client_ids: Vec<String>,
+    /// The thumbprints.
+    pub thumbprints: Vec<String>,
+    /// Tags; keys are unique ignoring case.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: SystemTime,
+}
+
+/// A managed policy of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The name.
+    pub name: String,
+    /// Begins and ends with a slash.
+    pub path: String,
+    /// `ANPA…`.
+    pub id: String,
+    /// The document, as text.
+    pub document: String,
+    /// The description, if there is one.
+    pub description: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: SystemTime,
+}
+
+/// An IAM user: a caller whose permissions are limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// `AIDA…`.
+    pub id: String,
+    /// When it was made.
+    pub created: SystemTime,
+    /// Access key id to secret.
+    pub keys: BTreeMap<String, String>,
+    /// The inline policies by name, as text. Without one, nothing is allowed.
+    pub inline: BTreeMap<String, String>,
+}
+
+/// An EKS cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The name.
+    pub name: String,
+    /// The address of its API server.
+    pub endpoint: String,
+    /// Its certificate authority, PEM.
+    pub certificate_authority_pem: String,
+    /// Its OIDC issuer, with `https://`.
+    pub issuer: String,
+    /// `ACTIVE`, unless a test says otherwise.
+    pub status: String,
+    /// The Kubernetes version.
+    pub version: String,
+    /// The role of the control plane.
+    pub role_arn: String,
+    /// When it was made.
+    pub created: SystemTime,
+    /// The installed add-ons.
+    pub addons: BTreeMap<String, Addon>,
+    /// Pod Identity associations by id.
+    pub associations: BTreeMap<String, PodIdentityAssociation>,
+}
+
+/// An add-on of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addon {
+    /// The version.
+    pub version: String,
+    /// `ACTIVE`, `CREATING`, `DEGRADED`, …
+    pub status: String,
+}
+
+/// An EKS Pod Identity association.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodIdentityAssociation {
+    /// The namespace.
+    pub namespace: String,
+    /// The `ServiceAccount`.
+    pub service_account: String,
+    /// The role its pods get.
+    pub role_arn: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: SystemTime,
+}
+
+/// The limits of the account, AWS's defaults at first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Characters of a trust policy, white space not counted.
+    pub trust_policy_size: usize,
+    /// Characters of all inline policies of a role, white space not counted.
+    pub inline_policies_size: usize,
+    /// Characters of a managed policy, white space not counted.
+    pub managed_policy_size: usize,
+    /// Managed policies attached to a role.
+    pub attached_policies: usize,
+    /// Roles in the account.
+    pub roles: usize,
+    /// Managed policies in the account.
+    pub policies: usize,
+    /// OIDC providers in the account.
+    pub providers: usize,
+    /// Client ids of an OIDC provider.
+    pub client_ids: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            trust_policy_size: 2_048,
+            inline_policies_size: 10_240,
+            managed_policy_size: 6_144,
+            attached_policies: 10,
+            roles: 1_000,
+            policies: 1_500,
+            providers: 100,
+            client_ids: 100,
+        }
+    }
+}
+
+/// The tags and names of everything, without ids and dates, for comparing two end states.
+pub(crate) fn dump(
+    roles: &BTreeMap<String, Role>,
+    providers: &BTreeMap<String, OidcProvider>,
+    policies: &BTreeMap<String, Policy>,
+    clusters: &BTreeMap<String, Cluster>,
+) -> Value {
+    let document = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+    let documents =
+        |texts: &BTreeMap<String, String>| -> Value { texts.iter().map(|(name, text)| (name.clone(), document(text))).collect() };
+    let role = |role: &Role| {
+        json!({
+            "path": role.path,
+            "trust": document(&role.trust),
+            "description": role.description,
+            "maxSessionDuration": role.max_session_duration,
+            "tags": role.tags,
+            "attached": role.attached,
+            "inline": documents(&role.inline),
+            "boundary": role.boundary,
+        })
+    };
+    let provider = |provider: &OidcProvider| {
+        json!({
+            "clientIds": provider.client_ids.iter().collect::<BTreeSet<_>>(),
+            "thumbprints": provider.thumbprints,
+            "tags": provider.tags,
+        })
+    };
+    let associations: BTreeMap<String, Value> = clusters
+        .values()
+        .flat_map(|cluster| {
+            cluster.associations.values().map(|association| {
+                let key = format!("{}/{}/{}", cluster.name, association.namespace, association.service_account);
+                let value = json!({"roleArn": association.role_arn, "tags": association.tags});
+                (key, value)
+            })
+        })
+        .collect();
+    let roles: BTreeMap<&str, Value> = roles.values().map(|it| (it.name.as_str(), role(it))).collect();
+    let providers: BTreeMap<&str, Value> = providers.values().map(|it| (it.url.as_str(), provider(it))).collect();
+    let policies: BTreeMap<&str, Value> = policies.iter().map(|(arn, policy)| (arn.as_str(), document(&policy.document))).collect();
+    json!({
+        "roles": roles,
+        "providers": providers,
+        "policies": policies,
+        "podIdentityAssociations": associations,
+    })
+}

@@ -1,0 +1,128 @@
+//! One cluster of the sandbox: its API server, its key, its kubeconfig.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::json;
+
+use crate::{
+    aws::Aws,
+    files,
+    keys::ClusterKey,
+    kubernetes::{API_AUDIENCE, Kubernetes},
+    sandbox::{ADMIN_TOKEN, NOBODY_TOKEN},
+    server::{Server, Surroundings, lock},
+};
+
+/// A cluster that AWS knows.
+pub struct Cluster {
+    name: String,
+    issuer: String,
+    key: ClusterKey,
+    surroundings: Surroundings,
+    service: Arc<Mutex<Kubernetes>>,
+    server: Server,
+    directory: PathBuf,
+}
+
+/// What a cluster is made from.
+pub(crate) struct Plan<'a> {
+    pub(crate) server: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) issuer: &'a str,
+    pub(crate) key: ClusterKey,
+    pub(crate) directory: PathBuf,
+}
+
+impl Cluster {
+    /// Starts its API server and makes it known to AWS: `DescribeCluster`, the keys of its issuer, the administrator's access entry.
+    pub(crate) fn start(plan: Plan<'_>, aws: &Arc<Mutex<Aws>>, surroundings: &Surroundings) -> io::Result<Self> {
+        let Plan { server, name, issuer, key, directory } = plan;
+        let verifier = Arc::clone(aws);
+        let mut kubernetes = Kubernetes::new(issuer, key.clone())
+            .with_eks_authenticator(Arc::new(move |token: &str, now: SystemTime| lock(&verifier).verify_eks_token(token, now)));
+        let admin = lock(aws).admin_arn();
+        let masters = vec!["system:masters".to_owned()];
+        kubernetes.access_entries.insert(admin, ("admin".to_owned(), masters));
+        kubernetes.add_token(ADMIN_TOKEN, "admin", &["system:masters"]);
+        kubernetes.add_token(NOBODY_TOKEN, "nobody", &["nobodies"]);
+        let service = Arc::new(Mutex::new(kubernetes));
+        let server = Server::start(server, service.clone(), surroundings.clone())?;
+
+        let pem = surroundings.authority.pem();
+        let mut known = lock(aws);
+        known.trust_issuer(issuer, key.clone());
+        known.add_cluster(name, &server.https(), pem, issuer);
+        drop(known);
+        files::write_kubeconfig(&directory, pem, &server.https(), name)?;
+        Ok(Self { name: name.to_owned(), issuer: issuer.to_owned(), key, surroundings: surroundings.clone(), service, server, directory })
+    }
+
+    /// Its name in EKS.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The issuer of its tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `https://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.https()
+    }
+
+    /// The file in which its administrator's access stands.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        files::kubeconfig(&self.directory)
+    }
+
+    /// Reads or arranges its state, see [`Sandbox::kubernetes`](crate::Sandbox::kubernetes).
+    pub fn kubernetes<R>(&self, arrange: impl FnOnce(&mut Kubernetes) -> R) -> R {
+        let result = arrange(&mut lock(&self.service));
+        self.server.arranged();
+        result
+    }
+
+    /// A token of a `ServiceAccount` for an audience, as the cluster signs it, good for an hour.
+    #[must_use]
+    pub fn token(&self, namespace: &str, service_account: &str, audience: &str) -> String {
+        let now = self.surroundings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let uid = lock(&self.service).object("serviceaccounts", namespace, service_account).map(|object| object["metadata"]["uid"].clone());
+        self.key.sign(&json!({
+            "iss": self.issuer,
+            "sub": format!("system:serviceaccount:{namespace}:{service_account}"),
+            "aud": [audience],
+            "iat": now.as_secs(),
+            "nbf": now.as_secs(),
+            "exp": (now + Duration::from_hours(1)).as_secs(),
+            "kubernetes.io": { "namespace": namespace, "serviceaccount": { "name": service_account, "uid": uid } },
+        }))
+    }
+
+    /// Writes `token`, `namespace` and `ca.crt` as they are mounted into a pod of this `ServiceAccount`, and answers their directory.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn mount_token(&self, namespace: &str, service_account: &str) -> io::Result<PathBuf> {
+        let token = self.token(namespace, service_account, API_AUDIENCE);
+        files::mount(&self.directory, namespace, &token, self.surroundings.authority.pem())
+    }
+
+    pub(crate) fn settle(&self) {
+        self.server.settle();
+    }
+
+    pub(crate) fn state(&self) -> serde_json::Value {
+        lock(&self.service).state()
+    }
+}
