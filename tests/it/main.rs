@@ -1,1 +1,11 @@
-//! x
+//! Whole runs of the real binary against the local AWS and Kubernetes, over HTTPS, each in a process with a cleared environment.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod access;
+mod faults;
+mod harness;
+mod killed;
+mod lessons;
+mod process;
+mod runs;

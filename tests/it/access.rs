@@ -1,0 +1,190 @@
+//! The ways to AWS and Kubernetes, and where the cluster's issuer is learnt.
+
+use qovery_irsa_sandbox::Setup;
+use serde_json::json;
+
+use crate::harness::{Environment, MANIFEST, NAMESPACE};
+
+#[test]
+fn an_eks_token_is_made_in_the_binary_when_there_is_no_other_way() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    environment.start();
+    let witness = environment.sandbox.witness();
+    assert_eq!(witness.count("eks:DescribeCluster"), 1);
+    assert_eq!(witness.count("kubernetes:get /.well-known/openid-configuration"), 0, "EKS has said who the issuer is");
+    assert_eq!(environment.start().writes, 0);
+}
+
+#[test]
+fn a_mounted_token_is_used_and_its_issuer_taken() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    environment.unset("QOVERY_KUBERNETES_CLUSTER_NAME");
+    environment.sandbox.kubernetes(|kubernetes| {
+        let verbs = ["get", "create", "patch", "delete"];
+        let meta = json!({"name": "qovery-irsa", "namespace": NAMESPACE});
+        kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "job", "namespace": NAMESPACE}}));
+        kubernetes.put_object(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
+            "rules": [{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": verbs}]}));
+        kubernetes.put_object(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "qovery-irsa"},
+            "subjects": [{"kind": "ServiceAccount", "name": "job", "namespace": NAMESPACE}]}));
+    });
+    let directory = environment.sandbox.cluster().mount_token(NAMESPACE, "job").unwrap();
+    environment.set("IRSA_KUBE_TOKEN_DIR", &directory.display().to_string());
+    let (host, port) = environment
+        .sandbox
+        .kubernetes_url()
+        .trim_start_matches("https://")
+        .split_once(':')
+        .map(|(host, port)| (host.to_owned(), port.to_owned()))
+        .unwrap();
+    environment.set("KUBERNETES_SERVICE_HOST", &host);
+    environment.set("KUBERNETES_SERVICE_PORT", &port);
+    environment.start();
+    let witness = environment.sandbox.witness();
+    assert_eq!((witness.count("eks:*"), witness.count("kubernetes:get /.well-known/openid-configuration")), (0, 0));
+    // Without the cluster's name the issuer's id stands in the path.
+    assert!(
+        environment
+            .sandbox
+            .aws(|aws| aws.roles().values().any(|role| role.path == format!("/qovery/EXAMPLED539D4633E53DE1B71EXAMPLE/{NAMESPACE}/")))
+    );
+    environment.delete();
+}
+
+#[test]
+fn a_kubeconfig_asks_the_cluster_for_its_issuer_unless_it_is_given() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count("kubernetes:get /.well-known/openid-configuration"), 1);
+    environment.sandbox.witness().clear();
+    environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
+    assert_eq!(environment.start().writes, 0);
+    assert_eq!(environment.sandbox.witness().count("kubernetes:get /.well-known/openid-configuration"), 0);
+}
+
+#[test]
+fn issuers_that_contradict_each_other_are_an_error_that_shows_both() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    environment.set("IRSA_OIDC_ISSUER", "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(
+        run.err.starts_with(
+            "error: the cluster's OIDC issuer is contradictory: `IRSA_OIDC_ISSUER` says `https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER`, \
+             EKS says `https://oidc.eks.eu-west-3.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE`\n"
+        ),
+        "{}",
+        run.err
+    );
+    assert_eq!(run.writes, 0);
+}
+
+#[test]
+fn a_way_that_is_not_there_says_what_to_set() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    environment.unset("QOVERY_KUBERNETES_CLUSTER_NAME");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("`QOVERY_KUBERNETES_CLUSTER_NAME` is not set") && run.err.contains("hint: "), "{}", run.err);
+    environment.set("IRSA_KUBE_AUTH", "token");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("no token is mounted") && run.err.contains("security.automount_service_account_token"), "{}", run.err);
+    environment.set("IRSA_KUBE_AUTH", "kubeconfig");
+    environment.set("KUBECONFIG", "/nowhere/kubeconfig");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("the kubeconfig cannot be used"), "{}", run.err);
+    environment.unset("IRSA_KUBE_AUTH");
+    environment.unset("KUBECONFIG");
+    environment.set("QOVERY_KUBERNETES_CLUSTER_NAME", "none");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("failed to describe EKS cluster `none`") && run.err.contains("ResourceNotFoundException"), "{}", run.err);
+}
+
+#[test]
+fn without_credentials_the_error_says_how_to_give_some() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("AWS_ACCESS_KEY_ID");
+    environment.unset("AWS_SECRET_ACCESS_KEY");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("caused by: NoCredentials: ") && run.err.contains("hint: give the job AWS credentials"), "{}", run.err);
+    assert_eq!(run.writes, 0);
+}
+
+#[test]
+fn a_role_can_be_assumed_and_the_cluster_is_still_described_with_the_jobs_own_credentials() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    let admin = environment.sandbox.aws(|aws| aws.admin_arn());
+    let trust =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": admin}, "Action": "sts:AssumeRole"}]});
+    environment.sandbox.aws(|aws| {
+        aws.add_role("deployer", "/", &trust.to_string());
+        let role = aws.role_mut("deployer").unwrap();
+        role.attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+    });
+    environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/deployer");
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count("sts:AssumeRole"), 1);
+    environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/none");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("AccessDenied"), "{}", run.err);
+}
+
+#[test]
+fn the_jobs_own_web_identity_is_its_credentials_and_not_the_role_of_an_identity() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.start();
+    // The role that was just made becomes the job's own, with all permissions.
+    environment.change_role(|role| {
+        role.attached = ["arn:aws:iam::aws:policy/AdministratorAccess".to_owned()].into();
+        role.boundary = None;
+    });
+    let role = format!("arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/{}", environment.role_name());
+    let token = environment.sandbox.files().join("own-token");
+    std::fs::write(&token, environment.sandbox.cluster().token(NAMESPACE, "app", "sts.amazonaws.com")).unwrap();
+    environment.unset("AWS_ACCESS_KEY_ID");
+    environment.unset("AWS_SECRET_ACCESS_KEY");
+    environment.set("AWS_ROLE_ARN", &role);
+    environment.set("AWS_WEB_IDENTITY_TOKEN_FILE", &token.display().to_string());
+    environment
+        .without_manifest(&[("SERVICE_ACCOUNT_NAME", "second"), ("IRSA_POLICY_ARNS", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")]);
+    environment.start();
+    assert_eq!(environment.roles(), 2);
+    assert!(environment.sandbox.witness().count("sts:AssumeRoleWithWebIdentity") >= 1);
+}
+
+#[test]
+fn other_partitions_have_arns_of_their_own() {
+    let setup = Setup {
+        partition: "aws-cn".to_owned(),
+        region: "cn-north-1".to_owned(),
+        issuer: "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE".to_owned(),
+        ..Setup::default()
+    };
+    let mut environment = Environment::with(setup, &MANIFEST.replace("arn:aws:", "arn:aws-cn:"));
+    environment.unset("KUBECONFIG");
+    environment.start();
+    let trust = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().trust.clone());
+    assert!(trust.contains("arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE"), "{trust}");
+    assert_eq!(environment.start().writes, 0);
+}
+
+#[test]
+fn a_server_with_another_certificate_is_not_trusted_and_not_tried_again() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("SSL_CERT_FILE");
+    let started = std::time::Instant::now();
+    let run = environment.run(&["start"]).ended(1);
+    assert!(
+        run.err.contains("caused by: UntrustedCertificate: ") && run.err.contains("hint: if a proxy stands between, set `SSL_CERT_FILE`"),
+        "{}",
+        run.err
+    );
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+    environment.set("SSL_CERT_FILE", "/nowhere.pem");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("`SSL_CERT_FILE`: cannot read certificates from `/nowhere.pem`"), "{}", run.err);
+}
