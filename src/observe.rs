@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 
 use crate::{
-    aws::FoundRole,
     call::{CallError, Failed, Patience},
     connect::Connection,
     model::{
-        arn::PolicyArn,
         identity::{Identity, RoleSpec},
-        names::{PolicyName, RoleName, Subject},
-        observed::{Observed, ObservedRole, ObservedServiceAccount},
+        names::{PolicyName, RoleName, ServiceAccountName, Subject},
+        observed::{Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
     },
 };
@@ -31,7 +29,7 @@ pub async fn observe(identities: &[Identity], connection: &Connection, patience:
     let roles: Vec<SeenRole<'_>> = roles.into_iter().flatten().collect();
     let account = match roles.first() {
         // The account of a role saves the call that asks for it.
-        Some(seen) => seen.found.arn.account.clone(),
+        Some(seen) => seen.role.arn.account.clone(),
         None => observer.call("ask who the job is for AWS", "sts:GetCallerIdentity", async || connection.aws.account().await).await?,
     };
     let provider = Provider::of(&connection.place.issuer, &account);
@@ -60,9 +58,7 @@ fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<Ro
 struct SeenRole<'a> {
     /// The name it was looked for by: IAM ignores case.
     name: RoleName,
-    found: FoundRole,
-    attached: std::collections::BTreeSet<PolicyArn>,
-    inline: std::collections::BTreeSet<PolicyName>,
+    role: ObservedRole,
     wanted: Wanted<'a>,
 }
 
@@ -86,7 +82,7 @@ impl Observer<'_> {
         let found = self.call(format!("read role `{name}`"), "iam:GetRole", async || aws.role(name).await);
         if wanted.is_none() {
             // Of a role given by ARN the permission policies are nobody's business here.
-            return Ok(found.await?.map(|found| SeenRole { name: name.clone(), found, attached: [].into(), inline: [].into(), wanted }));
+            return Ok(found.await?.map(|role| SeenRole { name: name.clone(), role, wanted }));
         }
         let (found, attached, inline) = tokio::try_join!(
             found,
@@ -97,42 +93,30 @@ impl Observer<'_> {
                 .inline_policies(name)
                 .await),
         )?;
-        Ok(found.map(|found| SeenRole { name: name.clone(), found, attached, inline, wanted }))
+        let inline_policies = inline.into_iter().map(|policy| (policy, None)).collect();
+        Ok(found.map(|role| SeenRole { name: name.clone(), role: ObservedRole { attached, inline_policies, ..role }, wanted }))
     }
 
-    async fn documents(&self, seen: SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
-        let (aws, role) = (&self.connection.aws, &seen.name);
-        let inline_policies = try_join_all(seen.inline.into_iter().map(async |policy| {
-            if !seen.wanted.is_some_and(|wanted| wanted.contains_key(&policy)) {
-                return Ok((policy, None));
-            }
-            let doing = format!("read inline policy `{policy}` of role `{role}`");
-            let document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(role, &policy).await).await?;
-            Ok::<_, Failed>((policy, document))
+    /// Reads the documents of the inline policies that are wanted.
+    async fn documents(&self, mut seen: SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
+        let (aws, name) = (&self.connection.aws, &seen.name);
+        let wanted =
+            seen.role.inline_policies.iter_mut().filter(|(policy, _)| seen.wanted.is_some_and(|wanted| wanted.contains_key(*policy)));
+        try_join_all(wanted.map(async |(policy, document)| {
+            let doing = format!("read inline policy `{policy}` of role `{name}`");
+            *document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(name, policy).await).await?;
+            Ok(())
         }))
         .await?;
-        let observed = ObservedRole {
-            arn: seen.found.arn,
-            description: seen.found.description,
-            max_session_duration: seen.found.max_session_duration,
-            permissions_boundary: seen.found.permissions_boundary,
-            tags: seen.found.tags,
-            trust: seen.found.trust,
-            attached: seen.attached,
-            inline_policies: inline_policies.into_iter().collect(),
-        };
-        Ok((seen.name, observed))
+        Ok((seen.name, seen.role))
     }
 
-    async fn provider(&self, provider: &Provider) -> Result<Option<crate::model::observed::ObservedProvider>, Failed> {
+    async fn provider(&self, provider: &Provider) -> Result<Option<ObservedProvider>, Failed> {
         let doing = format!("read OIDC provider `{}`", provider.issuer.host_and_path());
         self.call(doing, "iam:GetOpenIDConnectProvider", async || self.connection.aws.provider(&provider.arn).await).await
     }
 
-    async fn service_account(
-        &self,
-        subject: Subject,
-    ) -> Result<Option<(crate::model::names::ServiceAccountName, ObservedServiceAccount)>, Failed> {
+    async fn service_account(&self, subject: Subject) -> Result<Option<(ServiceAccountName, ObservedServiceAccount)>, Failed> {
         let doing = format!("read ServiceAccount `{subject}`");
         let found =
             self.call(doing, "kubernetes:get serviceaccounts", async || self.connection.kubernetes.service_account(&subject).await).await?;

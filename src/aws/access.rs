@@ -14,7 +14,6 @@ use crate::{
     model::{
         arn::{Account, RoleArn},
         names,
-        names::NameProblem,
     },
 };
 
@@ -24,9 +23,6 @@ pub enum AwsProblem {
     /// It is not known which region to speak to.
     #[error("no AWS region is known")]
     NoRegion,
-    /// The caller's ARN is not of the form AWS documents.
-    #[error("STS names the caller in an unknown form")]
-    OddCaller(#[source] NameProblem),
 }
 
 /// The AWS of the job.

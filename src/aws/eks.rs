@@ -16,7 +16,6 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use serde::Deserialize;
-use thiserror::Error;
 
 use super::{Aws, error};
 use crate::{
@@ -34,14 +33,6 @@ pub struct Cluster {
     pub certificate_authority: Vec<u8>,
     /// Its OIDC issuer.
     pub issuer: Option<IssuerUrl>,
-}
-
-/// Why a described cluster cannot be spoken to.
-#[derive(Debug, Error)]
-pub enum EksProblem {
-    /// The request cannot be signed.
-    #[error("cannot sign a request")]
-    Signing(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 #[derive(Deserialize)]
@@ -91,7 +82,7 @@ impl Aws {
         let credentials = self.credentials().await?;
         let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
         let headers = [("host", authority(&request))];
-        sign_request(&mut request, &headers, &credentials, &self.region, "eks", SigningSettings::default())?;
+        sign_request(&mut request, &headers, &credentials, (&self.region, "eks"), SigningSettings::default(), SystemTime::now())?;
         let request = reqwest::Request::try_from(request).map_err(|error| unsent(&error))?;
         let mut response = self.http.execute(request).await.map_err(|error| no_connection(&error))?;
         let status = response.status().as_u16();
@@ -123,22 +114,11 @@ fn cluster_token(name: &ClusterName, credentials: &Credentials, region: &str, no
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(Duration::from_mins(1));
-    sign_request_at(&mut request, &headers, credentials, (region, "sts"), settings, now)?;
+    sign_request(&mut request, &headers, credentials, (region, "sts"), settings, now)?;
     Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(request.uri().to_string())))
 }
 
 fn sign_request(
-    request: &mut http::Request<Vec<u8>>,
-    headers: &[(&str, String)],
-    credentials: &Credentials,
-    region: &str,
-    service: &str,
-    settings: SigningSettings,
-) -> Result<(), CallError> {
-    sign_request_at(request, headers, credentials, (region, service), settings, SystemTime::now())
-}
-
-fn sign_request_at(
     request: &mut http::Request<Vec<u8>>,
     headers: &[(&str, String)],
     credentials: &Credentials,

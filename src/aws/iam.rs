@@ -14,31 +14,14 @@ use super::{Aws, error};
 use crate::{
     call::{CallError, Kind},
     model::{
-        arn::{PolicyArn, RoleArn},
+        arn::PolicyArn,
         names::{PolicyName, RoleName},
-        observed::ObservedProvider,
+        observed::{ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
     plan::NewRole,
 };
-
-/// What `GetRole` tells of a role.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoundRole {
-    /// Its ARN.
-    pub arn: RoleArn,
-    /// Its description; empty if it has none.
-    pub description: String,
-    /// Seconds a session may last.
-    pub max_session_duration: u32,
-    /// Its permissions boundary.
-    pub permissions_boundary: Option<PolicyArn>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-    /// Its trust policy.
-    pub trust: TrustPolicy,
-}
 
 impl Aws {
     /// `GetOpenIDConnectProvider`
@@ -70,23 +53,25 @@ impl Aws {
         done(call.send().await)
     }
 
-    /// `GetRole`: all but its permission policies.
+    /// `GetRole`: all but its permission policies, which are left empty.
     ///
     /// # Errors
     /// IAM refuses, does not answer, or answers in an unknown form.
-    pub async fn role(&self, name: &RoleName) -> Result<Option<FoundRole>, CallError> {
+    pub async fn role(&self, name: &RoleName) -> Result<Option<ObservedRole>, CallError> {
         let Some(role) = found(self.iam.get_role().role_name(name.as_str()).send().await)?.and_then(|output| output.role) else {
             return Ok(None);
         };
         let trust = decoded(role.assume_role_policy_document().unwrap_or_default())?;
         let boundary = role.permissions_boundary().and_then(|boundary| boundary.permissions_boundary_arn());
-        Ok(Some(FoundRole {
+        Ok(Some(ObservedRole {
             arn: role.arn().parse().map_err(odd)?,
             description: role.description().unwrap_or_default().to_owned(),
             max_session_duration: role.max_session_duration().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(3600),
             permissions_boundary: boundary.map(str::parse).transpose().map_err(odd)?,
             tags: role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect(),
             trust: TrustPolicy::parse(&trust).map_err(odd)?,
+            attached: BTreeSet::new(),
+            inline_policies: BTreeMap::new(),
         }))
     }
 

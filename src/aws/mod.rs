@@ -6,5 +6,4 @@ mod error;
 mod iam;
 
 pub use access::{Aws, AwsProblem};
-pub use eks::{Cluster, EksProblem};
-pub use iam::FoundRole;
+pub use eks::Cluster;

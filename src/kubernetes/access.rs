@@ -18,10 +18,7 @@ use thiserror::Error;
 use super::error;
 use crate::{
     call::{CallError, Kind},
-    model::{
-        names::{NameProblem, Namespace},
-        oidc::IssuerUrl,
-    },
+    model::{names::NameProblem, oidc::IssuerUrl},
 };
 
 /// Why there is no way to the API server.
@@ -71,16 +68,6 @@ pub enum Access {
     Token,
     /// A token made from AWS credentials.
     Eks,
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kubeconfig => "kubeconfig",
-            Self::Token => "mounted token",
-            Self::Eks => "EKS token",
-        })
-    }
 }
 
 /// The API server.
@@ -196,11 +183,5 @@ impl MountedToken {
         let payload = token.trim().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok());
         let claims: Option<Claims> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
         claims.ok_or(KubernetesProblem::Token { path })?.iss.parse().map_err(KubernetesProblem::Issuer)
-    }
-
-    /// The namespace of the pod, if it is mounted too.
-    #[must_use]
-    pub fn namespace(&self) -> Option<Namespace> {
-        std::fs::read_to_string(self.directory.join("namespace")).ok()?.trim().parse().ok()
     }
 }

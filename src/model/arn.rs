@@ -5,10 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{
-    names::{NameProblem, RoleName, RolePath, name},
-    oidc::IssuerUrl,
-};
+use super::names::{NameProblem, RoleName, RolePath, name};
 
 name!(
     /// A 12-digit AWS account id.
@@ -49,12 +46,6 @@ impl Account {
             return Err(problem());
         };
         Ok(Self { partition: partition.parse().map_err(|_| problem())?, id: id.parse().map_err(|_| problem())? })
-    }
-
-    /// The ARN of the OIDC provider of an issuer: computable, so providers are never listed.
-    #[must_use]
-    pub fn provider_arn(&self, issuer: &IssuerUrl) -> String {
-        format!("arn:{}:iam::{}:oidc-provider/{}", self.partition, self.id, issuer.host_and_path())
     }
 
     /// The ARN of a role of this account.

@@ -71,10 +71,12 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The provider of an issuer in an account.
+    /// The provider of an issuer in an account. Its ARN is computable, so providers are never listed.
+    /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html>
     #[must_use]
     pub fn of(issuer: &IssuerUrl, account: &Account) -> Self {
-        Self { arn: account.provider_arn(issuer), issuer: issuer.clone() }
+        let arn = format!("arn:{}:iam::{}:oidc-provider/{}", account.partition, account.id, issuer.host_and_path());
+        Self { arn, issuer: issuer.clone() }
     }
 
     /// The condition key of the `sub` claim.
