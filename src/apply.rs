@@ -1,17 +1,15 @@
-//! The step that changes things: one match, one call per action. Nothing is decided here.
+//! The step that changes things: the prelude, then all lanes at once, one call for each action. Nothing is decided here.
 
-use std::{
-    cell::RefCell,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, time::Duration};
 
 use futures_util::future::join_all;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::{
     call::{CallError, Failed, Kind, Patience},
-    connect::Connection,
-    plan::{Action, Plan},
+    cloud::Cloud,
+    plan::{Action, Plan, Writers},
 };
 
 /// An action that was done, and how long it took.
@@ -49,11 +47,11 @@ pub enum ApplyError {
 ///
 /// # Errors
 /// An action failed, or a signal came; a call in flight was finished.
-pub async fn apply(plan: &Plan, connection: &Connection, patience: &Patience, done: impl FnMut(Applied)) -> Result<Outcome, ApplyError> {
-    let applier = Applier { connection, patience, done: RefCell::new(done) };
-    let mut stops = vec![applier.lane(&plan.prelude).await];
+pub async fn apply(plan: &Plan, cloud: &impl Cloud, patience: &Patience, done: impl FnMut(Applied)) -> Result<Outcome, ApplyError> {
+    let applier = Applier { cloud, patience, done: RefCell::new(done) };
+    let mut stops = vec![applier.lane(&plan.prelude, Writers::One).await];
     if stops[0].is_ok() {
-        stops = join_all(plan.lanes.iter().map(|lane| applier.lane(lane))).await;
+        stops = join_all(plan.lanes.iter().map(|lane| applier.lane(&lane.actions, lane.writers))).await;
     }
     let mut failed = Vec::new();
     let mut outcome = Outcome::Done;
@@ -75,53 +73,53 @@ enum Stop {
     Failed(Failed),
 }
 
-struct Applier<'a, F> {
-    connection: &'a Connection,
+struct Applier<'a, C, F> {
+    cloud: &'a C,
     patience: &'a Patience,
     done: RefCell<F>,
 }
 
-impl<F: FnMut(Applied)> Applier<'_, F> {
-    async fn lane(&self, actions: &[Action]) -> Result<(), Stop> {
+impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
+    async fn lane(&self, actions: &[Action], writers: Writers) -> Result<(), Stop> {
         for action in actions {
             if self.patience.is_interrupted() {
                 return Err(Stop::Interrupted);
             }
             let started = Instant::now();
-            let answer = self.patience.call(async || self.carry_out(action).await.map_err(|error| settling(action, actions, error))).await;
+            let answer =
+                self.patience.call(async || self.cloud.carry_out(action).await.map_err(|error| settling(action, actions, error))).await;
             match answer {
                 Ok(()) => (self.done.borrow_mut())(Applied { action: action.clone(), took: started.elapsed() }),
-                Err(error) if error.kind == Kind::AlreadyExists => return Err(Stop::Taken(action.clone())),
-                Err(source) => return Err(Stop::Failed(Failed { doing: action.to_string(), call: action.call(), source })),
+                Err(error) if is_overtaken(action, writers, &error) => return Err(Stop::Taken(action.clone())),
+                Err(source) => {
+                    let source = explained(action, source);
+                    return Err(Stop::Failed(Failed { doing: action.to_string(), call: action.call(), source }));
+                }
             }
         }
         Ok(())
     }
+}
 
-    async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
-        let Connection { aws, kubernetes, .. } = self.connection;
-        match action {
-            Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences).await,
-            Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
-            Action::CreateRole(role) => aws.create_role(role).await,
-            Action::UpdateRole { role, description, max_session_duration } => {
-                aws.update_role(role, description, *max_session_duration).await
-            }
-            Action::PutBoundary { role, boundary } => aws.put_boundary(role, boundary).await,
-            Action::DeleteBoundary { role } => aws.delete_boundary(role).await,
-            Action::TagRole { role, tags } => aws.tag_role(role, tags).await,
-            Action::UntagRole { role, keys } => aws.untag_role(role, keys).await,
-            Action::UpdateTrust { role, trust, .. } => aws.update_trust(role, trust).await,
-            Action::AttachPolicy { role, policy } => aws.attach_policy(role, policy).await,
-            Action::DetachPolicy { role, policy } => aws.detach_policy(role, policy).await,
-            Action::PutInlinePolicy { role, policy, document } => aws.put_inline_policy(role, policy, document).await,
-            Action::DeleteInlinePolicy { role, policy } => aws.delete_inline_policy(role, policy).await,
-            Action::DeleteRole { role } => aws.delete_role(role).await,
-            Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
-            Action::ReleaseServiceAccount { subject } => kubernetes.release_service_account(subject).await,
-            Action::DeleteServiceAccount { subject, uid } => kubernetes.delete_service_account(subject, uid).await,
+/// IAM does not say which statement of a trust policy it refuses.
+fn explained(action: &Action, error: CallError) -> CallError {
+    match action {
+        Action::UpdateTrust { trust, .. } if error.code == "MalformedPolicyDocument" => {
+            let named = trust.deleted_principals();
+            let named = named.iter().map(|(number, id)| format!("; statement {number} names the deleted principal `{id}`"));
+            CallError { message: format!("{}{}", error.message, named.collect::<String>()), ..error }
         }
+        _ => error,
     }
+}
+
+/// Whether somebody else was faster: what was to be created is there, or a role with many writers has gone or changed meanwhile.
+fn is_overtaken(action: &Action, writers: Writers, error: &CallError) -> bool {
+    let gone = matches!(action, Action::TagRole { .. } | Action::UpdateTrust { .. } | Action::UpdateRole { .. });
+    let of_many = writers == Writers::Many;
+    error.kind == Kind::AlreadyExists
+        || (of_many && gone && error.kind == Kind::NotFound)
+        || (of_many && matches!(action, Action::DeleteRole { .. }) && error.code == "DeleteConflict")
 }
 
 /// A role that was just created may be unknown to the next call for some seconds: IAM is eventually consistent.

@@ -33,6 +33,12 @@ pub enum Command {
     Stop,
     /// Remove what this environment added
     Delete,
+    /// Remove what environments of this cluster have left that no longer exist
+    Sweep {
+        /// Print what would be removed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print what `start` or `delete` would do, and change nothing
     Plan {
         /// The command to plan

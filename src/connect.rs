@@ -11,7 +11,7 @@ use crate::{
     model::{desired::Place, names::ClusterName, oidc::IssuerUrl},
 };
 
-/// What the other steps work with.
+/// AWS, Kubernetes, and the place in them.
 #[derive(Debug)]
 pub struct Connection {
     /// AWS.

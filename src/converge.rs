@@ -3,51 +3,55 @@
 //! What was applied counts only when it is seen: IAM is eventually consistent, and a write that is not seen may have been lost
 //! to another's. Nothing is applied twice on the word of a read that may be stale.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::{
     apply::{Outcome, apply},
     call::Patience,
-    connect::Connection,
+    cloud::Cloud,
     failure::RunError,
     model::{desired::Desired, identity::Identity},
-    observe::observe,
-    plan::{Action, Goal, Plan, Refusal, Refusals, plan},
+    plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
     report::Report,
 };
 
-/// How long to wait for what was applied to be seen. Field reports speak of up to a minute.
-const SETTLING: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is to be brought about, and with what.
 #[derive(Clone, Copy, Debug)]
-pub struct Work<'a> {
+pub struct Work<'a, C> {
     /// What a run is to bring about.
     pub goal: Goal,
     /// For whom.
     pub identities: &'a [Identity],
     /// Where.
-    pub connection: &'a Connection,
+    pub cloud: &'a C,
     /// How long it may take.
     pub patience: &'a Patience,
+    /// How long IAM may show the past.
+    pub settle: Duration,
 }
 
-impl Work<'_> {
+impl<C: Cloud> Work<'_, C> {
     /// What should be, and what brings it about from what is there now.
     ///
     /// # Errors
     /// What is there cannot be seen, or may not be touched.
-    pub async fn plan(&self, report: &mut Report<'_>) -> Result<(Desired, Plan), RunError> {
-        let observed = tokio::select! {
-            observed = observe(self.identities, self.connection, self.patience) => observed?,
-            () = self.patience.interruption() => return Err(RunError::Interrupted),
-        };
-        let place = &self.connection.place;
+    pub async fn plan(&self, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Plan), RunError> {
+        let mut observed = self.unless_interrupted(self.cloud.observe(self.goal, self.identities, self.patience)).await?;
+        let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = Desired::new(self.identities, place, &observed.account)?;
-        let plan = plan(self.goal, &desired, &observed)?;
+        let plan = match plan(self.goal, &desired, &observed, freshness) {
+            Err(refusals) if observed.limits.trust_policy.is_none() && refusals.0.iter().any(Refusal::asks_for_limits) => {
+                observed.limits = self.unless_interrupted(self.cloud.limits(self.patience)).await?;
+                plan(self.goal, &desired, &observed, freshness)?
+            }
+            plan => plan?,
+        };
         Ok((desired, plan))
     }
 
@@ -56,45 +60,121 @@ impl Work<'_> {
     /// # Errors
     /// It cannot be seen, may not be touched, or a call failed.
     pub async fn converge(&self, report: &mut Report<'_>) -> Result<Desired, RunError> {
-        // When the loop began to wait, and for what.
-        let mut waiting: Option<(Instant, Outcome)> = None;
-        let mut pause = FIRST_PAUSE;
+        let mut course = Course::new(self.settle);
         loop {
-            let (desired, plan) = self.plan(report).await?;
-            if plan.is_empty() {
-                report.plan(&plan);
-                return Ok(desired);
-            }
-            let since = waiting.as_ref().map(|(since, _)| *since);
-            match waiting.take() {
-                Some((since, outcome)) if since.elapsed() > SETTLING => return Err(unsettled(&plan, since, outcome)),
-                Some((since, Outcome::Done)) => waiting = Some((since, Outcome::Done)),
-                None | Some((_, Outcome::Taken(_))) => {
+            let progress = course.progress();
+            self.sleep(progress.before_looking(), &course).await?;
+            let (desired, plan) = self.plan(course.progress().freshness(), report).await?;
+            course.left = plan.actions().map(ToString::to_string).collect();
+            let plan = match course.progress().next(&plan) {
+                Next::Done => {
                     report.plan(&plan);
-                    let outcome = apply(&plan, self.connection, self.patience, |applied| report.applied(&applied)).await?;
-                    let look_at_once = outcome == Outcome::Done;
-                    waiting = Some((since.filter(|_| !look_at_once).unwrap_or_else(Instant::now), outcome));
-                    if look_at_once {
-                        continue;
-                    }
+                    return Ok(desired);
                 }
+                Next::CarryOut => plan,
+                Next::CarryOutMany => plan.of_many_writers(),
+                Next::Wait(time) => {
+                    self.sleep(time, &course).await?;
+                    continue;
+                }
+                Next::LookAgain => {
+                    self.sleep(course.pause(), &course).await?;
+                    continue;
+                }
+                Next::GiveUp => return Err(course.in_vain()),
+            };
+            report.plan(&plan);
+            let outcome = apply(&plan, self.cloud, self.patience, |applied| report.applied(&applied)).await?;
+            // What was carried out again without a write that settles must not be carried out again at once.
+            let pauses = matches!(outcome, Outcome::Taken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
+            course.carried_out(&plan, outcome);
+            if pauses {
+                self.sleep(course.pause(), &course).await?;
             }
-            if !self.patience.sleep(pause).await {
-                let (since, outcome) = waiting.unwrap_or((Instant::now(), Outcome::Done));
-                return Err(if self.patience.is_interrupted() { RunError::Interrupted } else { unsettled(&plan, since, outcome) });
-            }
-            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    async fn sleep(&self, time: Duration, course: &Course) -> Result<(), RunError> {
+        if time.is_zero() || self.patience.sleep(time).await {
+            return Ok(());
+        }
+        Err(if self.patience.is_interrupted() { RunError::Interrupted } else { course.in_vain() })
+    }
+
+    async fn unless_interrupted<T, E: Into<RunError>>(&self, reading: impl Future<Output = Result<T, E>>) -> Result<T, RunError> {
+        tokio::select! {
+            read = reading => read.map_err(Into::into),
+            () = self.patience.interruption() => Err(RunError::Interrupted),
         }
     }
 }
 
-/// What it was waited for in vain.
-fn unsettled(plan: &Plan, since: Instant, outcome: Outcome) -> RunError {
-    match outcome {
-        Outcome::Taken(Action::CreateRole(role)) => Refusals(vec![Refusal::NameTaken(role.arn.name)]).into(),
-        Outcome::Taken(_) | Outcome::Done => {
-            let left = plan.actions().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
-            RunError::NotVerified { seconds: since.elapsed().as_secs(), left }
+/// When what happened.
+struct Course {
+    /// How long IAM may show the past.
+    shown: Duration,
+    /// That, and a little more, another time for each write.
+    settle: Duration,
+    /// The run's own last write to a role with many writers, or its beginning.
+    last_write: Instant,
+    wrote_to_many: bool,
+    carried_out: Option<(Instant, Outcome)>,
+    pause: Duration,
+    /// The actions of the last plan.
+    left: Vec<String>,
+}
+
+impl Course {
+    fn new(settle: Duration) -> Self {
+        Self {
+            shown: settle,
+            settle,
+            last_write: Instant::now(),
+            wrote_to_many: false,
+            carried_out: None,
+            pause: FIRST_PAUSE,
+            left: Vec::new(),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            carried_out: self.carried_out.as_ref().map(|(at, outcome)| match outcome {
+                Outcome::Done => CarriedOut::Whole(at.elapsed()),
+                Outcome::Taken(_) => CarriedOut::Overtaken(at.elapsed()),
+            }),
+            quiet: self.last_write.elapsed(),
+            wrote_to_many: self.wrote_to_many,
+            settle: self.settle,
+        }
+    }
+
+    fn carried_out(&mut self, plan: &Plan, outcome: Outcome) {
+        if plan.writes_to_many() {
+            self.wrote_to_many = true;
+            self.last_write = Instant::now();
+            // Apart from each other, so that not all look and write at once.
+            self.settle = self.shown.mul_f64(1.0 + fastrand::f64() / 4.0);
+        }
+        let since = match (&self.carried_out, &outcome) {
+            (Some((since, Outcome::Taken(_))), Outcome::Taken(_)) => *since,
+            _ => Instant::now(),
+        };
+        self.carried_out = Some((since, outcome));
+    }
+
+    fn pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = LONGEST_PAUSE.min(pause * 2);
+        pause
+    }
+
+    /// What it was waited for in vain.
+    fn in_vain(&self) -> RunError {
+        match &self.carried_out {
+            Some((_, Outcome::Taken(Action::CreateRole(role)))) => Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into(),
+            Some((since, _)) => RunError::NotVerified { seconds: since.elapsed().as_secs(), left: self.left.join("\n  ") },
+            None => RunError::NotVerified { seconds: self.last_write.elapsed().as_secs(), left: self.left.join("\n  ") },
         }
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! main → run → config        variables and manifest → Config, all problems at once
 //!            → connect       AWS, Kubernetes, the cluster's issuer            → adapters
-//!            → converge      the loop: observe → plan → apply until nothing is to do
+//!            → converge      the loop: observe → plan → apply until nothing is to do, over a `Cloud`: the connection, or a test's
 //!                → observe   what is there                                    → adapters
 //!                → plan      desired × observed → Plan or refusals: pure
 //!                → apply     one call for each action                         → adapters
@@ -19,8 +19,10 @@ pub mod apply;
 pub mod aws;
 pub mod call;
 pub mod cli;
+pub mod cloud;
 pub mod config;
 pub mod connect;
+mod connection;
 pub mod converge;
 pub mod failure;
 pub mod http;

@@ -1,6 +1,6 @@
 //! The second step: see what is there. Reads only, in parallel, in two rounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
@@ -8,9 +8,10 @@ use crate::{
     call::{CallError, Failed, Patience},
     connect::Connection,
     model::{
-        identity::{Identity, RoleSpec},
-        names::{PolicyName, RoleName, ServiceAccountName, Subject},
-        observed::{Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        arn::RoleArn,
+        identity::{Identity, RoleOrigin, Scope},
+        names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
+        observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
     },
 };
@@ -40,16 +41,64 @@ pub async fn observe(identities: &[Identity], connection: &Connection, patience:
         provider,
         roles: roles.into_iter().collect(),
         service_accounts: service_accounts.into_iter().flatten().collect(),
+        left_behind: Vec::new(),
+        limits: Limits::default(),
     })
 }
 
-/// The roles to look for; for those of this environment also which inline policies are wanted.
+/// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
+/// is never taken for one that is gone.
+///
+/// # Errors
+/// AWS refuses or does not answer. That the namespaces cannot be listed is no error here: then they are not known.
+pub async fn observe_leftovers(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let place = &connection.place;
+    let paths = identities.iter().filter_map(|identity| match (&identity.role.origin, &identity.role.scope) {
+        (RoleOrigin::Made(role), Scope::Environment) => Some(place.cluster_path(&role.path)),
+        _ => None,
+    });
+    let paths: BTreeSet<String> = paths.collect();
+    let listed = paths.iter().map(async |path| {
+        let doing = format!("list the roles below `{path}`");
+        let roles = observer.call(doing, "iam:ListRoles", async || connection.aws.roles_below(path).await).await?;
+        Ok::<_, Failed>(roles.into_iter().filter_map(|role| Some((namespace_of(&role, path)?, role.name))).collect::<Vec<_>>())
+    });
+    let (mut seen, listed) = tokio::try_join!(observe(identities, connection, patience), try_join_all(listed))?;
+    let namespaces = patience.call(async || connection.kubernetes.namespaces().await).await.ok();
+    let gone = listed.into_iter().flatten().filter(|(namespace, _)| namespaces.as_ref().is_some_and(|exist| !exist.contains(namespace)));
+    let no_documents = BTreeMap::new();
+    let roles = try_join_all(gone.map(async |(_, name)| observer.role(&name, Some(&no_documents)).await)).await?;
+    seen.left_behind = roles.into_iter().flatten().map(|seen| seen.role).collect();
+    seen.limits.namespaces = namespaces;
+    Ok(seen)
+}
+
+/// The namespace in the path of a role below `<path>/<cluster>/`.
+fn namespace_of(role: &RoleArn, below: &str) -> Option<Namespace> {
+    role.path.as_str().strip_prefix(below)?.strip_suffix('/')?.parse().ok()
+}
+
+/// Looks up what a role that outgrows the default quota is judged by.
+///
+/// # Errors
+/// IAM refuses or does not answer. That the namespaces may not be listed is no error.
+pub async fn limits(connection: &Connection, patience: &Patience) -> Result<Limits, Failed> {
+    let observer = Observer { connection, patience };
+    let (trust_policy, namespaces) = tokio::join!(
+        observer.call("read the account's quotas", "iam:GetAccountSummary", async || connection.aws.trust_policy_quota().await),
+        patience.call(async || connection.kubernetes.namespaces().await),
+    );
+    Ok(Limits { trust_policy: Some(trust_policy?), namespaces: namespaces.ok() })
+}
+
+/// The roles to look for; for those that the tool makes also which inline policies are wanted.
 type Wanted<'a> = Option<&'a BTreeMap<PolicyName, serde_json::Value>>;
 
 fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<RoleName, Wanted<'a>> {
-    let wanted = |identity: &'a Identity| match &identity.role {
-        RoleSpec::Environment(role) => Some(&role.inline_policies),
-        RoleSpec::Given(_) => None,
+    let wanted = |identity: &'a Identity| match &identity.role.origin {
+        RoleOrigin::Made(role) => Some(&role.inline_policies),
+        RoleOrigin::Given(_) => None,
     };
     identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).collect()
 }

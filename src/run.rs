@@ -13,7 +13,7 @@ use crate::{
     failure::{DONE, RunError, TO_DO},
     model::desired::Desired,
     output,
-    plan::Goal,
+    plan::{Freshness, Goal},
     report::{Report, counted},
 };
 
@@ -30,7 +30,8 @@ pub async fn run(
     let variables: Vec<(String, String)> = variables.into_iter().collect();
     let (format, termination_log) = config::report_settings(&flags, &variables);
     let mut report = Report::new(name(cli.command), format, out, err);
-    let result = execute(cli.command, &flags, variables, interrupted, &mut report).await;
+    // Boxed: the whole run is one large future.
+    let result = Box::pin(execute(cli.command, &flags, variables, interrupted, &mut report)).await;
     report.finish(result, started.elapsed(), &termination_log)
 }
 
@@ -50,12 +51,13 @@ async fn execute(
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(RunError::Interrupted),
     };
-    let work = Work { goal, identities: &config.identities, connection: &connection, patience: &patience };
+    let work = Work { goal, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
     if !applies {
-        let (_, plan) = work.plan(report).await?;
+        let (_, plan) = work.plan(Freshness::Unsettled, report).await?;
         report.plan(&plan);
         let count = plan.actions().count();
-        return Ok(if count == 0 { (DONE, "nothing to do".to_owned()) } else { (TO_DO, format!("{} to do", counted(count, "action"))) });
+        let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };
+        return Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }));
     }
     let desired = work.converge(report).await?;
     if goal == Goal::Start {
@@ -65,6 +67,8 @@ async fn execute(
     let last_line = match (report.applied_count(), goal) {
         (0, Goal::Start) => format!("nothing to do: {identities} in place"),
         (0, Goal::Delete) => format!("nothing to do: {identities} gone"),
+        (0, Goal::Sweep) => "nothing to do: no environment has left anything".to_owned(),
+        (count, Goal::Sweep) => counted(count, "action"),
         (count, _) => format!("{}, {identities}", counted(count, "action")),
     };
     Ok((DONE, last_line))
@@ -76,6 +80,7 @@ fn goal(command: Command) -> Option<(Goal, bool)> {
         Command::Stop => None,
         Command::Start => Some((Goal::Start, true)),
         Command::Delete => Some((Goal::Delete, true)),
+        Command::Sweep { dry_run } => Some((Goal::Sweep, !dry_run)),
         Command::Plan { of } => Some((of, false)),
     }
 }
@@ -85,6 +90,7 @@ fn name(command: Command) -> &'static str {
         Command::Start => "start",
         Command::Stop => "stop",
         Command::Delete => "delete",
+        Command::Sweep { .. } | Command::Plan { of: Goal::Sweep } => "sweep",
         Command::Plan { of: Goal::Start } => "plan start",
         Command::Plan { of: Goal::Delete } => "plan delete",
     }

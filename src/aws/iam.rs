@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::{
     error::{BuildError, ProvideErrorMetadata, SdkError},
-    types::Tag,
+    types::{SummaryKeyType, Tag},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use percent_encoding::percent_decode_str;
@@ -14,7 +14,7 @@ use super::{Aws, error};
 use crate::{
     call::{CallError, Kind},
     model::{
-        arn::PolicyArn,
+        arn::{PolicyArn, RoleArn},
         names::{PolicyName, RoleName},
         observed::{ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
@@ -73,6 +73,29 @@ impl Aws {
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),
         }))
+    }
+
+    /// `GetAccountSummary`: how large a trust policy may be, in characters without white space.
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or does not say.
+    pub async fn trust_policy_quota(&self) -> Result<usize, CallError> {
+        let summary = self.iam.get_account_summary().send().await.map_err(|error| error::of_sdk(&error))?;
+        let quota = summary.summary_map().and_then(|summary| summary.get(&SummaryKeyType::AssumeRolePolicySizeQuota)).copied();
+        quota.and_then(|quota| usize::try_from(quota).ok()).ok_or_else(|| odd("no `AssumeRolePolicySizeQuota` in the account summary"))
+    }
+
+    /// `ListRoles`: the names of the roles below a path, all pages.
+    ///
+    /// # Errors
+    /// IAM refuses, does not answer, or answers in an unknown form.
+    pub async fn roles_below(&self, path: &str) -> Result<Vec<RoleArn>, CallError> {
+        let mut pages = self.iam.list_roles().path_prefix(path).into_paginator().items().send();
+        let mut roles = Vec::new();
+        while let Some(role) = pages.next().await {
+            roles.push(role.map_err(|error| error::of_sdk(&error))?.arn().parse().map_err(odd)?);
+        }
+        Ok(roles)
     }
 
     /// `CreateRole`

@@ -22,6 +22,7 @@ pub(super) fn parse(text: &str, bounds: &RangeInclusive<u32>) -> Result<u32, Str
 /// A bound in its largest whole unit.
 fn shown(seconds: u32) -> String {
     match seconds {
+        0 => "0s".to_owned(),
         _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         _ if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         _ => format!("{seconds}s"),
@@ -78,6 +79,7 @@ mod tests {
         }
         assert_eq!(parse("1d", &(10..=3600)).unwrap_err(), "`1d` is not a duration: use seconds, or a text such as `90m` or `1h30m`");
         assert_eq!(parse("9s", &(10..=3600)).unwrap_err(), "`9s` is out of bounds: use 10s to 1h");
+        assert_eq!(parse("61", &(0..=60)).unwrap_err(), "`61` is out of bounds: use 0s to 1m");
     }
 
     proptest! {

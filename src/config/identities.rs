@@ -4,7 +4,7 @@
 //! known here, nor is YAML.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     str::FromStr,
 };
@@ -15,12 +15,13 @@ use super::{
     duration, manifest,
     problems::{At, named, quoted},
     reader::{Document, DurationText, Typed},
-    settings::unknown_scope,
+    scope::ScopeWord,
+    twice,
 };
 use crate::model::{
     arn::PolicyArn,
-    identity::{EnvironmentRole, GivenRole, Identity, RoleSpec, ServiceAccountSpec},
-    names::{LabelValue, MetadataKey, NameProblem, PolicyName, RolePath, TagKey, TagValue},
+    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    names::{LabelValue, MetadataKey, NameProblem, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
 };
 
 /// The path of roles if none is given.
@@ -57,42 +58,13 @@ pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyAr
     if typed.is_empty() {
         at.report("is empty: add at least one identity");
     }
-    report_shared_names(&typed, at);
-    (0..).zip(typed).filter_map(|(index, typed)| identity(present(typed, &at.index(index))?, &defaults, &at.index(index))).collect()
-}
-
-/// Two identities cannot have one ServiceAccount, nor two roles one name.
-///
-/// This looks at what was typed, so that an identity with another problem counts too.
-fn report_shared_names(identities: &[Typed<manifest::Identity>], at: &At<'_>) {
-    let (mut accounts, mut roles) = (BTreeMap::new(), BTreeMap::new());
-    for (index, identity) in identities.iter().enumerate() {
-        let Typed::Value(identity) = identity else { continue };
-        if let Typed::Value(name) = &identity.service_account
-            && let Some(first) = first_with(&mut accounts, name.clone(), index)
-        {
-            at.index(index)
-                .key("serviceAccount")
-                .report(format_args!("{} is the ServiceAccount of `identities[{first}]` too", quoted(name)));
-        }
-        if let Typed::Value(manifest::Role { arn: Typed::Absent, name: Typed::Value(name), .. }) = &identity.role
-            && let Some(first) = first_with(&mut roles, name.to_lowercase(), index)
-        {
-            let text = format_args!("{} is the name of the role of `identities[{first}]` too: IAM ignores case", quoted(name));
-            at.index(index).key("role").key("name").report(text);
-        }
-    }
-}
-
-/// The index that has the name already; otherwise `index` has it from now on.
-fn first_with(names: &mut BTreeMap<String, usize>, name: String, index: usize) -> Option<usize> {
-    match names.entry(name) {
-        Entry::Occupied(first) => Some(*first.get()),
-        Entry::Vacant(entry) => {
-            entry.insert(index);
-            None
-        }
-    }
+    twice::report_shared_names(&typed, at);
+    let meant: Vec<(usize, Identity)> = (0..)
+        .zip(typed)
+        .filter_map(|(index, typed)| Some((index, identity(present(typed, &at.index(index))?, &defaults, &at.index(index))?)))
+        .collect();
+    twice::report_roles_in_two_ways(&meant, at);
+    meant.into_iter().map(|(_, identity)| identity).collect()
 }
 
 /// What holds for every role that does not say otherwise.
@@ -150,49 +122,13 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
 }
 
 fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleSpec> {
-    if typed.arn.is_absent() { environment_role(typed, defaults, at) } else { given_role(typed, at) }
-}
-
-fn given_role(typed: manifest::Role, at: &At<'_>) -> Option<RoleSpec> {
     let manifest::Role {
-        scope,
+        scope: typed_scope,
+        namespaces,
+        retain,
         name: role_name,
         path,
         arn,
-        policies,
-        inline_policies,
-        permissions_boundary,
-        max_session_duration,
-        description,
-        tags,
-        extra_subjects,
-    } = typed;
-    for (key, absent) in [
-        ("scope", scope.is_absent()),
-        ("name", role_name.is_absent()),
-        ("path", path.is_absent()),
-        ("policies", policies.is_absent()),
-        ("inlinePolicies", inline_policies.is_absent()),
-        ("permissionsBoundary", permissions_boundary.is_absent()),
-        ("maxSessionDuration", max_session_duration.is_absent()),
-        ("description", description.is_absent()),
-        ("tags", tags.is_absent()),
-    ] {
-        if !absent {
-            at.key(key).report("cannot stand beside `arn`: only the trust of a given role is managed");
-        }
-    }
-    let arn = name(arn, &at.key("arn"));
-    let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
-    Some(RoleSpec::Given(GivenRole { arn: arn?, extra_subjects }))
-}
-
-fn environment_role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleSpec> {
-    let manifest::Role {
-        scope,
-        name: role_name,
-        path,
-        arn: _,
         policies,
         inline_policies: typed_policies,
         permissions_boundary,
@@ -201,8 +137,33 @@ fn environment_role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> 
         tags: typed_tags,
         extra_subjects,
     } = typed;
-    if let Some(scope) = scope.value().filter(|scope| scope != "environment") {
-        at.key("scope").report(unknown_scope(&scope, "`arn`"));
+    let given = !arn.is_absent();
+    let of_made_roles = [
+        ("name", role_name.is_absent()),
+        ("path", path.is_absent()),
+        ("policies", policies.is_absent()),
+        ("inlinePolicies", typed_policies.is_absent()),
+        ("permissionsBoundary", permissions_boundary.is_absent()),
+        ("maxSessionDuration", max_session_duration.is_absent()),
+        ("description", typed_description.is_absent()),
+        ("tags", typed_tags.is_absent()),
+        ("retain", retain.is_absent()),
+    ];
+    for (key, _) in of_made_roles.into_iter().filter(|(_, absent)| given && !absent) {
+        at.key(key).report("cannot stand beside `arn`: only the trust of a given role is managed");
+    }
+    let word = scope_word(typed_scope, given, at);
+    if !given && !retain.is_absent() && !matches!(word, None | Some(ScopeWord::Shared)) {
+        at.key("retain").report("belongs to scope `shared`");
+    }
+    let scope = scope(word, namespaces, retain, at);
+    let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
+    if given {
+        let arn = name(arn, &at.key("arn"));
+        return Some(RoleSpec { origin: RoleOrigin::Given(arn?), scope: scope?, extra_subjects });
+    }
+    if role_name.is_absent() && word.is_some_and(ScopeWord::is_together) {
+        at.report("`name` is missing: environments that have a role together must call it by one name");
     }
     let mut all_tags = defaults.tags.clone();
     all_tags.extend(tags(typed_tags, &defaults.tags, &at.key("tags")));
@@ -211,7 +172,7 @@ fn environment_role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> 
         at.key("tags").report(too_many_tags(all_tags.len()));
     }
     let path = name(path, &at.key("path")).or_else(|| defaults.path.clone());
-    Some(RoleSpec::Environment(Box::new(EnvironmentRole {
+    let made = MadeRole {
         name: name(role_name, &at.key("name")),
         policies: names(policies, &at.key("policies")),
         inline_policies: inline_policies(typed_policies, &at.key("inlinePolicies")),
@@ -220,9 +181,41 @@ fn environment_role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> 
             .unwrap_or(defaults.max_session_duration),
         description: description(typed_description, &at.key("description")),
         tags: all_tags,
-        extra_subjects: names(extra_subjects, &at.key("extraSubjects")),
         path: path?,
-    })))
+    };
+    Some(RoleSpec { origin: RoleOrigin::Made(Box::new(made)), scope: scope?, extra_subjects })
+}
+
+/// Whose role it is; nothing after it has reported why not.
+fn scope_word(typed: Typed<String>, given: bool, at: &At<'_>) -> Option<ScopeWord> {
+    if typed.is_absent() {
+        return Some(ScopeWord::of_silent(given));
+    }
+    let word = name(typed, &at.key("scope"))?;
+    if given && word == ScopeWord::Environment {
+        at.key("scope").report("a role given by `arn` cannot be one environment's: use `shared` or `cluster`");
+        return None;
+    }
+    Some(word)
+}
+
+/// The scope with what belongs to it.
+fn scope(word: Option<ScopeWord>, namespaces: Typed<Vec<Typed<String>>>, retain: Typed<bool>, at: &At<'_>) -> Option<Scope> {
+    const WRITE_OUT: &str = "write out which namespaces may use the role, as `namespaces: [z*]`";
+    let (absent, empty) = (namespaces.is_absent(), matches!(&namespaces, Typed::Value(list) if list.is_empty()));
+    let namespaces: BTreeSet<NamespacePattern> = names(namespaces, &at.key("namespaces"));
+    let word = word?;
+    match word {
+        ScopeWord::Environment | ScopeWord::Shared if !absent => at.key("namespaces").report("belongs to scope `cluster`"),
+        ScopeWord::Cluster if absent => at.report(format_args!("`namespaces` is missing: {WRITE_OUT}")),
+        ScopeWord::Cluster if empty => at.key("namespaces").report(format_args!("is empty: {WRITE_OUT}")),
+        _ => {}
+    }
+    Some(match word {
+        ScopeWord::Environment => Scope::Environment,
+        ScopeWord::Shared => Scope::Shared { retain: retain.value().unwrap_or_default() },
+        ScopeWord::Cluster => Scope::Cluster { namespaces },
+    })
 }
 
 fn labels(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BTreeMap<MetadataKey, LabelValue> {

@@ -72,16 +72,24 @@ pub(super) struct Identity {
     pub(super) role: Typed<Role>,
 }
 
-/// A role that is made for the environment, or an existing one given by `arn`.
+/// A role that the tool makes, or an existing one given by `arn`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Role {
-    /// Whose role it is. `environment`, the default, is a role of this environment alone.
+    /// Whose role it is: one `environment`'s (if not given), `shared` by many (if not given beside `arn`), or the `cluster`'s.
     #[serde(default)]
-    #[cfg_attr(test, schemars(extend("enum" = ["environment"])))]
+    #[cfg_attr(test, schemars(extend("anyOf" = [{"enum": ["environment", "shared", "cluster"]}, {"pattern": r"\$\{"}])))]
     pub(super) scope: Typed<String>,
-    /// The name of the role; made from ServiceAccount and namespace if not given.
+    /// With scope `cluster`: patterns of the namespaces that may use the role, as `z*`. Each begins with a letter or digit.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = r"^[a-z0-9][a-z0-9*?-]{0,62}$|\$\{"))))]
+    pub(super) namespaces: Typed<Vec<Typed<String>>>,
+    /// With scope `shared`: whether the role stays when its last environment is deleted; `false` if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) retain: Typed<bool>,
+    /// The name of the role. It must be given for scopes `shared` and `cluster`; otherwise it is made from ServiceAccount and namespace.
     #[serde(default)]
     #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@-]{1,64}$|\$\{")))]
     pub(super) name: Typed<String>,
@@ -89,7 +97,7 @@ pub(super) struct Role {
     #[serde(default)]
     #[cfg_attr(test, schemars(regex(pattern = r"^/([!-~]*/)?$|\$\{")))]
     pub(super) path: Typed<String>,
-    /// The ARN of an existing role. Only its trust is managed, and only `extraSubjects` may stand beside it.
+    /// The ARN of an existing role. Only its trust is managed: only `scope`, `namespaces` and `extraSubjects` may stand beside it.
     #[serde(default)]
     #[cfg_attr(test, schemars(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/|\$\{")))]
     pub(super) arn: Typed<String>,

@@ -1,9 +1,9 @@
 //! Configuration: environment variables, flags and the manifest become one [`Config`], or all of their problems at once.
 //!
 //! As typed and as meant are two things: `env.rs` and `manifest.rs` hold what was typed, `settings.rs` and
-//! `identities.rs` say what it means. Between text and manifest stand `yaml.rs` (text to nodes), `interpolation.rs`
-//! (`${NAME}`) and `reader.rs` (nodes to what was typed). [`read_file`] is the only I/O, and nothing is asked of AWS or
-//! Kubernetes here.
+//! `identities.rs` say what it means, `scope.rs` what both call a scope, `twice.rs` what two identities have in common.
+//! Between text and manifest stand `yaml.rs` (text to nodes), `interpolation.rs` (`${NAME}`) and `reader.rs` (nodes to
+//! what was typed). [`read_file`] is the only I/O, and nothing is asked of AWS or Kubernetes here.
 
 mod duration;
 mod env;
@@ -13,9 +13,11 @@ mod manifest;
 mod node;
 mod problems;
 mod reader;
+mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod twice;
 mod yaml;
 
 use std::{
@@ -60,6 +62,8 @@ pub struct Config {
     pub access: Access,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
+    /// How long after its own last write to a role with many writers a run looks again: longer than IAM shows the past.
+    pub settle: Duration,
     /// Where the outputs are written.
     pub output: PathBuf,
     /// Where the last error is written for Kubernetes.
@@ -175,6 +179,7 @@ pub fn load(
             identities,
             access: settings.access,
             timeout: settings.timeout,
+            settle: settings.settle,
             output: settings.output,
             termination_log: settings.termination_log,
             format: settings.format,

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -14,15 +15,18 @@ use super::{
     env::Variables,
     identities::{DEFAULT_PATH, DEFAULT_SESSION},
     problems::{ProblemLog, choices, named, quoted},
+    scope::ScopeWord,
 };
 use crate::model::{
     arn::{PolicyArn, RoleArn},
-    identity::{EnvironmentRole, GivenRole, Identity, RoleSpec, ServiceAccountSpec},
+    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{NameProblem, ServiceAccountName},
     oidc::Audience,
 };
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+/// IAM usually shows a write after two seconds.
+const DEFAULT_SETTLE: Duration = Duration::from_secs(8);
 
 /// What variables and flags say.
 pub(super) struct Settings {
@@ -30,6 +34,7 @@ pub(super) struct Settings {
     pub(super) environment: Option<Environment>,
     pub(super) access: Access,
     pub(super) timeout: Duration,
+    pub(super) settle: Duration,
     pub(super) output: PathBuf,
     pub(super) termination_log: PathBuf,
     pub(super) format: Format,
@@ -49,9 +54,6 @@ pub(super) enum Source {
 /// What variables and flags mean; every problem goes to the log.
 pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -> Settings {
     let v = variables;
-    if let Some(scope) = v.irsa_scope.as_deref().filter(|scope| *scope != "environment") {
-        log.value("IRSA_SCOPE", unknown_scope(scope, "`IRSA_ROLE_ARN`"));
-    }
     let permissions_boundary = parsed(log, "IRSA_PERMISSIONS_BOUNDARY", v.irsa_permissions_boundary.as_deref());
     Settings {
         environment: environment(v, log),
@@ -65,7 +67,13 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
             kube_token_directory: v.irsa_kube_token_dir.as_deref().unwrap_or(TOKEN_DIRECTORY).into(),
             issuer: parsed(log, "IRSA_OIDC_ISSUER", v.irsa_oidc_issuer.as_deref()),
         },
-        timeout: timeout(log, flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref()))),
+        timeout: time(
+            log,
+            flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref())),
+            &(10..=3600),
+            DEFAULT_TIMEOUT,
+        ),
+        settle: time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE),
         output: v.irsa_output.as_ref().map_or_else(|| DEFAULT_OUTPUT.into(), PathBuf::from),
         termination_log: v.irsa_termination_log.as_ref().map_or_else(|| DEFAULT_TERMINATION_LOG.into(), PathBuf::from),
         format: choice(
@@ -76,11 +84,6 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
         identities: source(flags, v, permissions_boundary.as_ref(), log),
         permissions_boundary,
     }
-}
-
-/// What to say about a scope that this version does not know.
-pub(super) fn unknown_scope(scope: &str, arn: &str) -> String {
-    format!("{} is not a scope that this version knows: use `environment`, or give an existing role by {arn}", quoted(scope))
 }
 
 fn environment(v: &Variables, log: &ProblemLog) -> Option<Environment> {
@@ -121,12 +124,10 @@ fn source(flags: &Flags, v: &Variables, boundary: Option<&PolicyArn>, log: &Prob
             if let Some((option, _)) = named {
                 log.setting(option, "and `SERVICE_ACCOUNT_NAME` are both set: use the manifest or the variables");
             }
-            Source::Variables(identity(name, role, v.irsa_policy_arns.as_deref(), boundary, log).map(Box::new))
+            Source::Variables(identity(name, role, v, boundary, log).map(Box::new))
         }
         (None, named) => {
-            for (option, _) in
-                [("IRSA_ROLE_ARN", &v.irsa_role_arn), ("IRSA_POLICY_ARNS", &v.irsa_policy_arns)].iter().filter(|(_, value)| value.is_some())
-            {
+            for (option, _) in one_identity(v).iter().filter(|(_, value)| value.is_some()) {
                 log.setting(option, "is set without `SERVICE_ACCOUNT_NAME`");
             }
             let path = named.as_ref().map_or_else(|| super::DEFAULT_MANIFEST.into(), |(_, path)| path.clone());
@@ -135,30 +136,45 @@ fn source(flags: &Flags, v: &Variables, boundary: Option<&PolicyArn>, log: &Prob
     }
 }
 
+/// The variables that belong to the one identity that needs no manifest.
+fn one_identity(v: &Variables) -> [(&'static str, &Option<String>); 5] {
+    [
+        ("IRSA_ROLE_ARN", &v.irsa_role_arn),
+        ("IRSA_POLICY_ARNS", &v.irsa_policy_arns),
+        ("IRSA_SCOPE", &v.irsa_scope),
+        ("IRSA_ROLE_NAME", &v.irsa_role_name),
+        ("IRSA_NAMESPACES", &v.irsa_namespaces),
+    ]
+}
+
 /// The one identity that needs no manifest.
-fn identity(
-    name: &str,
-    role: Option<(&str, &str)>,
-    policies: Option<&str>,
-    boundary: Option<&PolicyArn>,
-    log: &ProblemLog,
-) -> Option<Identity> {
+fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, boundary: Option<&PolicyArn>, log: &ProblemLog) -> Option<Identity> {
     let name: Option<ServiceAccountName> = parsed(log, "SERVICE_ACCOUNT_NAME", Some(name));
-    let role = match (role, policies) {
+    let policies = v.irsa_policy_arns.as_deref();
+    let word = scope_word(v, role.is_some() && policies.is_none(), log);
+    let scope = scope(word, v, log);
+    let origin = match (role, policies) {
         (Some((variable, arn)), None) => {
-            parsed::<RoleArn>(log, variable, Some(arn)).map(|arn| RoleSpec::Given(GivenRole { arn, extra_subjects: BTreeSet::new() }))
+            if v.irsa_role_name.is_some() {
+                log.setting("IRSA_ROLE_NAME", format_args!("cannot stand beside `{variable}`: a given role has its name"));
+            }
+            parsed::<RoleArn>(log, variable, Some(arn)).map(RoleOrigin::Given)
         }
-        (None, Some(policies)) => Some(RoleSpec::Environment(Box::new(EnvironmentRole {
-            name: None,
-            path: DEFAULT_PATH.parse().ok()?,
-            policies: policy_arns(policies, log),
-            inline_policies: BTreeMap::new(),
-            permissions_boundary: boundary.cloned(),
-            max_session_duration: DEFAULT_SESSION,
-            description: None,
-            tags: BTreeMap::new(),
-            extra_subjects: BTreeSet::new(),
-        }))),
+        (None, Some(policies)) => {
+            if v.irsa_role_name.is_none() && word.is_some_and(ScopeWord::is_together) {
+                log.setting("IRSA_ROLE_NAME", "is not set: environments that have a role together must call it by one name");
+            }
+            Some(RoleOrigin::Made(Box::new(MadeRole {
+                name: parsed(log, "IRSA_ROLE_NAME", v.irsa_role_name.as_deref()),
+                path: DEFAULT_PATH.parse().ok()?,
+                policies: list(log, "IRSA_POLICY_ARNS", policies, "ARN"),
+                inline_policies: BTreeMap::new(),
+                permissions_boundary: boundary.cloned(),
+                max_session_duration: DEFAULT_SESSION,
+                description: None,
+                tags: BTreeMap::new(),
+            })))
+        }
         (Some((variable, _)), Some(_)) => {
             log.setting(variable, "and `IRSA_POLICY_ARNS` are both set: give an existing role, or the policies of one to be made");
             None
@@ -180,15 +196,46 @@ fn identity(
             annotations: BTreeMap::new(),
             automount: None,
         },
-        role: role?,
+        role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new() },
     })
 }
 
-fn policy_arns(list: &str, log: &ProblemLog) -> BTreeSet<PolicyArn> {
-    let name = "IRSA_POLICY_ARNS";
+/// Whose role it is; nothing after the log got the reason.
+fn scope_word(v: &Variables, given: bool, log: &ProblemLog) -> Option<ScopeWord> {
+    let variable = "IRSA_SCOPE";
+    let Some(text) = v.irsa_scope.as_deref() else { return Some(ScopeWord::of_silent(given)) };
+    let word = parsed(log, variable, Some(text))?;
+    if given && word == ScopeWord::Environment {
+        log.setting(variable, "is `environment`, but a given role cannot be one environment's: use `shared` or `cluster`");
+        return None;
+    }
+    Some(word)
+}
+
+/// The scope with what belongs to it.
+fn scope(word: Option<ScopeWord>, v: &Variables, log: &ProblemLog) -> Option<Scope> {
+    let variable = "IRSA_NAMESPACES";
+    let namespaces = v.irsa_namespaces.as_deref().map(|namespaces| list(log, variable, namespaces, "pattern"));
+    match (word?, namespaces) {
+        (ScopeWord::Environment | ScopeWord::Shared, Some(_)) => {
+            log.setting(variable, "is set, but belongs to `IRSA_SCOPE=cluster`");
+            None
+        }
+        (ScopeWord::Environment, None) => Some(Scope::Environment),
+        (ScopeWord::Shared, None) => Some(Scope::Shared { retain: false }),
+        (ScopeWord::Cluster, Some(namespaces)) => Some(Scope::Cluster { namespaces }),
+        (ScopeWord::Cluster, None) => {
+            log.setting(variable, "is not set: write out which namespaces may use the role, as `z*`");
+            None
+        }
+    }
+}
+
+/// The values of a variable, separated by commas; `what` is one of them.
+fn list<T: FromStr<Err = NameProblem> + Ord>(log: &ProblemLog, name: &str, list: &str, what: &str) -> BTreeSet<T> {
     let mut texts = list.split(',').map(str::trim).filter(|text| !text.is_empty()).peekable();
     if texts.peek().is_none() {
-        log.setting(name, "holds no ARN");
+        log.setting(name, format_args!("holds no {what}"));
     }
     texts.filter_map(|text| parsed(log, name, Some(text))).collect()
 }
@@ -200,13 +247,13 @@ fn flag_or_variable<'a>(
     if flag.1.is_some() { flag } else { variable }
 }
 
-fn timeout(log: &ProblemLog, (name, value): (&str, Option<&str>)) -> Duration {
-    match value.map(|value| duration::parse(value, &(10..=3600))) {
-        None => DEFAULT_TIMEOUT,
+fn time(log: &ProblemLog, (name, value): (&str, Option<&str>), bounds: &RangeInclusive<u32>, default: Duration) -> Duration {
+    match value.map(|value| duration::parse(value, bounds)) {
+        None => default,
         Some(Ok(seconds)) => Duration::from_secs(u64::from(seconds)),
         Some(Err(problem)) => {
             log.value(name, problem);
-            DEFAULT_TIMEOUT
+            default
         }
     }
 }

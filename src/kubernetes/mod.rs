@@ -2,6 +2,7 @@
 
 mod access;
 mod error;
+mod namespaces;
 mod service_accounts;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};

@@ -8,10 +8,12 @@ use thiserror::Error;
 use super::{
     arn::{Account, PolicyArn, RoleArn},
     fingerprint::fingerprint,
-    identity::{EnvironmentRole, Identity, RoleSpec, ServiceAccountSpec},
+    identity::{Identity, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{ClusterName, Namespace, PolicyName, RoleName, RolePath, Subject, TagKey, TagValue},
+    observed::Owner,
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
+    trust::{Kind, Trusted},
 };
 
 /// Where the identities are: the namespace, the cluster's issuer and, for paths, its name.
@@ -37,10 +39,16 @@ impl Place {
     /// The fingerprint is of issuer, namespace and ServiceAccount, 50 bits; what stands before it is cut to fit 64 characters.
     #[must_use]
     pub fn role_name(&self, identity: &Identity) -> RoleName {
-        match &identity.role {
-            RoleSpec::Given(given) => given.arn.name.clone(),
-            RoleSpec::Environment(role) => role.name.clone().unwrap_or_else(|| role_name(&self.issuer, &self.subject(identity))),
+        match &identity.role.origin {
+            RoleOrigin::Given(arn) => arn.name.clone(),
+            RoleOrigin::Made(role) => role.name.clone().unwrap_or_else(|| role_name(&self.issuer, &self.subject(identity))),
         }
+    }
+
+    /// Below what path the tool makes the roles of single environments of this cluster.
+    #[must_use]
+    pub fn cluster_path(&self, path: &RolePath) -> String {
+        format!("{path}{}/", self.cluster.as_ref().map_or_else(|| self.issuer.id(), ClusterName::as_str))
     }
 }
 
@@ -71,24 +79,20 @@ pub struct Desired {
 
 /// A role as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DesiredRole {
-    /// Made for this environment.
-    Environment(Box<DesiredEnvironmentRole>),
-    /// Given by ARN.
-    Given(DesiredGivenRole),
-}
-
-/// A role that the tool makes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredEnvironmentRole {
+pub struct DesiredRole {
     /// Its ARN, path and name in it.
     pub arn: RoleArn,
-    /// The identity it is for.
-    pub owner: Subject,
-    /// The audience of the tokens.
-    pub audience: Audience,
-    /// Who may assume it.
-    pub subjects: BTreeSet<Subject>,
+    /// What it is like; nothing if it is given by ARN: then only its trust is managed.
+    pub attributes: Option<Box<Attributes>>,
+    /// Whom it trusts.
+    pub trust: DesiredTrust,
+}
+
+/// What a role that the tool makes is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Whose it is.
+    pub owner: Owner,
     /// Its description.
     pub description: String,
     /// Seconds a session may last.
@@ -103,15 +107,43 @@ pub struct DesiredEnvironmentRole {
     pub tags: BTreeMap<TagKey, TagValue>,
 }
 
-/// A role given by ARN: the tool manages registry tags and its own statements.
+impl Attributes {
+    /// Those of a role of which nothing more is wanted.
+    #[must_use]
+    pub fn bare(owner: Owner) -> Self {
+        Self {
+            owner,
+            description: String::new(),
+            max_session_duration: 0,
+            permissions_boundary: None,
+            policies: BTreeSet::new(),
+            inline_policies: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// Whom a role trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredGivenRole {
-    /// Its ARN.
-    pub arn: RoleArn,
-    /// What this environment registers.
-    pub entries: BTreeSet<Entry>,
-    /// The identities of this environment that use the role.
-    pub declarers: BTreeSet<Subject>,
+pub enum DesiredTrust {
+    /// The subjects of one environment: it has one writer.
+    Environment {
+        /// The audience of the tokens.
+        audience: Audience,
+        /// Who may assume it.
+        subjects: BTreeSet<Subject>,
+    },
+    /// Whoever is registered: it has many writers.
+    Registry {
+        /// What this environment registers.
+        entries: BTreeSet<Entry>,
+        /// The identities of this environment that use the role.
+        declarers: BTreeSet<Subject>,
+        /// Whether an owned role stays when its last subject leaves.
+        retain: bool,
+    },
+    /// Whoever matches a pattern: each writer writes the same.
+    Patterns(Trusted),
 }
 
 /// A ServiceAccount as it should be.
@@ -144,7 +176,7 @@ pub enum DesiredProblem {
     #[error("the role path `{0}` is longer than IAM's 512 characters")]
     PathTooLong(String),
     /// Two identities ask for one role in ways that do not go together.
-    #[error("role `{0}` is asked for by two identities: give each its own name")]
+    #[error("role `{0}` is asked for by two identities in ways that do not go together")]
     RoleTwice(RoleName),
 }
 
@@ -157,7 +189,9 @@ impl DesiredProblem {
                 "set `IRSA_ASSUME_ROLE_ARN` to a role of that account which may manage this one, or correct the ARN"
             }
             Self::PathTooLong(_) => "shorten `path` in the manifest",
-            Self::RoleTwice(_) => "names that differ only by case are one name for IAM",
+            Self::RoleTwice(_) => {
+                "give each its own `name`, or both the same `role` with scope `shared`; names that differ only by case are one name for IAM"
+            }
         }
     }
 }
@@ -173,7 +207,7 @@ impl Desired {
         for identity in identities {
             let arn = role_arn(identity, place, account)?;
             service_accounts.push(service_account(&identity.service_account, place.subject(identity), arn.clone()));
-            add_role(&mut roles, identity, place.subject(identity), arn)?;
+            add_role(&mut roles, identity, &place.subject(identity), arn, place)?;
         }
         Ok(Self {
             provider: Provider::of(&place.issuer, account),
@@ -185,68 +219,96 @@ impl Desired {
 }
 
 fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<RoleArn, DesiredProblem> {
-    match &identity.role {
-        RoleSpec::Given(given) if given.arn.account == *account => Ok(given.arn.clone()),
-        RoleSpec::Given(given) => Err(DesiredProblem::OtherAccount { arn: Box::new(given.arn.clone()), account: account.clone() }),
-        RoleSpec::Environment(role) => {
-            let cluster = place.cluster.as_ref().map_or_else(|| place.issuer.id(), ClusterName::as_str);
-            let path = format!("{}{cluster}/{}/", role.path, place.namespace);
+    match &identity.role.origin {
+        RoleOrigin::Given(arn) if arn.account == *account => Ok(arn.clone()),
+        RoleOrigin::Given(arn) => Err(DesiredProblem::OtherAccount { arn: Box::new(arn.clone()), account: account.clone() }),
+        RoleOrigin::Made(role) => {
+            let path = match identity.role.scope {
+                Scope::Environment => format!("{}{}/", place.cluster_path(&role.path), place.namespace),
+                Scope::Shared { .. } | Scope::Cluster { .. } => role.path.to_string(),
+            };
             let path: RolePath = path.parse().map_err(|_| DesiredProblem::PathTooLong(path))?;
             Ok(account.role_arn(&path, &place.role_name(identity)))
         }
     }
 }
 
+/// Adds the role of an identity, or this identity to a role that another has added.
 fn add_role(
     roles: &mut BTreeMap<RoleName, DesiredRole>,
     identity: &Identity,
-    subject: Subject,
+    subject: &Subject,
     arn: RoleArn,
+    place: &Place,
 ) -> Result<(), DesiredProblem> {
-    let audience = identity.service_account.audience.clone();
-    let taken = roles.keys().find(|name| name.as_str().eq_ignore_ascii_case(arn.name.as_str())).cloned();
-    match &identity.role {
-        RoleSpec::Environment(spec) => {
-            if let Some(name) = taken {
-                return Err(DesiredProblem::RoleTwice(name));
-            }
-            roles.insert(arn.name.clone(), DesiredRole::Environment(Box::new(environment_role(spec, subject, audience, arn))));
+    let role = DesiredRole {
+        attributes: attributes(&identity.role, subject, place),
+        trust: trust(&identity.role, subject, &identity.service_account.audience),
+        arn,
+    };
+    let name = role.arn.name.clone();
+    let taken = roles.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str())).cloned();
+    let Some(other) = taken.and_then(|name| roles.get_mut(&name)) else {
+        roles.insert(name, role);
+        return Ok(());
+    };
+    let alike = other.arn == role.arn && other.attributes == role.attributes;
+    match (&mut other.trust, role.trust) {
+        (
+            DesiredTrust::Registry { entries, declarers, retain },
+            DesiredTrust::Registry { entries: more, declarers: others, retain: same },
+        ) if alike && *retain == same => {
+            entries.extend(more);
+            declarers.extend(others);
+            Ok(())
         }
-        RoleSpec::Given(spec) => {
-            let entries = std::iter::once(&subject).chain(&spec.extra_subjects).map(|trusted| Entry {
-                subject: trusted.clone(),
-                audience: audience.clone(),
-                declared_by: subject.clone(),
-            });
-            match taken.and_then(|name| roles.get_mut(&name)) {
-                Some(DesiredRole::Given(role)) if role.arn == arn => {
-                    role.entries.extend(entries);
-                    role.declarers.insert(subject.clone());
-                }
-                Some(_) => return Err(DesiredProblem::RoleTwice(arn.name)),
-                None => {
-                    let entries = entries.collect();
-                    let role = DesiredGivenRole { arn: arn.clone(), entries, declarers: BTreeSet::from([subject]) };
-                    roles.insert(arn.name, DesiredRole::Given(role));
-                }
+        (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(more)) if alike => {
+            for (audience, claims) in more.claims {
+                trusted.claims.entry(audience).or_default().extend(claims);
             }
+            Ok(())
         }
+        _ => Err(DesiredProblem::RoleTwice(name)),
     }
-    Ok(())
 }
 
-fn environment_role(spec: &EnvironmentRole, owner: Subject, audience: Audience, arn: RoleArn) -> DesiredEnvironmentRole {
-    DesiredEnvironmentRole {
-        arn,
-        audience,
-        subjects: std::iter::once(owner.clone()).chain(spec.extra_subjects.iter().cloned()).collect(),
-        description: spec.description.clone().unwrap_or_else(|| format!("For the pods of ServiceAccount {owner}")),
-        max_session_duration: spec.max_session_duration,
-        permissions_boundary: spec.permissions_boundary.clone(),
-        policies: spec.policies.clone(),
-        inline_policies: spec.inline_policies.clone(),
-        tags: spec.tags.clone(),
+fn attributes(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<Attributes>> {
+    let RoleOrigin::Made(role) = &spec.origin else { return None };
+    let (owner, whom) = match &spec.scope {
+        Scope::Environment => (Owner::Identity(subject.clone(), place.issuer.clone()), format!("ServiceAccount {subject}")),
+        Scope::Shared { .. } => (Owner::Shared, "the ServiceAccounts that its tags name".to_owned()),
+        Scope::Cluster { .. } => (Owner::Cluster, "the ServiceAccounts that its trust policy matches".to_owned()),
+    };
+    Some(Box::new(Attributes {
         owner,
+        description: role.description.clone().unwrap_or_else(|| format!("For the pods of {whom}")),
+        max_session_duration: role.max_session_duration,
+        permissions_boundary: role.permissions_boundary.clone(),
+        policies: role.policies.clone(),
+        inline_policies: role.inline_policies.clone(),
+        tags: role.tags.clone(),
+    }))
+}
+
+fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience) -> DesiredTrust {
+    let subjects = std::iter::once(subject).chain(&spec.extra_subjects);
+    match &spec.scope {
+        Scope::Environment => DesiredTrust::Environment { audience: audience.clone(), subjects: subjects.cloned().collect() },
+        Scope::Shared { retain } => DesiredTrust::Registry {
+            entries: subjects
+                .map(|trusted| Entry { subject: trusted.clone(), audience: audience.clone(), declared_by: subject.clone() })
+                .collect(),
+            declarers: BTreeSet::from([subject.clone()]),
+            retain: *retain,
+        },
+        Scope::Cluster { namespaces } => {
+            let mut trusted = Trusted::nobody(Kind::Patterns);
+            for namespace in namespaces {
+                trusted.add(audience, format!("system:serviceaccount:{namespace}:{}", subject.service_account));
+            }
+            spec.extra_subjects.iter().for_each(|extra| trusted.add(audience, extra.claim()));
+            DesiredTrust::Patterns(trusted)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     arn::{PolicyArn, RoleArn},
-    names::{LabelValue, MetadataKey, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+    names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
     oidc::Audience,
 };
 
@@ -38,21 +38,49 @@ pub struct ServiceAccountSpec {
     pub automount: Option<bool>,
 }
 
-/// The role of an identity.
+/// The role of an identity: where it comes from, and whom it trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleSpec {
-    /// A role of this environment alone, made and deleted by the tool (`scope: environment`).
-    Environment(Box<EnvironmentRole>),
-    /// An existing role given by ARN: only its trust is managed.
-    Given(GivenRole),
+pub struct RoleSpec {
+    /// Where it comes from.
+    pub origin: RoleOrigin,
+    /// Whose it is.
+    pub scope: Scope,
+    /// Further subjects that may assume it.
+    pub extra_subjects: BTreeSet<Subject>,
 }
 
-/// A role that the tool makes for one environment.
+/// Where a role comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvironmentRole {
-    /// Its name; made from ServiceAccount and namespace if not given.
+pub enum RoleOrigin {
+    /// The tool makes it.
+    Made(Box<MadeRole>),
+    /// It exists already: only its trust is managed.
+    Given(RoleArn),
+}
+
+/// Whose role it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One environment's.
+    Environment,
+    /// Many environments', each of which registers itself.
+    Shared {
+        /// Whether an owned role stays when its last subject leaves.
+        retain: bool,
+    },
+    /// Every environment's whose namespace matches a pattern.
+    Cluster {
+        /// The patterns.
+        namespaces: BTreeSet<NamespacePattern>,
+    },
+}
+
+/// A role that the tool makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeRole {
+    /// Its name; made from ServiceAccount and namespace if not given, which only one environment's role need not.
     pub name: Option<RoleName>,
-    /// The path below which the role is created: cluster and namespace follow it.
+    /// The path below which the role is created: for one environment's role cluster and namespace follow it.
     pub path: RolePath,
     /// Managed policies to attach.
     pub policies: BTreeSet<PolicyArn>,
@@ -62,19 +90,8 @@ pub struct EnvironmentRole {
     pub permissions_boundary: Option<PolicyArn>,
     /// How long a session may last, in seconds, 3,600 to 43,200.
     pub max_session_duration: u32,
-    /// The description; one that names the ServiceAccount if not given.
+    /// The description; one that says whom the role is for if not given.
     pub description: Option<String>,
     /// Tags beside the tool's own.
     pub tags: BTreeMap<TagKey, TagValue>,
-    /// Further subjects that may assume the role.
-    pub extra_subjects: BTreeSet<Subject>,
-}
-
-/// A role that exists already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenRole {
-    /// Its ARN.
-    pub arn: RoleArn,
-    /// Further subjects that may assume the role.
-    pub extra_subjects: BTreeSet<Subject>,
 }

@@ -69,6 +69,19 @@ name!(
 );
 
 name!(
+    /// A pattern of namespaces: `*` is any text, `?` any one character. It begins with a letter or digit, so that it names a
+    /// family of namespaces and not all of them.
+    NamespacePattern,
+    "a pattern of namespaces",
+    "begin with the lower-case letter or digit that all of them begin with, as `z*`, then lower-case letters, digits, `-`, `*` and `?`, 63 characters at most",
+    |text| {
+        text.len() <= 63
+            && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-*?".contains(&byte))
+    }
+);
+
+name!(
     /// The name of a ServiceAccount: a DNS-1123 subdomain of at most 253 characters.
     /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
     ServiceAccountName,
@@ -250,6 +263,16 @@ mod tests {
         for text in ["*", "z*", "a?", "a:b", "a\"b", "a\nb", "a b", "", "-a", "a-", "A", "а" /* Cyrillic */, "a/b", "a,b", "ａ"] {
             assert!(text.parse::<Namespace>().is_err(), "{text:?} as a namespace");
             assert!(text.parse::<ServiceAccountName>().is_err(), "{text:?} as a ServiceAccount");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_could_match_every_namespace_is_none() {
+        for text in ["*", "?*", "*z", "", "-*", "Z*", "z/*", "z:*", "z *"] {
+            assert!(text.parse::<NamespacePattern>().is_err(), "{text:?}");
+        }
+        for text in ["z*", "z1a2-*", "z?", "prod"] {
+            assert!(text.parse::<NamespacePattern>().is_ok(), "{text:?}");
         }
     }
 

@@ -11,9 +11,9 @@ use super::{
     trust::TrustPolicy,
 };
 
-/// The tag that says whose role it is: `<namespace>/<service account>`.
+/// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
-/// The tag that says of which cluster: the issuer without `https://`.
+/// The tag that says of which cluster one environment's role is: the issuer without `https://`.
 pub const ISSUER_TAG: &str = "qovery-irsa/issuer";
 /// With what every tag of the tool begins.
 pub const OWN_TAG_PREFIX: &str = "qovery-irsa/";
@@ -29,6 +29,19 @@ pub struct Observed {
     pub roles: BTreeMap<RoleName, ObservedRole>,
     /// The ServiceAccounts that were looked for and are there.
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
+    /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
+    pub left_behind: Vec<ObservedRole>,
+    /// What is looked up only for a sweep, or when a role is about to outgrow the default quota.
+    pub limits: Limits,
+}
+
+/// How large a trust policy may be here, and whose entries could go; each if it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Characters of a trust policy without white space: `AssumeRolePolicySizeQuota`.
+    pub trust_policy: Option<usize>,
+    /// The namespaces that exist.
+    pub namespaces: Option<BTreeSet<Namespace>>,
 }
 
 /// An OIDC provider.
@@ -59,12 +72,50 @@ pub struct ObservedRole {
     pub inline_policies: BTreeMap<PolicyName, Option<Value>>,
 }
 
-impl ObservedRole {
-    /// The identity whose role this is, if the tool made it for one of this cluster.
+/// Whose role it is that the tool made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// One identity's, in the cluster of this issuer.
+    Identity(Subject, IssuerUrl),
+    /// Many environments', in any cluster.
+    Shared,
+    /// Every environment's that matches a pattern, in any cluster.
+    Cluster,
+}
+
+impl Owner {
+    /// The tags that say so.
     #[must_use]
-    pub fn owner(&self, issuer: &IssuerUrl) -> Option<Subject> {
-        let of_this_cluster = self.tags.get(ISSUER_TAG).is_some_and(|tag| tag == issuer.host_and_path());
-        self.tags.get(OWNER_TAG).filter(|_| of_this_cluster)?.parse().ok()
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let tag = |key: &str, value: String| (key.to_owned(), value);
+        match self {
+            Self::Identity(subject, issuer) => {
+                BTreeMap::from([tag(OWNER_TAG, subject.to_string()), tag(ISSUER_TAG, issuer.host_and_path().to_owned())])
+            }
+            Self::Shared => BTreeMap::from([tag(OWNER_TAG, "shared".to_owned())]),
+            Self::Cluster => BTreeMap::from([tag(OWNER_TAG, "cluster".to_owned())]),
+        }
+    }
+
+    /// Reads the tags of a role; none if the tool did not make it.
+    #[must_use]
+    pub fn from_tags(tags: &BTreeMap<String, String>) -> Option<Self> {
+        match tags.get(OWNER_TAG)?.as_str() {
+            "shared" => Some(Self::Shared),
+            "cluster" => Some(Self::Cluster),
+            subject => Some(Self::Identity(subject.parse().ok()?, format!("https://{}", tags.get(ISSUER_TAG)?).parse().ok()?)),
+        }
+    }
+}
+
+/// As a refusal says it.
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity(subject, issuer) => write!(f, "ServiceAccount `{subject}` of the cluster with issuer `{issuer}`"),
+            Self::Shared => f.write_str("many environments (scope `shared`)"),
+            Self::Cluster => f.write_str("the namespaces of a pattern (scope `cluster`)"),
+        }
     }
 }
 

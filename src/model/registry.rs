@@ -9,7 +9,7 @@ use super::{
     fingerprint::fingerprint,
     names::{Subject, TagValue},
     oidc::{Audience, IssuerUrl},
-    trust::Trusted,
+    trust::{Kind, Trusted},
 };
 
 /// With what the key of a registry tag begins.
@@ -55,20 +55,24 @@ impl Entry {
     /// Reads a tag. A tag of another cluster, or of unknown form, is none.
     #[must_use]
     pub fn from_tag(tag_key: &str, value: &str, issuer: &IssuerUrl) -> Option<Self> {
-        if tag_key != key(issuer, value) {
-            return None;
-        }
-        let (rest, audience) = match value.split_once(" aud ") {
-            Some((rest, audience)) => (rest, audience.parse().ok()?),
-            None => (value, Audience::default()),
-        };
-        let (subject, declared_by) = rest.split_once(" for ").unwrap_or((rest, rest));
-        Some(Self { subject: subject.parse().ok()?, audience, declared_by: declared_by.parse().ok()? })
+        if tag_key == key(issuer, value) { parse(value) } else { None }
     }
 }
 
+/// The length of the fingerprint in a key.
+const FINGERPRINT: usize = 16;
+
 fn key(issuer: &IssuerUrl, value: &str) -> String {
-    format!("{TAG_PREFIX}{}", fingerprint(&[issuer.as_str(), value], 16))
+    format!("{TAG_PREFIX}{}", fingerprint(&[issuer.as_str(), value], FINGERPRINT))
+}
+
+fn parse(value: &str) -> Option<Entry> {
+    let (rest, audience) = match value.split_once(" aud ") {
+        Some((rest, audience)) => (rest, audience.parse().ok()?),
+        None => (value, Audience::default()),
+    };
+    let (subject, declared_by) = rest.split_once(" for ").unwrap_or((rest, rest));
+    Some(Entry { subject: subject.parse().ok()?, audience, declared_by: declared_by.parse().ok()? })
 }
 
 /// The entries of this cluster among the tags of a role.
@@ -80,11 +84,27 @@ pub fn entries(tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> BTreeSet<
 /// What the tool's statements must trust: nothing but the entries.
 #[must_use]
 pub fn projection(entries: &BTreeSet<Entry>) -> Trusted {
-    let mut trusted = Trusted::new();
+    let mut trusted = Trusted::nobody(Kind::Subjects);
     for entry in entries {
-        trusted.entry(entry.audience.clone()).or_default().insert(entry.subject.clone());
+        trusted.add(&entry.audience, entry.subject.claim());
     }
     trusted
+}
+
+/// Whether anybody is registered, also from another cluster or in an unknown form.
+#[must_use]
+pub fn is_empty(tags: &BTreeMap<String, String>) -> bool {
+    !tags.keys().any(|key| key.starts_with(TAG_PREFIX))
+}
+
+/// The values of tags below the tool's prefix that are of unknown form: of no cluster's making.
+#[must_use]
+pub fn unknown(tags: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    let known = |key: &str, value: &str| key.len() == TAG_PREFIX.len() + FINGERPRINT && parse(value).is_some();
+    tags.iter()
+        .filter(|(key, value)| key.starts_with(TAG_PREFIX) && !known(key, value))
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -120,6 +140,8 @@ mod tests {
         ]);
         assert_eq!(entries(&tags, &ours), BTreeSet::new());
         assert_eq!(entries(&tags, &theirs), BTreeSet::from([entry]));
+        assert_eq!(unknown(&tags), [("qovery-irsa/subject/by-hand", "z2/app")]);
+        assert!(!is_empty(&tags));
     }
 
     #[test]
@@ -130,6 +152,6 @@ mod tests {
     #[test]
     fn a_subject_declared_twice_is_trusted_once() {
         let entries = BTreeSet::from([entry("k/keda", "z1/app", "sts.amazonaws.com"), entry("k/keda", "z2/app", "sts.amazonaws.com")]);
-        assert_eq!(projection(&entries)[&Audience::default()].len(), 1);
+        assert_eq!(projection(&entries).claims[&Audience::default()].len(), 1);
     }
 }

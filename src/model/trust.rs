@@ -17,10 +17,51 @@ use super::{
 /// With what the `Sid` of the tool's statements begins. IAM takes letters and digits there.
 pub const SID_PREFIX: &str = "QoveryIrsa";
 
+/// What follows it in a statement of patterns. Fingerprints have no upper-case letters.
+const PATTERNS: &str = "Cluster";
+
+/// The two kinds of statements the tool writes; a document may hold both, and each kind knows only its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `StringEquals`: each subject by name.
+    Subjects,
+    /// `StringLike`: patterns of subjects.
+    Patterns,
+}
+
 const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 
-/// The subjects that may assume a role, for each audience.
-pub type Trusted = BTreeMap<Audience, BTreeSet<Subject>>;
+/// Whom the tool's statements of one kind let in: `sub` claims, or patterns of them, for each audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    /// By name or by pattern.
+    pub kind: Kind,
+    /// The claims or patterns.
+    pub claims: BTreeMap<Audience, BTreeSet<String>>,
+}
+
+impl Trusted {
+    /// Nobody.
+    #[must_use]
+    pub fn nobody(kind: Kind) -> Self {
+        Self { kind, claims: BTreeMap::new() }
+    }
+
+    /// These subjects, with tokens for one audience.
+    #[must_use]
+    pub fn subjects<'a>(audience: &Audience, subjects: impl IntoIterator<Item = &'a Subject>) -> Self {
+        let mut trusted = Self::nobody(Kind::Subjects);
+        for subject in subjects {
+            trusted.add(audience, subject.claim());
+        }
+        trusted
+    }
+
+    /// Lets in one more.
+    pub fn add(&mut self, audience: &Audience, claim: String) {
+        self.claims.entry(audience.clone()).or_default().insert(claim);
+    }
+}
 
 /// A trust policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,13 +92,11 @@ impl TrustPolicy {
     /// If nothing would be left, a statement that denies stands in: IAM wants one, and nothing may be wider than before.
     #[must_use]
     pub fn rendered(&self, provider: &Provider, trusted: &Trusted) -> Self {
-        let mut own: Vec<Value> = trusted
-            .iter()
-            .filter(|(_, subjects)| !subjects.is_empty())
-            .map(|(audience, subjects)| allow(provider, audience, subjects))
-            .collect();
-        let at = self.statements.iter().position(|statement| is_own(statement, provider)).unwrap_or(self.statements.len());
-        let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement, provider)).cloned().collect::<Vec<_>>();
+        let own = trusted.claims.iter().filter(|(_, claims)| !claims.is_empty());
+        let mut own: Vec<Value> = own.map(|(audience, claims)| allow(provider, trusted.kind, audience, claims)).collect();
+        let is_own = |statement: &Value| is_own(statement, provider, trusted.kind);
+        let at = self.statements.iter().position(is_own).unwrap_or(self.statements.len());
+        let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement)).cloned().collect::<Vec<_>>();
         let (mut statements, after) = (foreign(&self.statements[..at]), foreign(&self.statements[at..]));
         if own.is_empty() && statements.is_empty() && after.is_empty() {
             own.push(deny(provider));
@@ -67,22 +106,19 @@ impl TrustPolicy {
         Self { members: self.members.clone(), statements }
     }
 
-    /// Whether the tool's statements of both documents mean the same.
+    /// Whether the tool's statements of a kind mean the same in both documents.
     #[must_use]
-    pub fn own_means_the_same(&self, other: &Self, provider: &Provider) -> bool {
-        let own = |policy: &Self| {
-            policy.statements.iter().filter(|statement| is_own(statement, provider)).map(canonical_statement).collect::<BTreeSet<Ordered>>()
-        };
+    pub fn own_means_the_same(&self, other: &Self, provider: &Provider, kind: Kind) -> bool {
+        let own = |policy: &Self| policy.own(provider, kind).map(canonical_statement).collect::<BTreeSet<Ordered>>();
         own(self) == own(other)
     }
 
-    /// The subjects that the tool's statements allow: the `sub` values of each `Allow` under any operator, as they stand.
+    /// The claims that the tool's statements of a kind allow: the `sub` values of each `Allow` under any operator, as they stand.
     #[must_use]
-    pub fn own_subjects(&self, provider: &Provider) -> BTreeSet<String> {
+    pub fn own_claims(&self, provider: &Provider, kind: Kind) -> BTreeSet<String> {
         let key = provider.subject_key();
-        self.statements
-            .iter()
-            .filter(|statement| is_own(statement, provider) && statement["Effect"] == "Allow")
+        self.own(provider, kind)
+            .filter(|statement| statement["Effect"] == "Allow")
             .filter_map(|statement| statement["Condition"].as_object())
             .flat_map(|operators| operators.values().flat_map(|keys| texts(&keys[key.as_str()])))
             .map(str::to_owned)
@@ -94,16 +130,41 @@ impl TrustPolicy {
     /// A statement with a condition or element that is not understood here counts as one that does not.
     #[must_use]
     pub fn foreign_trusts(&self, provider: &Provider, audience: &Audience, subject: &Subject) -> bool {
-        self.statements
-            .iter()
-            .filter(|statement| !is_own(statement, provider))
-            .any(|statement| allows(statement, provider, audience, subject))
+        self.foreign(provider).any(|statement| allows(statement, provider, audience, subject))
     }
 
-    /// How many statements are not the tool's.
+    /// Principals that no longer exist, with the number of their statement, from 1: IAM shows their unique id and refuses a document
+    /// that names it. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>
+    #[must_use]
+    pub fn deleted_principals(&self) -> Vec<(usize, String)> {
+        let is_unique_id = |text: &&str| {
+            ["AIDA", "AROA"].iter().any(|prefix| text.starts_with(prefix))
+                && text.len() >= 16
+                && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        };
+        let of_statement = |statement: &Value| {
+            let principals = ["Principal", "NotPrincipal"].into_iter().flat_map(|key| texts(&statement[key]["AWS"]));
+            principals.filter(is_unique_id).map(str::to_owned).collect::<Vec<_>>()
+        };
+        (1..)
+            .zip(&self.statements)
+            .flat_map(|(number, statement)| of_statement(statement).into_iter().map(move |id| (number, id)))
+            .collect()
+    }
+
+    /// How many statements are not the tool's for this cluster.
     #[must_use]
     pub fn foreign_count(&self, provider: &Provider) -> usize {
-        self.statements.iter().filter(|statement| !is_own(statement, provider)).count()
+        self.foreign(provider).count()
+    }
+
+    fn own(&self, provider: &Provider, kind: Kind) -> impl Iterator<Item = &Value> {
+        self.statements.iter().filter(move |statement| is_own(statement, provider, kind))
+    }
+
+    fn foreign(&self, provider: &Provider) -> impl Iterator<Item = &Value> {
+        let own = |statement: &Value| [Kind::Subjects, Kind::Patterns].into_iter().any(|kind| is_own(statement, provider, kind));
+        self.statements.iter().filter(move |statement| !own(statement))
     }
 
     /// The document as JSON.
@@ -121,31 +182,47 @@ impl TrustPolicy {
     }
 }
 
-fn allow(provider: &Provider, audience: &Audience, subjects: &BTreeSet<Subject>) -> Value {
-    let claims: Vec<String> = subjects.iter().map(Subject::claim).collect();
-    // One subject as a string: six characters less of a quota of 2,048.
+fn allow(provider: &Provider, kind: Kind, audience: &Audience, claims: &BTreeSet<String>) -> Value {
+    let claims: Vec<&String> = claims.iter().collect();
+    // One subject as a string: two characters less of a quota of 2,048.
     let claims = if let [only] = claims.as_slice() { json!(only) } else { json!(claims) };
+    let (audience_key, subject_key) = (provider.audience_key(), provider.subject_key());
+    let condition = match kind {
+        Kind::Subjects => json!({ "StringEquals": { audience_key: audience.as_str(), subject_key: claims } }),
+        Kind::Patterns => json!({ "StringEquals": { audience_key: audience.as_str() }, "StringLike": { subject_key: claims } }),
+    };
     json!({
-        "Sid": format!("{SID_PREFIX}{}", fingerprint(&[provider.issuer.as_str(), audience.as_str()], 8)),
+        "Sid": sid(provider, kind, audience.as_str()),
         "Effect": "Allow",
         "Principal": { "Federated": provider.arn },
         "Action": ASSUME,
-        "Condition": { "StringEquals": { provider.audience_key(): audience.as_str(), provider.subject_key(): claims } },
+        "Condition": condition,
     })
+}
+
+fn sid(provider: &Provider, kind: Kind, audience: &str) -> String {
+    let kind = match kind {
+        Kind::Subjects => "",
+        Kind::Patterns => PATTERNS,
+    };
+    format!("{SID_PREFIX}{kind}{}", fingerprint(&[provider.issuer.as_str(), audience], 8))
 }
 
 fn deny(provider: &Provider) -> Value {
     json!({
-        "Sid": format!("{SID_PREFIX}{}", fingerprint(&[provider.issuer.as_str()], 8)),
+        "Sid": sid(provider, Kind::Subjects, ""),
         "Effect": "Deny",
         "Principal": { "Federated": provider.arn },
         "Action": ASSUME,
     })
 }
 
-fn is_own(statement: &Value, provider: &Provider) -> bool {
-    statement["Sid"].as_str().is_some_and(|sid| sid.starts_with(SID_PREFIX))
-        && texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
+fn is_own(statement: &Value, provider: &Provider, kind: Kind) -> bool {
+    let marked = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX)).is_some_and(|rest| match kind {
+        Kind::Subjects => !rest.starts_with(PATTERNS),
+        Kind::Patterns => rest.starts_with(PATTERNS),
+    });
+    marked && texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
 }
 
 fn allows(statement: &Value, provider: &Provider, audience: &Audience, subject: &Subject) -> bool {
@@ -196,7 +273,8 @@ mod tests {
     }
 
     fn trusted(subjects: &[&str]) -> Trusted {
-        Trusted::from([(Audience::default(), subjects.iter().map(|subject| subject.parse().unwrap()).collect())])
+        let subjects: Vec<Subject> = subjects.iter().map(|subject| subject.parse().unwrap()).collect();
+        Trusted::subjects(&Audience::default(), &subjects)
     }
 
     fn foreign() -> Value {
@@ -215,24 +293,34 @@ mod tests {
     #[test]
     fn foreign_statements_stay_as_they_are_and_in_order() {
         let odd = json!({"NotPrincipal": {"AWS": "AIDAEXAMPLE"}, "Effect": "Deny", "Action": ["x:y"], "Condition": {"Odd": {"k": [1]}}});
-        let before =
-            document(&[foreign(), allow(&provider(), &Audience::default(), &BTreeSet::from(["z1/app".parse().unwrap()])), odd.clone()]);
+        let before = document(&[foreign(), TrustPolicy::new(&provider(), &trusted(&["z1/app"])).statements[0].clone(), odd.clone()]);
         let after = before.rendered(&provider(), &trusted(&["z2/app"]));
         assert_eq!(after.statements.len(), 3);
         assert_eq!((&after.statements[0], &after.statements[2]), (&foreign(), &odd));
-        assert_eq!(after.own_subjects(&provider()), BTreeSet::from(["system:serviceaccount:z2:app".to_owned()]));
+        assert_eq!(after.own_claims(&provider(), Kind::Subjects), BTreeSet::from(["system:serviceaccount:z2:app".to_owned()]));
         assert_eq!(after.to_value()["Id"], "kept");
     }
 
     #[test]
     fn the_last_subject_leaves_no_statement_of_ours_or_one_that_denies() {
-        let none = Trusted::new();
+        let none = Trusted::nobody(Kind::Subjects);
         let with_foreign = document(&[foreign()]).rendered(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &none);
         assert_eq!(with_foreign.statements, [foreign()]);
         let alone = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &none);
-        insta::assert_snapshot!(alone.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Effect":"Deny","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsa3d7sec2s"}],"Version":"2012-10-17"}"#);
+        insta::assert_snapshot!(alone.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Effect":"Deny","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsadufmsczj"}],"Version":"2012-10-17"}"#);
         // And the placeholder gives way again.
         assert_eq!(alone.rendered(&provider(), &trusted(&["z1/app"])), TrustPolicy::new(&provider(), &trusted(&["z1/app"])));
+    }
+
+    #[test]
+    fn a_statement_of_patterns_checks_the_audience_by_equality_and_stands_beside_one_of_subjects() {
+        let mut patterns = Trusted::nobody(Kind::Patterns);
+        patterns.add(&Audience::default(), "system:serviceaccount:z*:app".to_owned());
+        let both = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &patterns);
+        insta::assert_snapshot!(both.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":"system:serviceaccount:z1:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsalnlnei66"},{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com"},"StringLike":{"oidc.example.com/id/A:sub":"system:serviceaccount:z*:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsaClusterlnlnei66"}],"Version":"2012-10-17"}"#);
+        assert_eq!(both.own_claims(&provider(), Kind::Patterns), BTreeSet::from(["system:serviceaccount:z*:app".to_owned()]));
+        assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&provider(), &patterns));
+        assert_eq!(both.foreign_count(&provider()), 0);
     }
 
     #[test]
@@ -241,9 +329,9 @@ mod tests {
         let mut statement = ours.statements[0].clone();
         statement["Action"] = json!(["sts:assumerolewithwebidentity"]);
         statement["Condition"]["StringEquals"]["oidc.example.com/id/A:sub"] = json!(["system:serviceaccount:z1:app"]);
-        assert!(ours.own_means_the_same(&document(&[foreign(), statement.clone()]), &provider()));
+        assert!(ours.own_means_the_same(&document(&[foreign(), statement.clone()]), &provider(), Kind::Subjects));
         statement["Condition"]["StringEquals"]["oidc.example.com/id/A:sub"] = json!("system:serviceaccount:*:app");
-        assert!(!ours.own_means_the_same(&document(&[statement]), &provider()));
+        assert!(!ours.own_means_the_same(&document(&[statement]), &provider(), Kind::Subjects));
     }
 
     #[test]
@@ -254,7 +342,7 @@ mod tests {
         };
         let both = TrustPolicy::new(&other, &trusted(&["z9/app"])).rendered(&provider(), &trusted(&["z1/app"]));
         assert_eq!((both.foreign_count(&provider()), both.foreign_count(&other)), (1, 1));
-        assert_eq!(both.rendered(&provider(), &Trusted::new()), TrustPolicy::new(&other, &trusted(&["z9/app"])));
+        assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&other, &trusted(&["z9/app"])));
     }
 
     #[test]

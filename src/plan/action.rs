@@ -136,8 +136,8 @@ pub struct NewRole {
     pub arn: RoleArn,
     /// Its trust policy.
     pub trust: TrustPolicy,
-    /// Whom it trusts.
-    pub subjects: BTreeSet<Subject>,
+    /// Whom it trusts: `sub` claims, or patterns of them.
+    pub subjects: BTreeSet<String>,
     /// Its description.
     pub description: String,
     /// Seconds a session may last.

@@ -2,11 +2,11 @@
 //!
 //! The OIDC provider stays: the cluster and other roles live by it.
 
-use super::{Plan, Refusal, Refusals, role, service_account};
+use super::{Freshness, Lane, Plan, Refusal, Refusals, role, service_account};
 use crate::model::{desired::Desired, observed::Observed};
 
 /// What takes away exactly that which this environment added.
-pub(super) fn delete(desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
+pub(super) fn delete(desired: &Desired, observed: &Observed, freshness: Freshness) -> Result<Plan, Refusals> {
     let mut plan = Plan::default();
     let mut refusals: Vec<Refusal> = Vec::new();
     for (name, wanted) in &desired.roles {
@@ -16,16 +16,17 @@ pub(super) fn delete(desired: &Desired, observed: &Observed) -> Result<Plan, Ref
             });
         let mut lane: Vec<_> = service_accounts.collect();
         if let Some(observed) = observed.roles.get(name) {
-            match role::delete(wanted, observed, &desired.provider) {
-                Ok((actions, notes)) => {
-                    lane.extend(actions);
-                    plan.notes.extend(notes);
+            match role::delete(wanted, observed, &desired.provider, freshness) {
+                Ok(outcome) => {
+                    lane.extend(outcome.actions);
+                    plan.notes.extend(outcome.notes);
+                    plan.waits |= outcome.waits;
                 }
                 Err(refused) => refusals.extend(refused),
             }
         }
         if !lane.is_empty() {
-            plan.lanes.push(lane);
+            plan.lanes.push(Lane { writers: role::writers(wanted), actions: lane });
         }
     }
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }

@@ -4,15 +4,18 @@
 
 mod action;
 mod delete;
+mod progress;
 mod provider;
 mod refusal;
 mod role;
 mod service_account;
 mod start;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, AppliedServiceAccount, NewRole, SubjectChange};
+pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{ForeignPolicy, Refusal, Refusals};
 
 use crate::model::{desired::Desired, observed::Observed};
@@ -27,17 +30,49 @@ pub enum Goal {
     Start,
     /// All gone that this environment added.
     Delete,
+    /// All gone that environments have left which no longer exist.
+    Sweep,
+}
+
+/// Whether an observation is known to show all that was written before a settle time ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It may show the past.
+    Unsettled,
+    /// A settle time has passed since the run's own last write.
+    Settled,
 }
 
 /// What brings it about.
 ///
 /// # Errors
 /// Something may not be touched: then nothing is.
-pub fn plan(goal: Goal, desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
+pub fn plan(goal: Goal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Result<Plan, Refusals> {
     match goal {
         Goal::Start => start::start(desired, observed),
-        Goal::Delete => delete::delete(desired, observed),
+        Goal::Delete => delete::delete(desired, observed, freshness),
+        Goal::Sweep => {
+            sweep::sweep(desired, observed, desired.service_accounts.first().map(|account| &account.subject.namespace), freshness)
+        }
     }
+}
+
+/// Who writes to what a lane changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This environment alone.
+    One,
+    /// Other environments too, at the same time.
+    Many,
+}
+
+/// Actions in order: a role, and the ServiceAccounts that name it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lane {
+    /// Who writes to the role.
+    pub writers: Writers,
+    /// What is to be done.
+    pub actions: Vec<Action>,
 }
 
 /// What is to be done: first the prelude, then all lanes, which do not touch each other. Within each the order counts.
@@ -45,8 +80,10 @@ pub fn plan(goal: Goal, desired: &Desired, observed: &Observed) -> Result<Plan, 
 pub struct Plan {
     /// What everything else waits for.
     pub prelude: Vec<Action>,
-    /// One lane for each role: the role, and the ServiceAccounts that name it.
-    pub lanes: Vec<Vec<Action>>,
+    /// One lane for each role.
+    pub lanes: Vec<Lane>,
+    /// Whether something is left to do once the observation is settled.
+    pub waits: bool,
     /// What was seen and left alone, for people.
     pub notes: Vec<String>,
 }
@@ -54,7 +91,20 @@ pub struct Plan {
 impl Plan {
     /// All actions in order, lane after lane.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.prelude.iter().chain(self.lanes.iter().flatten())
+        self.prelude.iter().chain(self.lanes.iter().flat_map(|lane| &lane.actions))
+    }
+
+    /// Only the lanes with many writers.
+    #[must_use]
+    pub fn of_many_writers(self) -> Self {
+        Self { prelude: Vec::new(), lanes: self.lanes.into_iter().filter(|lane| lane.writers == Writers::Many).collect(), ..self }
+    }
+
+    /// Whether it writes to a role that others write to.
+    #[must_use]
+    pub fn writes_to_many(&self) -> bool {
+        let of_role = |action: &Action| matches!(action, Action::CreateRole(_) | Action::UpdateTrust { .. } | Action::UntagRole { .. });
+        self.lanes.iter().any(|lane| lane.writers == Writers::Many && lane.actions.iter().any(of_role))
     }
 
     /// Whether there is nothing to do.

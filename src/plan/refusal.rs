@@ -1,13 +1,13 @@
 //! What the plan declines to touch, why, and the way out.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use thiserror::Error;
 
 use crate::model::{
     arn::{PolicyArn, RoleArn},
-    names::{RoleName, Subject},
-    observed::Field,
+    names::{Namespace, RoleName, Subject},
+    observed::{Field, Owner},
 };
 
 /// One thing the plan declines to touch: a person must decide.
@@ -23,12 +23,12 @@ pub enum Refusal {
     #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
     NameTaken(RoleName),
     /// A role of the wanted name belongs to another identity.
-    #[error("role `{role}` belongs to ServiceAccount `{owner}`")]
+    #[error("role `{role}` belongs to {owner}")]
     OwnedByOther {
         /// The role.
         role: RoleName,
         /// Whose it is.
-        owner: String,
+        owner: Box<Owner>,
     },
     /// An owned role has another path; IAM cannot move it.
     #[error("role `{observed}` should be below `{}`", desired.path)]
@@ -71,13 +71,40 @@ pub enum Refusal {
         /// What it should be.
         desired: String,
     },
+    /// A sweep does not know which namespaces exist.
+    #[error("nothing is swept: the namespaces of the cluster cannot be listed")]
+    NamespacesUnknown,
+    /// A sweep sees namespaces that cannot be those of the job's cluster.
+    #[error("nothing is swept: the cluster does not list the job's own namespace `{0}`")]
+    NamespaceNotListed(Namespace),
     /// More tags than a role can carry.
-    #[error("role `{role}` would carry {count} tags; IAM allows 50")]
+    #[error("role `{role}` would carry {count} tags; IAM allows 50{}", gone_in_words(gone.as_ref()))]
     TooManyTags {
         /// The role.
         role: RoleName,
         /// How many.
         count: usize,
+        /// Registered namespaces that no longer exist, if that was looked up.
+        gone: Option<BTreeSet<String>>,
+    },
+    /// A trust policy larger than the account allows.
+    #[error(
+        "the trust policy of role `{role}` would have {length} characters for {subjects} subjects; the quota is {quota}, about {fits} of them{}",
+        gone_in_words(gone.as_ref())
+    )]
+    TrustTooLarge {
+        /// The role.
+        role: RoleName,
+        /// Its length without white space.
+        length: usize,
+        /// What the account allows.
+        quota: usize,
+        /// How many subjects it holds.
+        subjects: usize,
+        /// How many would fit.
+        fits: usize,
+        /// Registered namespaces that no longer exist, if that was looked up.
+        gone: Option<BTreeSet<String>>,
     },
     /// A registry tag would be longer than IAM takes.
     #[error("role `{role}`: the names of `{subject}` are too long for the tag that registers it, 256 characters")]
@@ -87,6 +114,17 @@ pub enum Refusal {
         /// Whose names.
         subject: Subject,
     },
+}
+
+fn gone_in_words(gone: Option<&BTreeSet<String>>) -> String {
+    match gone {
+        None => String::new(),
+        Some(gone) if gone.is_empty() => "; every registered namespace exists".to_owned(),
+        Some(gone) => {
+            let names: Vec<String> = gone.iter().map(|namespace| format!("`{namespace}`")).collect();
+            format!("; registered though their namespace no longer exists: {}", names.join(", "))
+        }
+    }
 }
 
 /// A permission policy that somebody else put on a role.
@@ -108,6 +146,12 @@ impl fmt::Display for ForeignPolicy {
 }
 
 impl Refusal {
+    /// Whether more must be looked up before this is certain: the account's real quota, or what could go.
+    #[must_use]
+    pub fn asks_for_limits(&self) -> bool {
+        matches!(self, Self::TooManyTags { .. } | Self::TrustTooLarge { .. })
+    }
+
     /// The way out.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -115,11 +159,17 @@ impl Refusal {
             Self::ForeignRole { observed } => format!(
                 "to let this tool manage only its trust, give the identity `role: {{arn: \"{observed}\"}}`; to get a role of its own, give it another `name`; or delete that role"
             ),
+            Self::NamespacesUnknown => "allow the job to list namespaces in the whole cluster (docs/permissions/rbac.yaml)".to_owned(),
+            Self::NamespaceNotListed(_) => {
+                "`QOVERY_KUBERNETES_NAMESPACE_NAME` and the kubeconfig or the cluster's name must be of one cluster".to_owned()
+            }
             Self::NameTaken(_) => {
                 "names that differ only by case are one name for IAM: find that role in the console, then give the identity another `name`"
                     .to_owned()
             }
-            Self::OwnedByOther { .. } => "give each identity its own `name`, or leave `name` out".to_owned(),
+            Self::OwnedByOther { .. } => {
+                "give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`".to_owned()
+            }
             Self::OtherPath { .. } => {
                 "IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again"
                     .to_owned()
@@ -130,7 +180,12 @@ impl Refusal {
             Self::HeldField { manager, subject, .. } => format!(
                 "remove it where `{manager}` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `{subject}`, then deploy again"
             ),
-            Self::TooManyTags { .. } => "remove tags from the role or the manifest".to_owned(),
+            Self::TooManyTags { .. } => {
+                "run `sweep` to remove what deleted environments have left, remove tags from the role or the manifest, or use `scope: environment`: a role for each environment".to_owned()
+            }
+            Self::TrustTooLarge { .. } => {
+                "run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` in the Service Quotas console, or use `scope: environment`: a role for each environment".to_owned()
+            }
             Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
         }
     }

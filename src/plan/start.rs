@@ -1,6 +1,6 @@
 //! The plan of `start`: provider, then for each role the role and the ServiceAccounts that name it.
 
-use super::{Plan, Refusal, Refusals, provider, role, service_account};
+use super::{Lane, Plan, Refusal, Refusals, provider, role, service_account};
 use crate::model::{desired::Desired, observed::Observed};
 
 /// What makes the account and the cluster as desired.
@@ -9,10 +9,10 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
     let mut refusals: Vec<Refusal> = Vec::new();
     for (name, wanted) in &desired.roles {
         let mut lane = Vec::new();
-        match role::start(wanted, observed.roles.get(name), &desired.provider) {
-            Ok((actions, notes)) => {
-                lane = actions;
-                plan.notes.extend(notes);
+        match role::start(wanted, observed.roles.get(name), &desired.provider, &observed.limits) {
+            Ok(outcome) => {
+                lane = outcome.actions;
+                plan.notes.extend(outcome.notes);
             }
             Err(refusal) => refusals.push(refusal),
         }
@@ -24,7 +24,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             }
         }
         if !lane.is_empty() {
-            plan.lanes.push(lane);
+            plan.lanes.push(Lane { writers: role::writers(wanted), actions: lane });
         }
     }
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }

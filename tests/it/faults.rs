@@ -119,7 +119,7 @@ fn an_error_says_what_was_applied_before_it() {
     let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
     let role = environment.role_name();
     let before = format!(
-        "  applied before this: 3 of 5 actions (create OIDC provider `{issuer}` with audience `sts.amazonaws.com`; create role `{role}` below `/qovery/demo/{NAMESPACE}/`, trusting `{NAMESPACE}/app`; attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `{role}`)\n"
+        "  applied before this: 3 of 5 actions (create OIDC provider `{issuer}` with audience `sts.amazonaws.com`; create role `{role}` below `/qovery/demo/{NAMESPACE}/`, trusting `system:serviceaccount:{NAMESPACE}:app`; attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `{role}`)\n"
     );
     assert!(run.err.contains(&before), "{}", run.err);
     assert!(run.err.contains("request id"), "{}", run.err);

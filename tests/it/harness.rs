@@ -94,6 +94,8 @@ impl Environment {
             ("IRSA_MANIFEST", file("manifest.yml")),
             ("IRSA_OUTPUT", file("output/qovery-output.json")),
             ("IRSA_TERMINATION_LOG", file("termination-log")),
+            // The sandbox shows no past unless it is told to.
+            ("IRSA_SETTLE", "0".to_owned()),
         ] {
             variables.insert(name.to_owned(), value);
         }

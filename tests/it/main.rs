@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod access;
+mod documents;
 mod faults;
 mod harness;
 mod killed;
 mod lessons;
 mod process;
+mod properties;
 mod runs;
+mod schedules;
+mod together;
+mod virtual_cloud;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use super::super::{env, manifest};
+use super::super::{env, manifest, scope::ScopeWord};
 use super::*;
 
 fn repository(file: &str) -> PathBuf {
@@ -28,6 +28,14 @@ fn the_schema_in_the_repository_is_that_of_the_types() {
         fs::write(repository("qovery.schema.json"), &text).unwrap();
     }
     assert_eq!(text_of("qovery.schema.json"), text, "run this test with UPDATE_SCHEMA=1 to write it anew");
+}
+
+#[test]
+fn the_schema_offers_every_scope_and_no_other() {
+    let offered = schema()["$defs"]["Role"]["properties"]["scope"]["anyOf"][0]["enum"].clone();
+    let offered: Vec<String> = serde_json::from_value(offered).unwrap();
+    let known: Vec<ScopeWord> = offered.iter().map(|word| word.parse().unwrap()).collect();
+    assert_eq!(known, [ScopeWord::Environment, ScopeWord::Shared, ScopeWord::Cluster]);
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn the_sample_loads_with_qoverys_variables_alone() {
 fn every_example_of_the_reference_loads() {
     let text = text_of("docs/configuration.md");
     let examples: Vec<&str> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(examples.len() >= 3);
+    assert!(examples.len() >= 6);
     for example in examples {
         loaded(&[("BUCKET", "bucket"), ("KEDA", "true")], example).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
     }

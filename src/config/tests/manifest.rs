@@ -1,10 +1,10 @@
 //! What each key of a manifest means, and what each mistake in one says.
 
 use super::*;
-use crate::model::identity::{EnvironmentRole, Identity};
+use crate::model::identity::{Identity, MadeRole};
 use insta::assert_snapshot;
 
-/// An identity with every key.
+/// Identities with every key: the first has all but those of other scopes.
 pub(super) const EVERY_KEY: &str = r#"
 identities:
   - serviceAccount: app
@@ -24,6 +24,12 @@ identities:
       description: What the app may do
       tags: {team: shop}
       extraSubjects: [kube-system/keda-operator]
+  - serviceAccount: queue
+    role: {scope: shared, name: shop-queue, retain: true, policies: [arn:aws:iam::aws:policy/AmazonSQSFullAccess]}
+  - serviceAccount: metrics
+    role: {scope: cluster, name: shop-metrics, namespaces: [z1a2*, "zeta-?"]}
+  - serviceAccount: legacy
+    role: {arn: "arn:aws:iam::123456789012:role/made-by-hand", scope: cluster, namespaces: [z*], extraSubjects: [kube-system/keda-operator]}
 "#;
 
 /// The identities of a manifest, read with the built-in variables.
@@ -31,10 +37,18 @@ fn identities(manifest: &str) -> Vec<Identity> {
     loaded(&[], manifest).unwrap_or_else(|problems| panic!("{problems}\n{manifest}")).identities
 }
 
-fn made(identity: &Identity) -> &EnvironmentRole {
-    match &identity.role {
-        RoleSpec::Environment(role) => role,
-        RoleSpec::Given(given) => panic!("{given:?}"),
+fn made(identity: &Identity) -> &MadeRole {
+    match &identity.role.origin {
+        RoleOrigin::Made(role) => role,
+        RoleOrigin::Given(arn) => panic!("{arn}"),
+    }
+}
+
+/// The patterns of a role of scope `cluster`.
+fn patterns(identity: &Identity) -> Vec<&str> {
+    match &identity.role.scope {
+        Scope::Cluster { namespaces } => namespaces.iter().map(NamespacePattern::as_str).collect(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -52,7 +66,43 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!(document["Statement"]["Resource"], "arn:aws:s3:::shop/${aws:username}");
     assert_eq!(role.permissions_boundary.as_ref().unwrap().policy_name(), "boundary");
     assert_eq!(role.description.as_deref(), Some("What the app may do"));
-    assert_eq!((role.tags.len(), role.extra_subjects.iter().next().unwrap().to_string()), (1, "kube-system/keda-operator".to_owned()));
+    let RoleSpec { scope, extra_subjects, origin: _ } = &identities[0].role;
+    assert_eq!((role.tags.len(), extra_subjects.iter().next().unwrap().to_string()), (1, "kube-system/keda-operator".to_owned()));
+    assert_eq!(*scope, Scope::Environment);
+
+    assert_eq!(identities[1].role.scope, Scope::Shared { retain: true });
+    assert_eq!(made(&identities[1]).name.as_ref().unwrap().as_str(), "shop-queue");
+    assert_eq!(made(&identities[2]).name.as_ref().unwrap().as_str(), "shop-metrics");
+    assert_eq!(patterns(&identities[2]), ["z1a2*", "zeta-?"]);
+    assert_eq!((patterns(&identities[3]), identities[3].role.extra_subjects.len()), (vec!["z*"], 1));
+    let RoleOrigin::Given(arn) = &identities[3].role.origin else { panic!() };
+    assert_eq!(arn.name.as_str(), "made-by-hand");
+}
+
+#[test]
+fn a_role_has_the_scope_it_says_or_that_of_its_kind() {
+    for (keys, expected) in [
+        ("policies: []", Scope::Environment),
+        ("scope: ~, retain: ~, namespaces: ~", Scope::Environment),
+        ("scope: environment, name: a", Scope::Environment),
+        ("scope: shared, name: a", Scope::Shared { retain: false }),
+        ("scope: shared, name: a, retain: false", Scope::Shared { retain: false }),
+        ("scope: shared, name: a, retain: \"${NO:-true}\"", Scope::Shared { retain: true }),
+        ("scope: \"${NO:-shared}\", name: a", Scope::Shared { retain: false }),
+        (
+            "scope: cluster, name: a, namespaces: [z*, \"${QOVERY_KUBERNETES_NAMESPACE_NAME}\", z*]",
+            Scope::Cluster { namespaces: ["z*", "z1a2b3c4-shop"].map(|pattern| pattern.parse().unwrap()).into() },
+        ),
+        ("arn: \"arn:aws:iam::123456789012:role/a\"", Scope::Shared { retain: false }),
+        ("arn: \"arn:aws:iam::123456789012:role/a\", scope: shared", Scope::Shared { retain: false }),
+        (
+            "arn: \"arn:aws:iam::123456789012:role/a\", scope: cluster, namespaces: [z*]",
+            Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() },
+        ),
+    ] {
+        let identities = identities(&format!("identities: [{{serviceAccount: a, role: {{{keys}}}}}]"));
+        assert_eq!(identities[0].role.scope, expected, "{keys}");
+    }
 }
 
 #[test]
@@ -63,7 +113,9 @@ fn what_is_left_out_has_its_default() {
     let role = made(&identities[0]);
     assert_eq!((&role.name, role.path.as_str(), role.max_session_duration), (&None, "/qovery/", 3600));
     assert_eq!((&role.permissions_boundary, &role.description), (&None, &None));
-    assert!(role.policies.is_empty() && role.inline_policies.is_empty() && role.tags.is_empty() && role.extra_subjects.is_empty());
+    assert!(role.policies.is_empty() && role.inline_policies.is_empty() && role.tags.is_empty());
+    assert!(identities[0].role.extra_subjects.is_empty());
+    assert_eq!(identities[0].role.scope, Scope::Environment);
 }
 
 #[test]
@@ -82,8 +134,8 @@ identities:
     assert_eq!(a.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["cost=d", "team=a"]);
     assert_eq!((b.path.as_str(), b.max_session_duration, b.tags.len()), ("/b/", 9000, 2));
     assert_eq!(b.permissions_boundary.as_ref().unwrap().policy_name(), "b");
-    let RoleSpec::Given(given) = &identities[2].role else { panic!() };
-    assert_eq!((given.arn.name.as_str(), given.extra_subjects.len()), ("c", 1));
+    let RoleSpec { origin: RoleOrigin::Given(arn), extra_subjects, .. } = &identities[2].role else { panic!() };
+    assert_eq!((arn.name.as_str(), extra_subjects.len()), ("c", 1));
 }
 
 #[test]
@@ -185,18 +237,15 @@ fn an_identity_with_a_mistake_says_what_is_legal() {
 #[test]
 fn a_role_with_a_mistake_says_what_is_legal() {
     for (keys, expected) in [
+        ("scope: project", "ROLE.scope: `project` is not a scope: use `environment`, `shared` or `cluster`"),
+        ("scope: Shared, name: a", "ROLE.scope: `Shared` is not a scope: use `environment`, `shared` or `cluster`"),
+        ("scope: ''", "ROLE.scope: `` is not a scope: use `environment`, `shared` or `cluster`"),
+        ("scope: 1", "ROLE.scope: must be a string, not the number `1`: put it in quotes"),
         (
-            "scope: shared",
-            "ROLE.scope: `shared` is not a scope that this version knows: use `environment`, or give an existing role by `arn`",
+            "trustPolicy: {}",
+            "ROLE.trustPolicy: unknown key, use `scope`, `namespaces`, `retain`, `name`, `path`, `arn`, `policies`, `inlinePolicies`, `permissionsBoundary`, `maxSessionDuration`, `description`, `tags` or `extraSubjects`",
         ),
-        (
-            "scope: cluster",
-            "ROLE.scope: `cluster` is not a scope that this version knows: use `environment`, or give an existing role by `arn`",
-        ),
-        (
-            "retain: true",
-            "ROLE.retain: unknown key, use `scope`, `name`, `path`, `arn`, `policies`, `inlinePolicies`, `permissionsBoundary`, `maxSessionDuration`, `description`, `tags` or `extraSubjects`",
-        ),
+        ("namespace: z*", "ROLE.namespace: unknown key, did you mean `namespaces`?"),
         ("policys: []", "ROLE.policys: unknown key, did you mean `policies`?"),
         ("name: a b", "ROLE.name: `a b` is not a role name: use at most 64 letters, digits and `_+=,.@-`"),
         (
@@ -235,15 +284,86 @@ fn a_role_with_a_mistake_says_what_is_legal() {
 }
 
 #[test]
-fn beside_an_arn_only_further_subjects_stand() {
-    let problems = of_role(
-        "arn: \"arn:aws:iam::123456789012:role/a\", scope: environment, name: a, path: /, policies: [], inlinePolicies: {}, \
-         permissionsBoundary: a, maxSessionDuration: 1h, description: a, tags: {}, extraSubjects: [a/b]",
-    );
+fn a_scope_without_what_belongs_to_it_says_so() {
+    const NAME: &str = "ROLE: `name` is missing: environments that have a role together must call it by one name";
+    const NAMESPACES: &str = "ROLE: `namespaces` is missing: write out which namespaces may use the role, as `namespaces: [z*]`";
+    let given = "arn: \"arn:aws:iam::123456789012:role/a\"";
+    for (keys, expected) in [
+        ("scope: shared", vec![NAME]),
+        ("scope: shared, name: ~", vec![NAME]),
+        ("scope: shared, name: a b", vec!["ROLE.name: `a b` is not a role name: use at most 64 letters, digits and `_+=,.@-`"]),
+        ("scope: cluster, namespaces: [z*]", vec![NAME]),
+        ("scope: cluster, name: a", vec![NAMESPACES]),
+        ("scope: cluster, name: a, namespaces: ~", vec![NAMESPACES]),
+        ("scope: cluster", vec![NAMESPACES, NAME]),
+        (
+            "scope: cluster, name: a, namespaces: []",
+            vec!["ROLE.namespaces: is empty: write out which namespaces may use the role, as `namespaces: [z*]`"],
+        ),
+        ("scope: cluster, name: a, namespaces: z*", vec!["ROLE.namespaces: must be a list, not a string"]),
+        ("scope: cluster, name: a, namespaces: [1]", vec!["ROLE.namespaces[0]: must be a string, not the number `1`: put it in quotes"]),
+        ("scope: cluster, name: a, namespaces: [~]", vec!["ROLE.namespaces[0]: has no value"]),
+        (&format!("{given}, scope: cluster"), vec![NAMESPACES]),
+    ] {
+        assert_eq!(of_role(keys), expected.join("\n"), "{keys}");
+    }
+}
+
+#[test]
+fn what_belongs_to_another_scope_is_a_problem() {
+    const NAMESPACES: &str = "ROLE.namespaces: belongs to scope `cluster`";
+    const RETAIN: &str = "ROLE.retain: belongs to scope `shared`";
+    const SCOPE: &str = "ROLE.scope: `sharde` is not a scope: use `environment`, `shared` or `cluster`";
+    let given = "arn: \"arn:aws:iam::123456789012:role/a\"";
+    for (keys, expected) in [
+        ("retain: true", vec![RETAIN]),
+        ("retain: false", vec![RETAIN]),
+        ("scope: environment, retain: true, namespaces: [z*]", vec![RETAIN, NAMESPACES]),
+        ("scope: cluster, name: a, namespaces: [z*], retain: true", vec![RETAIN]),
+        ("namespaces: [z*]", vec![NAMESPACES]),
+        ("namespaces: []", vec![NAMESPACES]),
+        ("scope: shared, name: a, namespaces: [z*]", vec![NAMESPACES]),
+        (&format!("{given}, namespaces: [z*]"), vec![NAMESPACES]),
+        ("scope: shared, name: a, retain: 1", vec!["ROLE.retain: must be `true` or `false`, not the number `1`"]),
+        // What belongs to a scope that nobody knows is not known either.
+        ("scope: sharde, retain: true", vec![SCOPE]),
+        ("scope: sharde, namespaces: [z*]", vec![SCOPE]),
+        ("scope: [shared], retain: true, namespaces: [z*]", vec!["ROLE.scope: must be a string, not a list"]),
+    ] {
+        assert_eq!(of_role(keys), expected.join("\n"), "{keys}");
+    }
+}
+
+#[test]
+fn a_pattern_that_names_no_family_of_namespaces_is_a_problem() {
+    let long = format!("z{}*", "x".repeat(62));
+    for pattern in ["*", "?*", "-*", "", "Z*", "z/*", "z:*", "z *", "z[a]", "z.x", "$${aws:username}", "ж*", &long] {
+        // Of any scope: the user learns all that is wrong.
+        for scope in ["cluster", "clsuter"] {
+            let problems = of_role(&format!("scope: {scope}, name: a, namespaces: [\"{pattern}\", z*]"));
+            let shown = format!("ROLE.namespaces[0]: `{}` is not a pattern of namespaces: ", pattern.replace("$$", "$"));
+            assert_eq!(problems.matches(&shown).count(), 1, "{pattern:?}: {problems}");
+            assert_eq!(problems.lines().count(), if scope == "cluster" { 1 } else { 2 }, "{pattern:?}: {problems}");
+        }
+    }
+    assert_snapshot!(of_role("scope: cluster, name: a, namespaces: ['*']"), @"ROLE.namespaces[0]: `*` is not a pattern of namespaces: begin with the lower-case letter or digit that all of them begin with, as `z*`, then lower-case letters, digits, `-`, `*` and `?`, 63 characters at most");
+}
+
+#[test]
+fn beside_an_arn_only_what_concerns_its_trust_stands() {
+    let others = "arn: \"arn:aws:iam::123456789012:role/a\", name: a, path: /, policies: [], inlinePolicies: {}, \
+         permissionsBoundary: a, maxSessionDuration: 1h, description: a, tags: {}, retain: true, extraSubjects: [a/b]";
     let expected =
-        ["scope", "name", "path", "policies", "inlinePolicies", "permissionsBoundary", "maxSessionDuration", "description", "tags"]
-            .map(|key| format!("ROLE.{key}: cannot stand beside `arn`: only the trust of a given role is managed"));
-    assert_eq!(problems, expected.join("\n"));
+        ["name", "path", "policies", "inlinePolicies", "permissionsBoundary", "maxSessionDuration", "description", "tags", "retain"]
+            .map(|key| format!("ROLE.{key}: cannot stand beside `arn`: only the trust of a given role is managed"))
+            .join("\n");
+    assert_eq!(of_role(others), expected);
+    assert_eq!(of_role(&format!("{others}, scope: shared")), expected);
+    assert_eq!(of_role(&format!("{others}, scope: cluster, namespaces: [z*]")), expected);
+    assert_eq!(
+        of_role(&format!("{others}, scope: environment")),
+        format!("{expected}\nROLE.scope: a role given by `arn` cannot be one environment's: use `shared` or `cluster`")
+    );
 }
 
 #[test]
@@ -295,6 +415,81 @@ fn identities_that_share_a_name_are_a_problem() {
 }
 
 #[test]
+fn a_role_of_an_unknown_scope_shares_its_name_with_nobody() {
+    let manifest = "identities: [{serviceAccount: a, role: {name: r}}, {serviceAccount: b, role: {name: r, scope: sharde}}, {serviceAccount: c, role: {name: r, scope: 1}}]";
+    assert_snapshot!(problems(manifest), @r"
+        identities[2].role.scope: must be a string, not the number `1`: put it in quotes
+        identities[1].role.scope: `sharde` is not a scope: use `environment`, `shared` or `cluster`
+        ");
+}
+
+#[test]
+fn identities_of_one_role_may_say_the_same_of_it() {
+    for (one, other) in [
+        ("scope: shared, name: r", "scope: shared, name: r"),
+        ("scope: shared, name: r, policies: [arn:aws:iam::aws:policy/A]", "scope: shared, name: r, policies: [arn:aws:iam::aws:policy/A]"),
+        ("scope: shared, name: r, retain: true", "scope: shared, name: r, retain: \"true\", extraSubjects: [a/b]"),
+        ("scope: cluster, name: r, namespaces: [a*]", "scope: cluster, name: r, namespaces: [b*], extraSubjects: [a/b]"),
+        ("scope: shared, name: r, maxSessionDuration: 1h", "scope: shared, name: r, path: /qovery/"),
+        ("arn: \"arn:aws:iam::123456789012:role/r\"", "arn: \"arn:aws:iam::123456789012:role/r\", scope: shared"),
+        (
+            "arn: \"arn:aws:iam::123456789012:role/r\", scope: cluster, namespaces: [a*]",
+            "arn: \"arn:aws:iam::123456789012:role/r\", scope: cluster, namespaces: [b*]",
+        ),
+        ("scope: shared, name: r", "scope: shared, name: s"),
+        ("scope: shared, name: r", "policies: []"),
+    ] {
+        let manifest = format!("identities:\n- {{serviceAccount: a, role: {{{one}}}}}\n- {{serviceAccount: b, role: {{{other}}}}}");
+        assert_eq!(identities(&manifest).len(), 2);
+    }
+}
+
+#[test]
+fn identities_of_one_role_that_say_different_things_of_it_are_a_problem() {
+    for (one, other, key) in [
+        ("scope: shared, name: r", "scope: cluster, name: r, namespaces: [z*]", "scope"),
+        ("scope: shared, name: r", "scope: environment, name: r", "scope"),
+        ("name: r", "scope: shared, name: r", "scope"),
+        ("scope: shared, name: r", "scope: shared, name: R", "name"),
+        ("scope: shared, name: r", "scope: shared, name: r, path: /other/", "path"),
+        ("scope: shared, name: r", "scope: shared, name: r, policies: [arn:aws:iam::aws:policy/A]", "policies"),
+        ("scope: shared, name: r", "scope: shared, name: r, inlinePolicies: {a: {Statement: []}}", "inlinePolicies"),
+        ("scope: shared, name: r", "scope: shared, name: r, permissionsBoundary: arn:aws:iam::aws:policy/A", "permissionsBoundary"),
+        ("scope: shared, name: r", "scope: shared, name: r, maxSessionDuration: 2h", "maxSessionDuration"),
+        ("scope: shared, name: r", "scope: shared, name: r, description: other", "description"),
+        ("scope: cluster, name: r, namespaces: [z*]", "scope: cluster, name: r, namespaces: [z*], tags: {a: b}", "tags"),
+        ("scope: shared, name: r", "scope: shared, name: r, retain: true", "retain"),
+        ("scope: shared, name: r", "arn: \"arn:aws:iam::123456789012:role/r\"", "arn"),
+        ("name: r", "arn: \"arn:aws:iam::123456789012:role/r\"", "arn"),
+        ("arn: \"arn:aws:iam::123456789012:role/r\"", "arn: \"arn:aws:iam::123456789012:role/x/r\"", "arn"),
+        (
+            "arn: \"arn:aws:iam::123456789012:role/r\"",
+            "arn: \"arn:aws:iam::123456789012:role/r\", scope: cluster, namespaces: [z*]",
+            "scope",
+        ),
+    ] {
+        let manifest = format!("identities:\n- {{serviceAccount: a, role: {{{one}}}}}\n- {{serviceAccount: b, role: {{{other}}}}}");
+        let name = if key == "name" { "R" } else { "r" };
+        assert_eq!(
+            problems(&manifest),
+            format!(
+                "qovery.yml:3: identities[1].role: `{name}` is the role of `identities[0]` too, but `{key}` differs: of one role both must say the same"
+            ),
+            "{one} / {other}"
+        );
+    }
+}
+
+#[test]
+fn the_role_of_three_identities_is_compared_with_the_first() {
+    let manifest = "identities:\n- {serviceAccount: a, role: {scope: shared, name: r}}\n- {serviceAccount: b}\n- {serviceAccount: c, role: {scope: shared, name: r}}\n- {serviceAccount: d, role: {scope: shared, name: r, tags: {a: b}}}";
+    assert_snapshot!(problems(manifest), @r"
+        qovery.yml:3: identities[1]: `role` is missing
+        qovery.yml:5: identities[3].role: `r` is the role of `identities[0]` too, but `tags` differs: of one role both must say the same
+        ");
+}
+
+#[test]
 fn all_problems_of_variables_and_manifest_are_shown_at_once() {
     let manifest = r#"# identities of the shop
 defaults:
@@ -319,7 +514,7 @@ identities:
     labels:
       tier: 1
     role:
-      scope: shared
+      scope: project
   - audience: sts.amazonaws.com
     role:
       arn: arn:aws:iam::123456789012:role/by-hand
@@ -345,7 +540,7 @@ identities:
           qovery.yml:19: identities[1].serviceAccount: `Payments_API` is not a ServiceAccount name: use lower-case letters, digits, `-` and `.`, 253 characters at most
           qovery.yml:20: identities[1].bindServices: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount` or `role`
           qovery.yml:22: identities[1].labels.tier: must be a string, not the number `1`: put it in quotes
-          qovery.yml:24: identities[1].role.scope: `shared` is not a scope that this version knows: use `environment`, or give an existing role by `arn`
+          qovery.yml:24: identities[1].role.scope: `project` is not a scope: use `environment`, `shared` or `cluster`
           qovery.yml:25: identities[2]: `serviceAccount` is missing
           qovery.yml:28: identities[2].role.policies: cannot stand beside `arn`: only the trust of a given role is managed
           qovery.yml:29: identities[3].serviceAccount: `my-s3-role` is the ServiceAccount of `identities[0]` too

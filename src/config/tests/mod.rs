@@ -6,7 +6,10 @@ mod manifest;
 use std::{io, path::PathBuf};
 
 use super::*;
-use crate::model::identity::RoleSpec;
+use crate::model::{
+    identity::{RoleOrigin, RoleSpec, Scope},
+    names::NamespacePattern,
+};
 use proptest::prelude::*;
 
 /// The variables that Qovery itself sets.
@@ -59,7 +62,7 @@ fn the_defaults_need_no_variable_but_qoverys() {
             issuer: None
         }
     );
-    assert_eq!((config.timeout, config.format), (Duration::from_mins(5), Format::Text));
+    assert_eq!((config.timeout, config.settle, config.format), (Duration::from_mins(5), Duration::from_secs(8), Format::Text));
     assert_eq!(config.output, PathBuf::from("/qovery-output/qovery-output.json"));
     assert_eq!(config.termination_log, PathBuf::from("/dev/termination-log"));
     assert_eq!(config.identities.len(), 1);
@@ -69,10 +72,11 @@ fn the_defaults_need_no_variable_but_qoverys() {
 fn every_setting_can_be_set() {
     let config = loaded(
         &[
-            ("IRSA_SCOPE", "environment"),
             ("IRSA_OIDC_ISSUER", "https://oidc.eks.eu-west-3.amazonaws.com/id/EXAMPLE"),
             ("IRSA_KUBE_AUTH", "eks"),
+            ("IRSA_KUBE_TOKEN_DIR", "/tmp/token"),
             ("IRSA_TIMEOUT", "1h"),
+            ("IRSA_SETTLE", "1m"),
             ("IRSA_OUTPUT", "/tmp/out.json"),
             ("IRSA_TERMINATION_LOG", "/tmp/log"),
             ("IRSA_FORMAT", "json"),
@@ -84,6 +88,7 @@ fn every_setting_can_be_set() {
     assert_eq!(config.access.assume_role.unwrap().to_string(), ROLE);
     assert_eq!(config.access.issuer.unwrap().id(), "EXAMPLE");
     assert_eq!((config.access.kube_auth, config.timeout, config.format), (KubeAuth::Eks, Duration::from_hours(1), Format::Json));
+    assert_eq!((config.access.kube_token_directory, config.settle), (PathBuf::from("/tmp/token"), Duration::from_mins(1)));
     assert_eq!((config.output, config.termination_log), (PathBuf::from("/tmp/out.json"), PathBuf::from("/tmp/log")));
 }
 
@@ -159,9 +164,13 @@ fn one_identity_needs_no_manifest() {
         let config = from_variables(&[vec![("SERVICE_ACCOUNT_NAME", "app")], variables.clone()].concat()).unwrap();
         let [identity] = &config.identities[..] else { panic!("{variables:?}") };
         assert_eq!(identity.service_account.name.as_str(), "app");
-        match (&identity.role, role) {
-            (RoleSpec::Given(given), Some(arn)) => assert_eq!(given.arn.to_string(), arn),
-            (RoleSpec::Environment(made), None) => {
+        match (&identity.role.origin, role) {
+            (RoleOrigin::Given(given), Some(arn)) => {
+                assert_eq!(given.to_string(), arn);
+                assert_eq!(identity.role.scope, Scope::Shared { retain: false });
+            }
+            (RoleOrigin::Made(made), None) => {
+                assert_eq!((&identity.role.scope, &made.name), (&Scope::Environment, &None));
                 assert_eq!(made.policies.iter().map(PolicyArn::as_str).collect::<Vec<_>>(), [POLICY]);
                 assert_eq!((made.path.as_str(), made.max_session_duration), ("/qovery/", 3600));
             }
@@ -175,9 +184,130 @@ fn policies_of_the_one_identity_are_separated_by_commas() {
     let list = format!(" {POLICY}, ,arn:aws:iam::123456789012:policy/a/b,{POLICY},");
     let boundary = "arn:aws:iam::123456789012:policy/boundary";
     let variables = [("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_POLICY_ARNS", &list), ("IRSA_PERMISSIONS_BOUNDARY", boundary)];
-    let RoleSpec::Environment(role) = from_variables(&variables).unwrap().identities.remove(0).role else { panic!() };
+    let RoleOrigin::Made(role) = from_variables(&variables).unwrap().identities.remove(0).role.origin else { panic!() };
     assert_eq!(role.policies.len(), 2);
     assert_eq!(role.permissions_boundary.unwrap().as_str(), boundary);
+}
+
+#[test]
+fn the_one_identity_has_the_scope_of_its_variables() {
+    let made = ("IRSA_POLICY_ARNS", POLICY);
+    let given = ("IRSA_ROLE_ARN", ROLE);
+    let (shared, cluster) = (("IRSA_SCOPE", "shared"), ("IRSA_SCOPE", "cluster"));
+    let patterns = |patterns: &[&str]| Scope::Cluster { namespaces: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect() };
+    for (variables, name, expected) in [
+        (vec![made, ("IRSA_SCOPE", "environment")], None, Scope::Environment),
+        (vec![made, ("IRSA_SCOPE", "")], None, Scope::Environment),
+        (vec![made, ("IRSA_ROLE_NAME", "shop")], Some("shop"), Scope::Environment),
+        (vec![made, shared, ("IRSA_ROLE_NAME", "shop")], Some("shop"), Scope::Shared { retain: false }),
+        (vec![made, cluster, ("IRSA_ROLE_NAME", "shop"), ("IRSA_NAMESPACES", "z*")], Some("shop"), patterns(&["z*"])),
+        (vec![given, shared], Some("made-by-hand"), Scope::Shared { retain: false }),
+        (
+            vec![("AWS_ROLE_ARN", ROLE), cluster, ("IRSA_NAMESPACES", " z1* ,, z2-?, z1*,")],
+            Some("made-by-hand"),
+            patterns(&["z1*", "z2-?"]),
+        ),
+    ] {
+        let config = from_variables(&[vec![("SERVICE_ACCOUNT_NAME", "app")], variables.clone()].concat());
+        let RoleSpec { origin, scope, extra_subjects } = config.unwrap().identities.remove(0).role;
+        assert_eq!((scope, extra_subjects.len()), (expected, 0), "{variables:?}");
+        let named = match origin {
+            RoleOrigin::Made(made) => made.name,
+            RoleOrigin::Given(arn) => Some(arn.name),
+        };
+        assert_eq!(named.as_ref().map(crate::model::names::RoleName::as_str), name, "{variables:?}");
+    }
+}
+
+#[test]
+fn scopes_in_variables_that_mean_nothing_say_so() {
+    let made = ("IRSA_POLICY_ARNS", POLICY);
+    let given = ("IRSA_ROLE_ARN", ROLE);
+    let (shared, cluster, name) = (("IRSA_SCOPE", "shared"), ("IRSA_SCOPE", "cluster"), ("IRSA_ROLE_NAME", "shop"));
+    let no_name = "`IRSA_ROLE_NAME` is not set: environments that have a role together must call it by one name";
+    let no_namespaces = "`IRSA_NAMESPACES` is not set: write out which namespaces may use the role, as `z*`";
+    let belongs = "`IRSA_NAMESPACES` is set, but belongs to `IRSA_SCOPE=cluster`";
+    for (variables, expected) in [
+        (
+            vec![made, name, ("IRSA_SCOPE", "project"), ("IRSA_NAMESPACES", "z*")],
+            vec!["`IRSA_SCOPE`: `project` is not a scope: use `environment`, `shared` or `cluster`"],
+        ),
+        (vec![given, ("IRSA_SCOPE", "Shared")], vec!["`IRSA_SCOPE`: `Shared` is not a scope: use `environment`, `shared` or `cluster`"]),
+        (
+            vec![given, ("IRSA_SCOPE", "environment")],
+            vec!["`IRSA_SCOPE` is `environment`, but a given role cannot be one environment's: use `shared` or `cluster`"],
+        ),
+        (vec![made, shared], vec![no_name]),
+        (vec![made, cluster, ("IRSA_NAMESPACES", "z*")], vec![no_name]),
+        (vec![made, cluster, name], vec![no_namespaces]),
+        (vec![made, cluster], vec![no_namespaces, no_name]),
+        (vec![given, cluster], vec![no_namespaces]),
+        (vec![made, ("IRSA_NAMESPACES", "z*")], vec![belongs]),
+        (vec![made, shared, name, ("IRSA_NAMESPACES", "z*")], vec![belongs]),
+        (vec![given, ("IRSA_NAMESPACES", "z*")], vec![belongs]),
+        (vec![given, name], vec!["`IRSA_ROLE_NAME` cannot stand beside `IRSA_ROLE_ARN`: a given role has its name"]),
+        (
+            vec![("AWS_ROLE_ARN", ROLE), ("IRSA_ROLE_NAME", "a b")],
+            vec!["`IRSA_ROLE_NAME` cannot stand beside `AWS_ROLE_ARN`: a given role has its name"],
+        ),
+        (
+            vec![made, ("IRSA_ROLE_NAME", "a b")],
+            vec!["`IRSA_ROLE_NAME`: `a b` is not a role name: use at most 64 letters, digits and `_+=,.@-`"],
+        ),
+        (vec![made, cluster, name, ("IRSA_NAMESPACES", " , ")], vec!["`IRSA_NAMESPACES` holds no pattern"]),
+        (
+            vec![given, made, ("IRSA_SCOPE", "environment")],
+            vec!["`IRSA_ROLE_ARN` and `IRSA_POLICY_ARNS` are both set: give an existing role, or the policies of one to be made"],
+        ),
+    ] {
+        let problems = from_variables(&[vec![("SERVICE_ACCOUNT_NAME", "app")], variables.clone()].concat()).unwrap_err();
+        assert_eq!(problems.iter().collect::<Vec<_>>(), expected, "{variables:?}");
+    }
+    for pattern in ["*", "?*", "-z*", "Z*", "z:*", "z *"] {
+        let list = format!("z*,{pattern}");
+        let variables = [("SERVICE_ACCOUNT_NAME", "app"), given, cluster, ("IRSA_NAMESPACES", &list)];
+        let problems = shown(from_variables(&variables));
+        assert!(
+            problems
+                .starts_with(&format!("1 problem in the configuration\n  `IRSA_NAMESPACES`: `{pattern}` is not a pattern of namespaces: ")),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
+fn without_a_service_account_every_variable_of_the_one_identity_is_a_problem() {
+    let variables = [
+        ("IRSA_ROLE_ARN", ROLE),
+        ("IRSA_POLICY_ARNS", POLICY),
+        ("IRSA_SCOPE", "environment"),
+        ("IRSA_ROLE_NAME", "shop"),
+        ("IRSA_NAMESPACES", "z*"),
+    ];
+    let expected = variables.map(|(name, _)| format!("`{name}` is set without `SERVICE_ACCOUNT_NAME`"));
+    for (variable, expected) in variables.iter().zip(&expected) {
+        assert_eq!(shown(loaded(&[*variable], SMALLEST)), format!("1 problem in the configuration\n  {expected}"));
+        let named = [*variable, ("IRSA_MANIFEST", "m.yml")];
+        assert_eq!(shown(loaded(&named, SMALLEST)), format!("1 problem in the configuration\n  {expected}"));
+    }
+    assert_eq!(loaded(&variables, SMALLEST).unwrap_err().iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_settle_time_is_a_duration_of_a_minute_at_most() {
+    for (text, seconds) in [("0", 0), ("0s", 0), ("1", 1), ("60", 60), ("60s", 60), ("1m", 60), ("", 8)] {
+        assert_eq!(loaded(&[("IRSA_SETTLE", text)], SMALLEST).unwrap().settle, Duration::from_secs(seconds), "{text:?}");
+    }
+    for (text, expected) in [
+        ("61", "`61` is out of bounds: use 0s to 1m"),
+        ("1h", "`1h` is out of bounds: use 0s to 1m"),
+        ("-1", "`-1` is not a duration: use seconds, or a text such as `90m` or `1h30m`"),
+        ("8 s", "`8 s` is not a duration: use seconds, or a text such as `90m` or `1h30m`"),
+        ("0.5s", "`0.5s` is not a duration: use seconds, or a text such as `90m` or `1h30m`"),
+    ] {
+        let problems = shown(loaded(&[("IRSA_SETTLE", text)], SMALLEST));
+        assert_eq!(problems, format!("1 problem in the configuration\n  `IRSA_SETTLE`: {expected}"));
+    }
 }
 
 #[test]
@@ -189,10 +319,7 @@ fn settings_that_mean_nothing_say_so() {
             vec![("QOVERY_KUBERNETES_NAMESPACE_NAME", "z*")],
             "`QOVERY_KUBERNETES_NAMESPACE_NAME`: `z*` is not a namespace: use at most 63 lower-case letters, digits and `-`",
         ),
-        (
-            vec![("IRSA_SCOPE", "shared")],
-            "`IRSA_SCOPE`: `shared` is not a scope that this version knows: use `environment`, or give an existing role by `IRSA_ROLE_ARN`",
-        ),
+        (vec![("IRSA_SCOPE", "shared")], "`IRSA_SCOPE` is set without `SERVICE_ACCOUNT_NAME`"),
         (vec![("IRSA_KUBE_AUTH", "EKS")], "`IRSA_KUBE_AUTH`: `EKS` is not known: use `auto`, `kubeconfig`, `token` or `eks`"),
         (vec![("IRSA_TIMEOUT", "9")], "`IRSA_TIMEOUT`: `9` is out of bounds: use 10s to 1h"),
         (vec![("IRSA_ROLE_ARN", ROLE)], "`IRSA_ROLE_ARN` is set without `SERVICE_ACCOUNT_NAME`"),
@@ -264,7 +391,7 @@ proptest! {
         values in proptest::collection::vec("(?s).{0,20}", 24),
     ) {
         let names = ["QOVERY_KUBERNETES_NAMESPACE_NAME", "QOVERY_KUBERNETES_CLUSTER_NAME", "QOVERY_CLOUD_PROVIDER_REGION", "QOVERY_ENVIRONMENT_ID",
-            "IRSA_SCOPE", "IRSA_PERMISSIONS_BOUNDARY", "IRSA_OIDC_ISSUER", "IRSA_KUBE_AUTH", "IRSA_ASSUME_ROLE_ARN", "IRSA_TIMEOUT", "IRSA_FORMAT", "A"];
+            "IRSA_SETTLE", "IRSA_PERMISSIONS_BOUNDARY", "IRSA_OIDC_ISSUER", "IRSA_KUBE_AUTH", "IRSA_ASSUME_ROLE_ARN", "IRSA_TIMEOUT", "IRSA_FORMAT", "A"];
         let variables = names.iter().zip(&values).map(|(name, value)| ((*name).to_owned(), value.clone()));
         match load(&Flags::default(), variables, |_| Ok(manifest.into_bytes())) {
             Ok(config) => prop_assert!(!config.identities.is_empty()),
@@ -273,7 +400,7 @@ proptest! {
     }
 
     #[test]
-    fn a_manifest_with_slips_loads_or_is_problems_with_lines(slips in proptest::collection::vec((0_usize..3000, 0_usize..6, SLIP), 1..4)) {
+    fn a_manifest_with_slips_loads_or_is_problems_with_lines(slips in proptest::collection::vec((0_usize..6000, 0_usize..6, SLIP), 1..4)) {
         let mut manifest: Vec<char> = manifest::EVERY_KEY.chars().collect();
         for (start, length, slip) in slips {
             let start = start % manifest.len();
@@ -291,10 +418,30 @@ proptest! {
     }
 
     #[test]
-    fn any_values_of_the_one_identity_load_or_are_problems(name in "[a-z*]{0,3}|(?s).{0,8}", role in "(?s).{0,30}", policies in "[,a:]{0,9}|(?s).{0,30}") {
-        let variables = [("SERVICE_ACCOUNT_NAME", format!("{name}x")), ("IRSA_ROLE_ARN", role), ("IRSA_POLICY_ARNS", policies)];
+    fn any_values_of_the_one_identity_load_or_are_problems(
+        name in "[a-z*]{0,3}|(?s).{0,8}",
+        role in "(?s).{0,30}",
+        policies in "[,a:]{0,9}|(?s).{0,30}",
+        scope in "|shared|cluster|(?s).{0,9}",
+        role_name in "[a-z ]{0,3}|(?s).{0,9}",
+        namespaces in "[,z*? -]{0,9}|(?s).{0,9}",
+    ) {
+        let variables = [("SERVICE_ACCOUNT_NAME", format!("{name}x")), ("IRSA_ROLE_ARN", role), ("IRSA_POLICY_ARNS", policies),
+            ("IRSA_SCOPE", scope), ("IRSA_ROLE_NAME", role_name), ("IRSA_NAMESPACES", namespaces)];
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let _ = from_variables(&variables);
+    }
+
+    #[test]
+    fn whatever_loads_as_the_role_of_a_cluster_names_families_of_namespaces(namespaces in "[,az*?-]{1,9}") {
+        let variables = [("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_ROLE_ARN", ROLE), ("IRSA_SCOPE", "cluster"), ("IRSA_NAMESPACES", &namespaces)];
+        let manifest = format!("identities: [{{serviceAccount: app, role: {{arn: \"{ROLE}\", scope: cluster, namespaces: [\"{}\"]}}}}]", namespaces.replace(',', "\",\""));
+        for loaded in [from_variables(&variables), loaded(&[], &manifest)] {
+            let Ok(config) = loaded else { continue };
+            let Scope::Cluster { namespaces } = &config.identities[0].role.scope else { panic!() };
+            prop_assert!(!namespaces.is_empty());
+            prop_assert!(namespaces.iter().all(|pattern| pattern.as_str().starts_with(['a', 'z'])));
+        }
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
+mod together;
 mod world;
 
 use serde_json::json;
 
 use self::world::{World, given, role_mut, service_account_mut};
-use super::{Goal, Refusals, plan};
+use super::{Goal, Refusals};
 use crate::model::{
     claims::{Claim, Claims},
+    identity::RoleOrigin,
     observed::{Field, OWNER_TAG},
-    trust::TrustPolicy,
+    trust::{Kind, TrustPolicy},
 };
 
 fn lines(world: &World, goal: Goal) -> String {
@@ -34,7 +36,7 @@ fn delete(world: &World) -> String {
 fn an_empty_account_gets_provider_role_and_service_account_in_this_order() {
     insta::assert_snapshot!(start(&World::empty(World::identity())), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
-    create role `app-z1-a3udxbr63m` below `/qovery/demo/z1/`, trusting `z1/app`
+    create role `app-z1-a3udxbr63m` below `/qovery/demo/z1/`, trusting `system:serviceaccount:z1:app`
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
     put inline policy `own` on role `app-z1-a3udxbr63m`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
@@ -106,7 +108,7 @@ fn drift_of_each_field_is_one_action() {
 #[test]
 fn what_the_tool_put_there_and_nobody_wants_any_more_goes_and_claims_go_after_it() {
     let mut world = World::in_sync(World::identity());
-    let role = world::environment_role(&mut world.identities[0]);
+    let role = world::made_role(&mut world.identities[0]);
     role.policies.clear();
     role.inline_policies.clear();
     role.tags.clear();
@@ -140,10 +142,10 @@ fn a_policy_that_was_attached_before_is_not_claimed_and_stays_when_the_manifest_
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
     role_mut(&mut world).attached.insert(read_only);
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
-    world::environment_role(&mut world.identities[0]).policies.insert(read_only);
+    world::made_role(&mut world.identities[0]).policies.insert(read_only);
     assert_eq!(start(&world), "");
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
-    world::environment_role(&mut world.identities[0]).policies.remove(&read_only);
+    world::made_role(&mut world.identities[0]).policies.remove(&read_only);
     assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
 }
 
@@ -168,8 +170,8 @@ fn a_role_of_another_identity_is_refused() {
     let mut world = World::in_sync(World::identity());
     role_mut(&mut world).tags.insert(OWNER_TAG.to_owned(), "z9/other".to_owned());
     insta::assert_snapshot!(start(&world), @"
-    refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z9/other`
-    hint: give each identity its own `name`, or leave `name` out
+    refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z9/other` of the cluster with issuer `https://oidc.example.com/id/A`
+    hint: give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`
     ");
 }
 
@@ -189,7 +191,7 @@ fn a_changed_inline_policy_is_put_before_a_new_subject_comes_in_and_after_one_ha
     let mut world = World::in_sync(World::identity());
     role_mut(&mut world).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []})));
     let mut wider = world.clone();
-    world::environment_role(&mut wider.identities[0]).extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
+    wider.identities[0].role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
     assert!(position(&wider, "put inline") < position(&wider, "update the trust"));
     let mut narrower = world.clone();
     narrower.identities = wider.identities.clone();
@@ -202,9 +204,9 @@ fn a_changed_inline_policy_is_put_before_a_new_subject_comes_in_and_after_one_ha
 #[test]
 fn policies_are_taken_away_before_trust_is_added_and_given_after() {
     let mut world = World::in_sync(World::identity());
-    let role = world::environment_role(&mut world.identities[0]);
+    let role = world::made_role(&mut world.identities[0]);
     role.policies = ["arn:aws:iam::aws:policy/AmazonSQSFullAccess".parse().unwrap()].into();
-    role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
+    world.identities[0].role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
     insta::assert_snapshot!(start(&world), @"
     tag role `app-z1-a3udxbr63m` with `qovery-irsa/made`
     detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
@@ -327,7 +329,8 @@ fn a_given_role_keeps_the_subjects_of_other_environments() {
     let mut world = World::in_sync(given());
     world.place.namespace = "z2".parse().unwrap();
     world.apply(Goal::Start);
-    let subjects = |world: &World| role(world).trust.own_subjects(&world.provider()).into_iter().collect::<Vec<_>>().join(" ");
+    let subjects =
+        |world: &World| role(world).trust.own_claims(&world.provider(), Kind::Subjects).into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(subjects(&world), "system:serviceaccount:z1:app system:serviceaccount:z2:app");
     world.apply(Goal::Delete);
     assert_eq!(subjects(&world), "system:serviceaccount:z1:app");
@@ -392,7 +395,7 @@ fn more_tags_than_a_role_can_carry_are_refused() {
     for number in 0..50 {
         role_mut(&mut world).tags.insert(format!("theirs-{number}"), String::new());
     }
-    world::environment_role(&mut world.identities[0]).tags.insert("new".parse().unwrap(), "x".parse().unwrap());
+    world::made_role(&mut world.identities[0]).tags.insert("new".parse().unwrap(), "x".parse().unwrap());
     assert!(start(&world).contains("IAM allows 50"), "{}", start(&world));
 }
 
@@ -416,7 +419,7 @@ fn the_same_inputs_in_another_order_give_the_same_text() {
 fn several_refusals_are_all_said() {
     let mut identities = vec![given().remove(0), given().remove(0)];
     identities[1].service_account.name = "other".parse().unwrap();
-    world::given_role(&mut identities[1]).arn = "arn:aws:iam::123456789012:role/second".parse().unwrap();
+    identities[1].role.origin = RoleOrigin::Given("arn:aws:iam::123456789012:role/second".parse().unwrap());
     let mut world = World::empty(identities);
     world.observed.roles.clear();
     let Err(Refusals(refusals)) = world.plan(Goal::Start) else { panic!("not refused") };
@@ -450,7 +453,6 @@ fn this_room_and_the_model_know_no_time_no_files_no_environment_and_no_sdk() {
             ".await",
             "std::env",
             "std::fs",
-            "std::time",
             "SystemTime",
             "Instant",
             "tokio",
@@ -479,5 +481,5 @@ fn this_room_and_the_model_know_no_time_no_files_no_environment_and_no_sdk() {
 #[test]
 fn a_plan_is_a_function_of_its_inputs() {
     let world = World::empty(World::identity());
-    assert_eq!(plan(Goal::Start, &world.desired(), &world.observed), plan(Goal::Start, &world.desired(), &world.observed));
+    assert_eq!(world.plan(Goal::Start), world.plan(Goal::Start));
 }

@@ -8,13 +8,13 @@ use crate::{
     model::{
         arn::Account,
         desired::{Desired, Place},
-        identity::{EnvironmentRole, GivenRole, Identity, RoleSpec, ServiceAccountSpec},
+        identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
-        observed::{Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
-    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Goal, Plan, Refusals, plan},
+    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Freshness, Goal, Plan, Refusals, plan},
 };
 
 #[derive(Clone, Debug)]
@@ -41,21 +41,22 @@ fn identity(role: RoleSpec) -> Identity {
 /// One identity whose role is given by ARN.
 pub(super) fn given() -> Vec<Identity> {
     let arn = "arn:aws:iam::123456789012:role/shared".parse().unwrap();
-    vec![identity(RoleSpec::Given(GivenRole { arn, extra_subjects: BTreeSet::new() }))]
+    vec![identity(RoleSpec { origin: RoleOrigin::Given(arn), scope: Scope::Shared { retain: false }, extra_subjects: BTreeSet::new() })]
 }
 
-pub(super) fn environment_role(identity: &mut Identity) -> &mut EnvironmentRole {
-    match &mut identity.role {
-        RoleSpec::Environment(role) => role,
-        RoleSpec::Given(_) => panic!("a given role"),
+pub(super) fn made_role(identity: &mut Identity) -> &mut MadeRole {
+    match &mut identity.role.origin {
+        RoleOrigin::Made(role) => role,
+        RoleOrigin::Given(_) => panic!("a given role"),
     }
 }
 
-pub(super) fn given_role(identity: &mut Identity) -> &mut GivenRole {
-    match &mut identity.role {
-        RoleSpec::Given(role) => role,
-        RoleSpec::Environment(_) => panic!("an environment's role"),
-    }
+/// One identity of a role that is made and called `together`, with this scope.
+pub(super) fn together(scope: Scope) -> Vec<Identity> {
+    let mut identities = World::identity();
+    made_role(&mut identities[0]).name = "together".parse().ok();
+    identities[0].role.scope = scope;
+    identities
 }
 
 pub(super) fn role_mut(world: &mut World) -> &mut ObservedRole {
@@ -69,7 +70,7 @@ pub(super) fn service_account_mut(world: &mut World) -> &mut ObservedServiceAcco
 impl World {
     /// One identity with everything that a role of an environment can have.
     pub(super) fn identity() -> Vec<Identity> {
-        vec![identity(RoleSpec::Environment(Box::new(EnvironmentRole {
+        let made = MadeRole {
             name: None,
             path: "/qovery/".parse().unwrap(),
             policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
@@ -79,8 +80,9 @@ impl World {
             max_session_duration: 3600,
             description: None,
             tags: [("team".parse().unwrap(), "platform".parse().unwrap())].into(),
-            extra_subjects: BTreeSet::new(),
-        })))]
+        };
+        let origin = RoleOrigin::Made(Box::new(made));
+        vec![identity(RoleSpec { origin, scope: Scope::Environment, extra_subjects: BTreeSet::new() })]
     }
 
     /// Nothing is there but the roles that are given by ARN.
@@ -92,11 +94,11 @@ impl World {
             cluster: "demo".parse().ok(),
         };
         let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
-        let given = identities.iter().filter_map(|identity| match &identity.role {
-            RoleSpec::Given(given) => Some((
-                given.arn.name.clone(),
+        let given = identities.iter().filter_map(|identity| match &identity.role.origin {
+            RoleOrigin::Given(arn) => Some((
+                arn.name.clone(),
                 ObservedRole {
-                    arn: given.arn.clone(),
+                    arn: arn.clone(),
                     description: String::new(),
                     max_session_duration: 3600,
                     permissions_boundary: None,
@@ -106,10 +108,21 @@ impl World {
                     inline_policies: BTreeMap::new(),
                 },
             )),
-            RoleSpec::Environment(_) => None,
+            RoleOrigin::Made(_) => None,
         });
         let roles = given.collect();
-        Self { place, observed: Observed { account, provider: None, roles, service_accounts: BTreeMap::new() }, identities }
+        Self {
+            place,
+            observed: Observed {
+                account,
+                provider: None,
+                roles,
+                service_accounts: BTreeMap::new(),
+                left_behind: Vec::new(),
+                limits: Limits::default(),
+            },
+            identities,
+        }
     }
 
     /// Everything is there as the tool makes it.
@@ -128,7 +141,7 @@ impl World {
     }
 
     pub(super) fn plan(&self, goal: Goal) -> Result<Plan, Refusals> {
-        plan(goal, &self.desired(), &self.observed)
+        plan(goal, &self.desired(), &self.observed, Freshness::Settled)
     }
 
     /// Plans and does all of it.

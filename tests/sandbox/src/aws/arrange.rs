@@ -10,7 +10,11 @@ use serde_json::Value;
 use super::{
     Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User,
     credentials::{self, ADMIN_NAME},
-    eks_token, state,
+    eks_token,
+    error::AwsError,
+    iam,
+    query::Parameters,
+    state,
 };
 use crate::keys::ClusterKey;
 
@@ -153,6 +157,19 @@ impl Aws {
     pub fn role_mut(&mut self, name: &str) -> Option<&mut Role> {
         let key = self.role_key(name)?;
         self.roles.get_mut(&key)
+    }
+
+    /// Performs one operation of IAM as the administrator, past HTTP and signatures, with its parameters as they stand in a form:
+    /// for tests whose time is not the machine's. Errors are status, code and message.
+    ///
+    /// # Errors
+    /// What IAM would refuse, or 501 for an operation that is not implemented.
+    pub fn call(&mut self, operation: &str, parameters: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
+        let refused = |error: AwsError| (error.status, error.code.to_owned(), error.message);
+        let Some(perform) = iam::operation(operation) else {
+            return Err((501, "NotImplemented".to_owned(), operation.to_owned()));
+        };
+        perform(self, &Parameters::of_pairs(parameters), SystemTime::now()).map(drop).map_err(refused)
     }
 
     /// The OIDC providers by issuer without `https://`.

@@ -20,11 +20,17 @@ pub(crate) struct Parameters(Map<String, Value>);
 impl Parameters {
     /// Of the form body and the query together.
     pub(crate) fn of(request: &Request) -> Self {
+        Self::of_tree(pairs(request).into_iter().filter(|(name, _)| !NOT_PARAMETERS.contains(&name.as_str()) && !is_signature(name)))
+    }
+
+    /// Of a form's pairs.
+    pub(crate) fn of_pairs(pairs: &[(&str, &str)]) -> Self {
+        Self::of_tree(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn of_tree(pairs: impl Iterator<Item = (String, String)>) -> Self {
         let mut tree = Value::Object(Map::new());
-        for (name, value) in pairs(request) {
-            if NOT_PARAMETERS.contains(&name.as_str()) || is_signature(&name) {
-                continue;
-            }
+        for (name, value) in pairs {
             let path: Vec<&str> = name.split('.').filter(|part| *part != "member").collect();
             insert(&mut tree, &path, value);
         }

@@ -1,0 +1,114 @@
+//! What two identities of a manifest have in common: one ServiceAccount, or one role.
+//!
+//! Whether an identity by itself is any good is not looked at here.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem::discriminant,
+};
+
+use super::{
+    manifest,
+    problems::{At, quoted},
+    reader::Typed,
+};
+use crate::model::{
+    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope},
+    names::RoleName,
+};
+
+/// Two identities cannot have one ServiceAccount, nor two roles of one environment one name.
+///
+/// This looks at what was typed, so that an identity with another problem counts too.
+pub(super) fn report_shared_names(identities: &[Typed<manifest::Identity>], at: &At<'_>) {
+    let (mut accounts, mut roles) = (BTreeMap::new(), BTreeMap::new());
+    for (index, identity) in identities.iter().enumerate() {
+        let Typed::Value(identity) = identity else { continue };
+        if let Typed::Value(name) = &identity.service_account
+            && let Some(first) = first_with(&mut accounts, name.clone(), index)
+        {
+            at.index(index)
+                .key("serviceAccount")
+                .report(format_args!("{} is the ServiceAccount of `identities[{first}]` too", quoted(name)));
+        }
+        if let Typed::Value(manifest::Role { arn: Typed::Absent, name: Typed::Value(name), scope, .. }) = &identity.role
+            && is_alone(scope)
+            && let Some(first) = first_with(&mut roles, name.to_lowercase(), index)
+        {
+            let text = format_args!("{} is the name of the role of `identities[{first}]` too: IAM ignores case", quoted(name));
+            at.index(index).key("role").key("name").report(text);
+        }
+    }
+}
+
+/// Whether a role that is made is one environment's; of an unknown scope nobody knows.
+fn is_alone(scope: &Typed<String>) -> bool {
+    match scope {
+        Typed::Absent => true,
+        Typed::Value(scope) => scope == "environment",
+        Typed::Wrong => false,
+    }
+}
+
+/// The index that has the name already; otherwise `index` has it from now on.
+fn first_with(names: &mut BTreeMap<String, usize>, name: String, index: usize) -> Option<usize> {
+    match names.entry(name) {
+        Entry::Occupied(first) => Some(*first.get()),
+        Entry::Vacant(entry) => {
+            entry.insert(index);
+            None
+        }
+    }
+}
+
+/// Identities that name one role must say the same of it, or no two runs would agree on what it is.
+///
+/// Each comes with its index in the manifest. Two roles of one environment are [`report_shared_names`]' matter.
+pub(super) fn report_roles_in_two_ways(identities: &[(usize, Identity)], at: &At<'_>) {
+    let mut firsts: BTreeMap<String, (usize, &RoleSpec)> = BTreeMap::new();
+    for (index, Identity { role, .. }) in identities {
+        let Some(name) = name_of(role) else { continue };
+        let (first, other) = *firsts.entry(name.as_str().to_lowercase()).or_insert((*index, role));
+        let both_alone = [other, role].iter().all(|role| role.scope == Scope::Environment);
+        if !both_alone && let Some(key) = difference(other, role) {
+            let text =
+                format_args!("`{name}` is the role of `identities[{first}]` too, but `{key}` differs: of one role both must say the same");
+            at.index(*index).key("role").report(text);
+        }
+    }
+}
+
+/// The name of a role, unless it is made from an identity's own names.
+fn name_of(role: &RoleSpec) -> Option<&RoleName> {
+    match &role.origin {
+        RoleOrigin::Given(arn) => Some(&arn.name),
+        RoleOrigin::Made(made) => made.name.as_ref(),
+    }
+}
+
+/// The first key in which two roles differ that can only be one thing. Namespaces and subjects add up.
+fn difference(one: &RoleSpec, other: &RoleSpec) -> Option<&'static str> {
+    let mut same = Vec::new();
+    match (&one.origin, &other.origin) {
+        (RoleOrigin::Given(one), RoleOrigin::Given(other)) => same.push(("arn", one == other)),
+        (RoleOrigin::Made(one), RoleOrigin::Made(other)) => {
+            let MadeRole { name, path, policies, inline_policies, permissions_boundary, max_session_duration, description, tags } = &**one;
+            same.extend([
+                ("name", *name == other.name),
+                ("path", *path == other.path),
+                ("policies", *policies == other.policies),
+                ("inlinePolicies", *inline_policies == other.inline_policies),
+                ("permissionsBoundary", *permissions_boundary == other.permissions_boundary),
+                ("maxSessionDuration", *max_session_duration == other.max_session_duration),
+                ("description", *description == other.description),
+                ("tags", *tags == other.tags),
+            ]);
+        }
+        (RoleOrigin::Given(_), RoleOrigin::Made(_)) | (RoleOrigin::Made(_), RoleOrigin::Given(_)) => same.push(("arn", false)),
+    }
+    same.push(("scope", discriminant(&one.scope) == discriminant(&other.scope)));
+    if let (Scope::Shared { retain }, Scope::Shared { retain: other }) = (&one.scope, &other.scope) {
+        same.push(("retain", retain == other));
+    }
+    same.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+}

@@ -1,0 +1,57 @@
+//! The real cloud: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
+
+use crate::{
+    call::{CallError, Failed, Patience},
+    cloud::Cloud,
+    connect::Connection,
+    model::{
+        desired::Place,
+        identity::Identity,
+        observed::{Limits, Observed},
+    },
+    observe,
+    plan::{Action, Goal},
+};
+
+impl Cloud for Connection {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn observe(&self, goal: Goal, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
+        match goal {
+            Goal::Start | Goal::Delete => observe::observe(identities, self, patience).await,
+            Goal::Sweep => observe::observe_leftovers(identities, self, patience).await,
+        }
+    }
+
+    async fn limits(&self, patience: &Patience) -> Result<Limits, Failed> {
+        observe::limits(self, patience).await
+    }
+
+    /// One match, one call per action.
+    async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
+        let Self { aws, kubernetes, .. } = self;
+        match action {
+            Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences).await,
+            Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
+            Action::CreateRole(role) => aws.create_role(role).await,
+            Action::UpdateRole { role, description, max_session_duration } => {
+                aws.update_role(role, description, *max_session_duration).await
+            }
+            Action::PutBoundary { role, boundary } => aws.put_boundary(role, boundary).await,
+            Action::DeleteBoundary { role } => aws.delete_boundary(role).await,
+            Action::TagRole { role, tags } => aws.tag_role(role, tags).await,
+            Action::UntagRole { role, keys } => aws.untag_role(role, keys).await,
+            Action::UpdateTrust { role, trust, .. } => aws.update_trust(role, trust).await,
+            Action::AttachPolicy { role, policy } => aws.attach_policy(role, policy).await,
+            Action::DetachPolicy { role, policy } => aws.detach_policy(role, policy).await,
+            Action::PutInlinePolicy { role, policy, document } => aws.put_inline_policy(role, policy, document).await,
+            Action::DeleteInlinePolicy { role, policy } => aws.delete_inline_policy(role, policy).await,
+            Action::DeleteRole { role } => aws.delete_role(role).await,
+            Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
+            Action::ReleaseServiceAccount { subject } => kubernetes.release_service_account(subject).await,
+            Action::DeleteServiceAccount { subject, uid } => kubernetes.delete_service_account(subject, uid).await,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a role that the tool makes is like: permissions, boundary, description, tags. What the tool put there is claimed, and
+//! only that is ever taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Outcome;
+use crate::{
+    model::{
+        arn::PolicyArn,
+        claims::{Claim, Claims, is_claims_tag},
+        desired::Attributes,
+        document::means_the_same,
+        names::{PolicyName, RoleName},
+        observed::{OWN_TAG_PREFIX, ObservedRole},
+        oidc::Provider,
+    },
+    plan::{Action, Refusal, refusal::ForeignPolicy},
+};
+
+/// The tags of a new role: whose it is, the claims of all that will be put on it, the user's.
+pub(super) fn tags_of_new(desired: &Attributes) -> BTreeMap<String, String> {
+    let mut claims = Claims::default();
+    desired.policies.iter().for_each(|policy| claims.add(Claim::Attached(policy)));
+    desired.inline_policies.keys().for_each(|policy| claims.add(Claim::Inline(policy)));
+    desired.tags.keys().for_each(|key| claims.add(Claim::Tag(key.as_str())));
+    desired.permissions_boundary.iter().for_each(|boundary| claims.add(Claim::Boundary(boundary)));
+    let mut tags = claims.to_tags();
+    tags.extend(desired.owner.tags());
+    tags.extend(desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())));
+    tags
+}
+
+/// The permission policies of a new role.
+pub(super) fn policies_of_new<'a>(role: &'a RoleName, desired: &'a Attributes) -> impl Iterator<Item = Action> + 'a {
+    let attach = desired.policies.iter().map(|policy| Action::AttachPolicy { role: role.clone(), policy: policy.clone() });
+    let put = desired.inline_policies.iter().map(|(policy, document)| Action::PutInlinePolicy {
+        role: role.clone(),
+        policy: policy.clone(),
+        document: document.clone(),
+    });
+    attach.chain(put)
+}
+
+/// A role that the tool made: desired, observed, and what the tool claims of it before, while and after it is changed.
+pub(super) struct Made<'a> {
+    name: &'a RoleName,
+    desired: &'a Attributes,
+    observed: &'a ObservedRole,
+    before: Claims,
+    during: Claims,
+    after: Claims,
+}
+
+impl<'a> Made<'a> {
+    pub(super) fn new(desired: &'a Attributes, observed: &'a ObservedRole) -> Self {
+        let before = Claims::from_tags(&observed.tags);
+        let mut made = Self { name: &observed.arn.name, desired, observed, before, during: Claims::default(), after: Claims::default() };
+        made.after = made.claims_after();
+        made.during = made.before.union(&made.after);
+        made
+    }
+
+    /// Deletes the role, policies first.
+    pub(super) fn delete(&self, provider: &Provider) -> Result<Outcome, Vec<Refusal>> {
+        let (name, observed) = (self.name, self.observed);
+        let attached = observed.attached.iter().filter(|policy| !self.attached_by_tool(policy) && !self.desired.policies.contains(policy));
+        let inline = observed
+            .inline_policies
+            .keys()
+            .filter(|policy| !self.inline_by_tool(policy) && !self.desired.inline_policies.contains_key(policy));
+        let foreign = attached
+            .map(|policy| ForeignPolicy::Attached(policy.clone()))
+            .chain(inline.map(|policy| ForeignPolicy::Inline(policy.as_str().to_owned())));
+        let refusals: Vec<Refusal> = foreign.map(|policy| Refusal::ForeignPolicy { role: name.clone(), policy }).collect();
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        let detach = observed.attached.iter().map(|policy| Action::DetachPolicy { role: name.clone(), policy: policy.clone() });
+        let inline =
+            observed.inline_policies.keys().map(|policy| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() });
+        let actions = detach.chain(inline).chain(std::iter::once(Action::DeleteRole { role: name.clone() })).collect();
+        Ok(Outcome { actions, notes: self.statement_note(provider, "they go with it").into_iter().collect(), waits: false })
+    }
+
+    fn attached_by_tool(&self, policy: &PolicyArn) -> bool {
+        self.before.has(Claim::Attached(policy))
+    }
+
+    fn inline_by_tool(&self, policy: &PolicyName) -> bool {
+        self.before.has(Claim::Inline(policy))
+    }
+
+    /// What the tool claims once all is done: each desired thing that it claimed before or that it puts there now.
+    fn claims_after(&self) -> Claims {
+        let mut after = Claims::default();
+        let mut claim = |claim: Claim<'_>, in_place: bool| {
+            if !in_place || self.before.has(claim) {
+                after.add(claim);
+            }
+        };
+        for policy in &self.desired.policies {
+            claim(Claim::Attached(policy), self.observed.attached.contains(policy));
+        }
+        for policy in self.desired.inline_policies.keys() {
+            claim(Claim::Inline(policy), self.inline_in_place(policy));
+        }
+        for (key, value) in &self.desired.tags {
+            claim(Claim::Tag(key.as_str()), self.tag_value(key.as_str()) == Some(value.as_str()));
+        }
+        if let Some(boundary) = &self.desired.permissions_boundary {
+            claim(Claim::Boundary(boundary), self.observed.permissions_boundary.as_ref() == Some(boundary));
+        }
+        after
+    }
+
+    /// The value of a tag; keys ignore case.
+    fn tag_value(&self, key: &str) -> Option<&str> {
+        self.observed.tags.iter().find(|(other, _)| other.to_lowercase() == key.to_lowercase()).map(|(_, value)| value.as_str())
+    }
+
+    fn inline_in_place(&self, policy: &PolicyName) -> bool {
+        match (self.desired.inline_policies.get(policy), self.observed.inline_policies.get(policy)) {
+            (Some(desired), Some(Some(observed))) => means_the_same(desired, observed),
+            _ => false,
+        }
+    }
+
+    pub(super) fn put_boundary(&self) -> Option<Action> {
+        let boundary = self.desired.permissions_boundary.as_ref()?;
+        (self.observed.permissions_boundary.as_ref() != Some(boundary))
+            .then(|| Action::PutBoundary { role: self.name.clone(), boundary: boundary.clone() })
+    }
+
+    pub(super) fn delete_boundary(&self) -> Option<Action> {
+        let boundary = self.observed.permissions_boundary.as_ref().filter(|_| self.desired.permissions_boundary.is_none())?;
+        self.before.has(Claim::Boundary(boundary)).then(|| Action::DeleteBoundary { role: self.name.clone() })
+    }
+
+    /// Tags to set before anything else: the user's that differ, and the claims of what is about to come.
+    pub(super) fn tags(&self) -> BTreeMap<String, String> {
+        let users = self.desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
+        let users = users.filter(|(key, value)| self.tag_value(key) != Some(value));
+        let claims = self.during.to_tags().into_iter().filter(|(key, value)| self.observed.tags.get(key) != Some(value));
+        users.chain(claims).collect()
+    }
+
+    /// Policies that the tool put there and nobody wants any more.
+    pub(super) fn take_away(&self) -> Vec<Action> {
+        let detach = self
+            .observed
+            .attached
+            .iter()
+            .filter(|policy| !self.desired.policies.contains(policy) && self.attached_by_tool(policy))
+            .map(|policy| Action::DetachPolicy { role: self.name.clone(), policy: policy.clone() });
+        let inline = self
+            .observed
+            .inline_policies
+            .keys()
+            .filter(|policy| !self.desired.inline_policies.contains_key(policy) && self.inline_by_tool(policy))
+            .map(|policy| Action::DeleteInlinePolicy { role: self.name.clone(), policy: policy.clone() });
+        detach.chain(inline).collect()
+    }
+
+    /// Inline policies to put: those whose document changes, and those that are new.
+    pub(super) fn put_inline(&self) -> (Vec<Action>, Vec<Action>) {
+        self.desired
+            .inline_policies
+            .iter()
+            .filter(|(policy, _)| !self.inline_in_place(policy))
+            .map(|(policy, document)| Action::PutInlinePolicy {
+                role: self.name.clone(),
+                policy: policy.clone(),
+                document: document.clone(),
+            })
+            .partition(
+                |action| matches!(action, Action::PutInlinePolicy { policy, .. } if self.observed.inline_policies.contains_key(policy)),
+            )
+    }
+
+    pub(super) fn attach(&self) -> Vec<Action> {
+        self.desired
+            .policies
+            .difference(&self.observed.attached)
+            .map(|policy| Action::AttachPolicy { role: self.name.clone(), policy: policy.clone() })
+            .collect()
+    }
+
+    pub(super) fn update(&self) -> Option<Action> {
+        let (desired, observed) = (self.desired, self.observed);
+        (observed.description != desired.description || observed.max_session_duration != desired.max_session_duration).then(|| {
+            Action::UpdateRole {
+                role: self.name.clone(),
+                description: desired.description.clone(),
+                max_session_duration: desired.max_session_duration,
+            }
+        })
+    }
+
+    /// The user's tags that the tool set and nobody wants any more, and tags of claims that are no longer needed.
+    pub(super) fn untag(&self) -> Option<Action> {
+        let wanted = |key: &str| self.desired.tags.keys().any(|wanted| wanted.as_str().to_lowercase() == key.to_lowercase());
+        let users = self
+            .observed
+            .tags
+            .keys()
+            .filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Claim::Tag(key)))
+            .cloned();
+        let claims_after = self.after.to_tags();
+        let stale = self
+            .during
+            .to_tags()
+            .into_keys()
+            .chain(self.observed.tags.keys().filter(|key| is_claims_tag(key)).cloned())
+            .filter(|key| !claims_after.contains_key(key));
+        let keys: BTreeSet<String> = users.chain(stale).collect();
+        (!keys.is_empty()).then(|| Action::UntagRole { role: self.name.clone(), keys })
+    }
+
+    /// The claims of what is left.
+    pub(super) fn retag(&self) -> Option<Action> {
+        let during = self.during.to_tags();
+        let tags: BTreeMap<String, String> =
+            self.after.to_tags().into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
+        (!tags.is_empty()).then(|| Action::TagRole { role: self.name.clone(), tags })
+    }
+
+    /// What others put on the role: kept.
+    pub(super) fn notes(&self, provider: &Provider) -> impl Iterator<Item = String> {
+        let name = self.name;
+        let attached =
+            self.observed.attached.iter().filter(|policy| !self.desired.policies.contains(policy) && !self.attached_by_tool(policy));
+        let attached = attached.map(move |policy| format!("role `{name}`: policy `{policy}` was attached by somebody else, kept"));
+        let inline = self
+            .observed
+            .inline_policies
+            .keys()
+            .filter(|policy| !self.desired.inline_policies.contains_key(policy) && !self.inline_by_tool(policy))
+            .map(move |policy| format!("role `{name}`: inline policy `{policy}` was put there by somebody else, kept"));
+        let boundary = self
+            .observed
+            .permissions_boundary
+            .iter()
+            .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Claim::Boundary(boundary)))
+            .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
+        attached.chain(inline).chain(boundary).chain(self.statement_note(provider, "kept"))
+    }
+
+    fn statement_note(&self, provider: &Provider, fate: &str) -> Option<String> {
+        let count = self.observed.trust.foreign_count(provider);
+        (count > 0).then(|| format!("role `{}`: {count} statement(s) of its trust policy are of somebody else, {fate}", self.name))
+    }
+}

@@ -1,0 +1,216 @@
+//! Whom a role trusts: the subjects of one environment, whoever is registered, or whoever matches a pattern.
+//!
+//! The tool's statements are always rendered from that alone. Foreign statements stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    model::{
+        desired::{DesiredRole, DesiredTrust},
+        names::{RoleName, Subject},
+        observed::{Limits, ObservedRole},
+        oidc::Provider,
+        registry::{self, Entry, projection},
+        trust::{Kind, TrustPolicy, Trusted},
+    },
+    plan::{Action, Refusal, SubjectChange},
+};
+
+/// How large every account lets a trust policy be, in characters without white space; the real quota may be larger.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+const SMALLEST_QUOTA: usize = 2048;
+
+/// What to do about the trust of a role that exists.
+pub(super) struct Trust {
+    /// Registry tags to set.
+    pub(super) tags: BTreeMap<String, String>,
+    /// Registry tags to remove.
+    keys: BTreeSet<String>,
+    /// The trust policy, if it differs.
+    pub(super) update: Option<Action>,
+    pub(super) notes: Vec<String>,
+    /// Registered namespaces that no longer exist, if that was looked up.
+    pub(super) gone: Option<BTreeSet<String>>,
+}
+
+/// The trust of a role that is to be created.
+pub(super) struct NewTrust {
+    pub(super) policy: TrustPolicy,
+    /// Registry tags.
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Which kind of statement says so.
+pub(super) fn kind(trust: &DesiredTrust) -> Kind {
+    match trust {
+        DesiredTrust::Environment { .. } | DesiredTrust::Registry { .. } => Kind::Subjects,
+        DesiredTrust::Patterns(trusted) => trusted.kind,
+    }
+}
+
+impl Trust {
+    /// The trust policy, the registry tags and the notes of a role that is to be created.
+    pub(super) fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<NewTrust, Refusal> {
+        let name = &desired.arn.name;
+        let (trusted, tags) = match &desired.trust {
+            DesiredTrust::Environment { audience, subjects } => (Trusted::subjects(audience, subjects), BTreeMap::new()),
+            DesiredTrust::Registry { entries, .. } => {
+                short_enough(name, entries)?;
+                (projection(entries), tags_of(entries, provider))
+            }
+            DesiredTrust::Patterns(trusted) => (trusted.clone(), BTreeMap::new()),
+        };
+        let trust = TrustPolicy::new(provider, &trusted);
+        small_enough(name, &trust, provider, limits, None)?;
+        Ok(NewTrust { policy: trust, tags, notes: patterns_in_words(name, &desired.trust) })
+    }
+
+    pub(super) fn start(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider, limits: &Limits) -> Result<Self, Refusal> {
+        let name = &desired.arn.name;
+        let mut trust = Self { tags: BTreeMap::new(), keys: BTreeSet::new(), update: None, notes: Vec::new(), gone: None };
+        let trusted = match &desired.trust {
+            DesiredTrust::Environment { audience, subjects } => {
+                let before = observed.trust.own_claims(provider, Kind::Subjects);
+                let needed = subjects
+                    .iter()
+                    .filter(|subject| before.contains(&subject.claim()) || !observed.trust.foreign_trusts(provider, audience, subject));
+                Trusted::subjects(audience, needed)
+            }
+            DesiredTrust::Registry { entries, declarers, .. } => trust.register(entries, declarers, observed, provider, limits, name)?,
+            DesiredTrust::Patterns(trusted) => {
+                trust.notes = patterns_in_words(name, &desired.trust);
+                trusted.clone()
+            }
+        };
+        trust.update = update(name, observed, provider, &trusted);
+        if let Some(Action::UpdateTrust { trust: policy, .. }) = &trust.update {
+            small_enough(name, policy, provider, limits, trust.gone.as_ref())?;
+        }
+        Ok(trust)
+    }
+
+    /// Each environment writes its own tags, and only those; what is trusted is a projection of all.
+    fn register(
+        &mut self,
+        wanted: &BTreeSet<Entry>,
+        declarers: &BTreeSet<Subject>,
+        observed: &ObservedRole,
+        provider: &Provider,
+        limits: &Limits,
+        name: &RoleName,
+    ) -> Result<Trusted, Refusal> {
+        let registered = registry::entries(&observed.tags, &provider.issuer);
+        let foreign = |entry: &&Entry| observed.trust.foreign_trusts(provider, &entry.audience, &entry.subject);
+        let new: BTreeSet<Entry> = wanted.difference(&registered).filter(|entry| !foreign(entry)).cloned().collect();
+        short_enough(name, &new)?;
+        let stale: BTreeSet<Entry> =
+            registered.iter().filter(|entry| declarers.contains(&entry.declared_by) && !wanted.contains(entry)).cloned().collect();
+        let after: BTreeSet<Entry> = registered.union(&new).filter(|entry| !stale.contains(entry)).cloned().collect();
+        self.tags = tags_of(&new, provider);
+        self.keys = tags_of(&stale, provider).into_keys().collect();
+        self.gone = gone(&registered, limits);
+        let backed = projection(&registered.union(&after).cloned().collect());
+        let backed: BTreeSet<&String> = backed.claims.values().flatten().collect();
+        let unbacked = observed.trust.own_claims(provider, Kind::Subjects).into_iter().filter(|claim| !backed.contains(claim));
+        self.notes.extend(unbacked.map(|claim| format!("role `{name}`: `{claim}` stands in the tool's statement but in no tag, removed")));
+        let unknown = registry::unknown(&observed.tags).into_iter();
+        self.notes.extend(unknown.map(|(key, value)| format!("role `{name}`: tag `{key}` with value `{value}` is of unknown form, kept")));
+        Ok(projection(&after))
+    }
+
+    /// Removes what this environment registered, and with it its subjects.
+    pub(super) fn delete(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider) -> Vec<Action> {
+        let DesiredTrust::Registry { declarers, .. } = &desired.trust else { return Vec::new() };
+        let (own, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
+            registry::entries(&observed.tags, &provider.issuer).into_iter().partition(|entry| declarers.contains(&entry.declared_by));
+        unregister(&desired.arn.name, observed, provider, &own, &others)
+    }
+
+    /// The actions on the registry, in order: whoever reads the tags next sees them before the trust policy follows.
+    pub(super) fn registration(&self, role: &RoleName) -> Vec<Action> {
+        let tag = (!self.tags.is_empty()).then(|| Action::TagRole { role: role.clone(), tags: self.tags.clone() });
+        let untag = (!self.keys.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys: self.keys.clone() });
+        tag.into_iter().chain(untag).collect()
+    }
+
+    /// Whether the new trust policy lets in anybody new.
+    pub(super) fn widens(&self) -> bool {
+        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if !subjects.added.is_empty())
+    }
+}
+
+/// Removes entries from a registry, and renders the trust policy from the others.
+pub(in crate::plan) fn unregister(
+    role: &RoleName,
+    observed: &ObservedRole,
+    provider: &Provider,
+    gone: &BTreeSet<Entry>,
+    others: &BTreeSet<Entry>,
+) -> Vec<Action> {
+    let untag = (!gone.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys: tags_of(gone, provider).into_keys().collect() });
+    untag.into_iter().chain(update(role, observed, provider, &projection(others))).collect()
+}
+
+fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<Action> {
+    let trust = observed.trust.rendered(provider, trusted);
+    if trust.own_means_the_same(&observed.trust, provider, trusted.kind) {
+        return None;
+    }
+    let claims = |policy: &TrustPolicy| policy.own_claims(provider, trusted.kind);
+    let subjects = SubjectChange::between(&claims(&observed.trust), &claims(&trust));
+    Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+fn tags_of(entries: &BTreeSet<Entry>, provider: &Provider) -> BTreeMap<String, String> {
+    entries.iter().map(|entry| (entry.tag_key(&provider.issuer), entry.tag_value())).collect()
+}
+
+fn short_enough(role: &RoleName, entries: &BTreeSet<Entry>) -> Result<(), Refusal> {
+    match entries.iter().find(|entry| !entry.fits_a_tag()) {
+        Some(long) => Err(Refusal::LongSubject { role: role.clone(), subject: long.subject.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn small_enough(
+    role: &RoleName,
+    trust: &TrustPolicy,
+    provider: &Provider,
+    limits: &Limits,
+    gone: Option<&BTreeSet<String>>,
+) -> Result<(), Refusal> {
+    let length = trust.minified().chars().count();
+    let quota = limits.trust_policy.unwrap_or(SMALLEST_QUOTA);
+    if length <= quota {
+        return Ok(());
+    }
+    // Each subject stands in quotes, with a comma after it.
+    let claims = trust.own_claims(provider, Kind::Subjects);
+    let of_claims: usize = claims.iter().map(|claim| claim.len() + 3).sum();
+    let each = of_claims.checked_div(claims.len()).unwrap_or(1).max(1);
+    let fits = quota.saturating_sub(length.saturating_sub(of_claims)) / each;
+    Err(Refusal::TrustTooLarge { role: role.clone(), length, quota, subjects: claims.len(), fits, gone: gone.cloned() })
+}
+
+/// The namespaces for which somebody is registered and that no longer exist.
+fn gone(registered: &BTreeSet<Entry>, limits: &Limits) -> Option<BTreeSet<String>> {
+    let exist = limits.namespaces.as_ref()?;
+    let declaring = registered.iter().map(|entry| &entry.declared_by.namespace);
+    Some(declaring.filter(|namespace| !exist.contains(namespace)).map(ToString::to_string).collect())
+}
+
+/// Who may assume a role whose trust is a pattern.
+fn patterns_in_words(role: &RoleName, trust: &DesiredTrust) -> Vec<String> {
+    let DesiredTrust::Patterns(trusted) = trust else { return Vec::new() };
+    let words = trusted.claims.values().flatten().map(|claim| {
+        let (namespace, account) = claim.trim_start_matches("system:serviceaccount:").split_once(':').unwrap_or_default();
+        let whose = match namespace.strip_suffix('*') {
+            Some(prefix) if !prefix.contains(['*', '?']) => format!("in every namespace that begins with `{prefix}`"),
+            _ if namespace.contains(['*', '?']) => format!("in every namespace that matches `{namespace}`"),
+            _ => format!("in namespace `{namespace}`"),
+        };
+        format!("role `{role}` may be assumed by the pods of every ServiceAccount `{account}` {whose}")
+    });
+    words.collect()
+}

@@ -1,0 +1,383 @@
+//! Roles that many environments have together: the registry, patterns, size, the last one out.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    delete, role, start,
+    world::{World, given, role_mut, together},
+};
+use crate::{
+    model::{
+        identity::Scope,
+        observed::Limits,
+        oidc::Audience,
+        registry::{Entry, TAG_PREFIX},
+        trust::{Kind, TrustPolicy},
+    },
+    plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, plan},
+};
+
+fn shared() -> Vec<crate::model::identity::Identity> {
+    together(Scope::Shared { retain: false })
+}
+
+/// The same world as another environment sees it.
+fn elsewhere(world: &World, namespace: &str) -> World {
+    let mut other = world.clone();
+    other.place.namespace = namespace.parse().unwrap();
+    other.observed.service_accounts.clear();
+    other
+}
+
+fn subjects(world: &World) -> Vec<String> {
+    role(world).trust.own_claims(&world.provider(), Kind::Subjects).into_iter().collect()
+}
+
+#[test]
+fn a_shared_role_is_made_once_and_joined_by_the_next_environment() {
+    let mut first = World::empty(shared());
+    insta::assert_snapshot!(start(&first), @"
+    create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create role `together` below `/qovery/`, trusting `system:serviceaccount:z1:app`
+    attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `together`
+    put inline policy `own` on role `together`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    ");
+    first.apply(Goal::Start);
+    assert_eq!(start(&first), "");
+    let mut second = elsewhere(&first, "z2");
+    insta::assert_snapshot!(start(&second), @"
+    tag role `together` with `qovery-irsa/subject/fmgithyahsg47ppq`
+    update the trust policy of role `together`: trust `system:serviceaccount:z2:app`
+    create ServiceAccount `z2/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    ");
+    second.apply(Goal::Start);
+    assert_eq!(start(&second), "");
+    assert_eq!(subjects(&second), ["system:serviceaccount:z1:app", "system:serviceaccount:z2:app"]);
+}
+
+#[test]
+fn the_last_one_out_deletes_an_owned_role_and_only_on_a_settled_look() {
+    let mut world = World::in_sync(shared());
+    let mut second = elsewhere(&world, "z2");
+    second.apply(Goal::Start);
+    world.observed.roles = second.observed.roles.clone();
+    insta::assert_snapshot!(delete(&world), @"
+    delete ServiceAccount `z1/app`
+    untag role `together`: `qovery-irsa/subject/4batr6h4nflypzxg`
+    update the trust policy of role `together`: no longer trust `system:serviceaccount:z1:app`
+    ");
+    world.apply(Goal::Delete);
+    assert_eq!(delete(&world), "", "the other environment is still in");
+    second.observed.roles = world.observed.roles.clone();
+    insta::assert_snapshot!(delete(&second), @"
+    delete ServiceAccount `z2/app`
+    untag role `together`: `qovery-irsa/subject/fmgithyahsg47ppq`
+    update the trust policy of role `together`: no longer trust `system:serviceaccount:z2:app`
+    ");
+    second.apply(Goal::Delete);
+    insta::assert_snapshot!(delete(&second), @"
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `together`
+    delete inline policy `own` of role `together`
+    delete role `together`
+    ");
+    let unsettled = plan(Goal::Delete, &second.desired(), &second.observed, Freshness::Unsettled).unwrap();
+    assert!(unsettled.is_empty() && unsettled.waits);
+    second.apply(Goal::Delete);
+    assert!(second.observed.roles.is_empty());
+}
+
+#[test]
+fn a_retained_role_stays_without_subjects_and_trusts_nobody() {
+    let mut world = World::in_sync(together(Scope::Shared { retain: true }));
+    world.apply(Goal::Delete);
+    world.apply(Goal::Delete);
+    let left = role(&world).trust.to_value();
+    assert_eq!((left["Statement"].as_array().unwrap().len(), &left["Statement"][0]["Effect"]), (1, &json!("Deny")));
+}
+
+#[test]
+fn a_cluster_role_trusts_a_pattern_says_so_in_words_and_stays() {
+    let namespaces = BTreeSet::from(["z*".parse().unwrap(), "team-?".parse().unwrap(), "prod".parse().unwrap()]);
+    let mut world = World::empty(together(Scope::Cluster { namespaces }));
+    insta::assert_snapshot!(start(&world), @"
+    create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create role `together` below `/qovery/`, trusting `system:serviceaccount:prod:app`, `system:serviceaccount:team-?:app`, `system:serviceaccount:z*:app`
+    attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `together`
+    put inline policy `own` on role `together`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    note: role `together` may be assumed by the pods of every ServiceAccount `app` in namespace `prod`
+    note: role `together` may be assumed by the pods of every ServiceAccount `app` in every namespace that matches `team-?`
+    note: role `together` may be assumed by the pods of every ServiceAccount `app` in every namespace that begins with `z`
+    ");
+    world.apply(Goal::Start);
+    assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
+    assert!(world.plan(Goal::Start).unwrap().notes.len() == 3, "who may assume it is said every time");
+    insta::assert_snapshot!(role(&world).trust.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com"},"StringLike":{"oidc.example.com/id/A:sub":["system:serviceaccount:prod:app","system:serviceaccount:team-?:app","system:serviceaccount:z*:app"]}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsaClusterlnlnei66"}],"Version":"2012-10-17"}"#);
+    insta::assert_snapshot!(delete(&world), @"delete ServiceAccount `z1/app`");
+    world.apply(Goal::Delete);
+    assert_eq!(world.observed.roles.len(), 1);
+}
+
+#[test]
+fn extra_subjects_leave_with_the_environment_that_declares_them_unless_another_does_too() {
+    let with_keda = |mut identities: Vec<crate::model::identity::Identity>| {
+        identities[0].role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
+        identities
+    };
+    let keda = "system:serviceaccount:kube-system:keda-operator".to_owned();
+    let mut first = World::in_sync(with_keda(shared()));
+    let mut second = elsewhere(&first, "z2");
+    second.apply(Goal::Start);
+    first.observed.roles = second.observed.roles.clone();
+    first.apply(Goal::Delete);
+    assert!(subjects(&first).contains(&keda));
+    second.observed.roles = first.observed.roles.clone();
+    second.identities = shared();
+    insta::assert_snapshot!(start(&second), @"
+    untag role `together`: `qovery-irsa/subject/iix6awyfmq7hbu7h`
+    update the trust policy of role `together`: no longer trust `system:serviceaccount:kube-system:keda-operator`
+    ");
+    second.apply(Goal::Start);
+    assert_eq!(subjects(&second), ["system:serviceaccount:z2:app"]);
+}
+
+#[test]
+fn two_clusters_and_two_audiences_have_a_statement_each() {
+    let mut world = World::in_sync(given());
+    let mut other = elsewhere(&world, "z1");
+    other.place.issuer = "https://oidc.example.com/id/B".parse().unwrap();
+    other.identities[0].service_account.audience = "vault".parse().unwrap();
+    other.apply(Goal::Start);
+    world.observed.roles = other.observed.roles.clone();
+    world.observed.provider.as_mut().unwrap().audiences.insert("vault".to_owned());
+    let mut third = elsewhere(&world, "z3");
+    third.identities[0].service_account.audience = "vault".parse().unwrap();
+    third.apply(Goal::Start);
+    let trust = role(&third).trust.to_value();
+    assert_eq!(trust["Statement"].as_array().unwrap().len(), 4, "{trust}");
+    world.observed.roles = third.observed.roles.clone();
+    assert_eq!(start(&world), "", "each cluster sees its own");
+    world.apply(Goal::Delete);
+    third.observed.roles = world.observed.roles.clone();
+    third.apply(Goal::Delete);
+    other.observed.roles = third.observed.roles.clone();
+    other.apply(Goal::Delete);
+    let before = World::empty(given());
+    assert_eq!(role(&other).trust, role(&before).trust);
+    assert!(role(&other).tags.is_empty());
+}
+
+#[test]
+fn a_tag_whose_subject_is_missing_is_put_back_and_a_tag_of_unknown_form_is_left_and_reported() {
+    let mut world = World::in_sync(given());
+    let mut other = elsewhere(&world, "z2");
+    other.apply(Goal::Start);
+    world.observed.roles = other.observed.roles.clone();
+    let own_only = crate::model::registry::projection(&BTreeSet::from([Entry {
+        subject: "z1/app".parse().unwrap(),
+        audience: Audience::default(),
+        declared_by: "z1/app".parse().unwrap(),
+    }]));
+    let provider = world.provider();
+    role_mut(&mut world).trust = role(&other).trust.rendered(&provider, &own_only);
+    role_mut(&mut world).tags.insert(format!("{TAG_PREFIX}by-hand"), "whatever".to_owned());
+    insta::assert_snapshot!(start(&world), @"
+    update the trust policy of role `shared`: trust `system:serviceaccount:z2:app`
+    note: role `shared`: tag `qovery-irsa/subject/by-hand` with value `whatever` is of unknown form, kept
+    ");
+}
+
+/// A given role with so many other environments registered.
+fn crowded(count: usize) -> World {
+    let mut world = World::in_sync(given());
+    let provider = world.provider();
+    let entries: BTreeSet<Entry> = (0..count)
+        .map(|number| {
+            let subject: crate::model::names::Subject = format!("z{number:0>6}-environment/app-name").parse().unwrap();
+            Entry { declared_by: subject.clone(), subject, audience: Audience::default() }
+        })
+        .collect();
+    let role = role_mut(&mut world);
+    role.tags = entries.iter().map(|entry| (entry.tag_key(&provider.issuer), entry.tag_value())).collect();
+    role.trust = role.trust.rendered(&provider, &crate::model::registry::projection(&entries));
+    world
+}
+
+#[test]
+fn a_trust_policy_over_the_quota_is_refused_before_any_change_with_the_ways_out() {
+    let mut world = crowded(35);
+    assert!(start(&world).contains("the quota is 2048"), "{}", start(&world));
+    let namespaces = (1..35).map(|number| format!("z{number:0>6}-environment").parse().unwrap()).collect();
+    world.observed.limits = Limits { trust_policy: Some(2048), namespaces: Some(namespaces) };
+    insta::assert_snapshot!(start(&world), @"
+    refused: the trust policy of role `shared` would have 2299 characters for 36 subjects; the quota is 2048, about 31 of them; registered though their namespace no longer exists: `z000000-environment`
+    hint: run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` in the Service Quotas console, or use `scope: environment`: a role for each environment
+    ");
+    world.observed.limits = Limits { trust_policy: Some(4096), namespaces: None };
+    assert!(start(&world).starts_with("tag role `shared`"), "{}", start(&world));
+}
+
+#[test]
+fn a_registry_of_fifty_tags_is_full() {
+    let mut world = crowded(50);
+    world.observed.limits = Limits { trust_policy: Some(8192), namespaces: Some(BTreeSet::new()) };
+    let refused = start(&world);
+    assert!(
+        refused.contains("would carry 51 tags; IAM allows 50; registered though their namespace no longer exists: `z000000-environment`, "),
+        "{refused}"
+    );
+    assert!(refused.contains("hint: run `sweep`"), "{refused}");
+}
+
+#[test]
+fn the_trust_policy_never_names_everyone_or_an_audience_alone() {
+    let mut world = World::in_sync(given());
+    for goal in [Goal::Delete, Goal::Start, Goal::Delete] {
+        world.apply(goal);
+        let trust = role(&world).trust.to_value();
+        for statement in trust["Statement"].as_array().unwrap() {
+            assert!(statement["Effect"] == "Deny" || statement["Principal"] != "*", "{trust}");
+            let federated = statement["Principal"].get("Federated").is_some() && statement["Effect"] == "Allow";
+            assert!(!federated || statement["Condition"].to_string().contains(":sub"), "{trust}");
+        }
+    }
+}
+
+#[test]
+fn a_role_of_one_environment_is_not_shared_by_a_change_of_the_manifest() {
+    let mut own = together(Scope::Environment);
+    let mut world = World::in_sync(own.clone());
+    own[0].role.scope = Scope::Shared { retain: false };
+    world.identities = own;
+    insta::assert_snapshot!(start(&world), @"
+    refused: role `together` belongs to ServiceAccount `z1/app` of the cluster with issuer `https://oidc.example.com/id/A`
+    hint: give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`
+    ");
+}
+
+fn progress(carried_out: Option<CarriedOut>, quiet: u64, wrote_to_many: bool) -> Progress {
+    Progress { carried_out, quiet: Duration::from_secs(quiet), wrote_to_many, settle: Duration::from_secs(8) }
+}
+
+#[test]
+fn a_run_ends_only_on_an_empty_plan_a_settle_time_after_its_own_last_write() {
+    let empty = Plan::default();
+    let waits = Plan { waits: true, ..Plan::default() };
+    let whole = Some(CarriedOut::Whole(Duration::ZERO));
+    // An environment that was in sync, or a role of one environment, waits for nothing.
+    assert_eq!(progress(None, 0, false).before_looking(), Duration::ZERO);
+    assert_eq!(progress(whole, 0, false).before_looking(), Duration::ZERO);
+    assert_eq!(progress(None, 0, false).next(&empty), Next::Done);
+    // After a write to a role of many nothing that is seen before the settle time is over counts.
+    assert_eq!(progress(whole, 3, true).before_looking(), Duration::from_secs(5));
+    assert_eq!(progress(whole, 9, true).before_looking(), Duration::ZERO);
+    assert_eq!(progress(whole, 9, true).next(&empty), Next::Done);
+    assert_eq!(progress(None, 3, false).next(&waits), Next::Wait(Duration::from_secs(5)));
+    assert_eq!((progress(None, 3, false).freshness(), progress(None, 9, false).freshness()), (Freshness::Unsettled, Freshness::Settled));
+}
+
+#[test]
+fn what_was_carried_out_is_looked_for_and_only_roles_of_many_are_written_again() {
+    let of_one = World::empty(World::identity()).plan(Goal::Start).unwrap();
+    let of_many = World::empty(given()).plan(Goal::Start).unwrap();
+    let ago = |seconds| Duration::from_secs(seconds);
+    for (plan, carried_out, next) in [
+        (&of_one, None, Next::CarryOut),
+        (&of_one, Some(CarriedOut::Whole(ago(1))), Next::LookAgain),
+        (&of_one, Some(CarriedOut::Whole(ago(61))), Next::GiveUp),
+        (&of_one, Some(CarriedOut::Overtaken(ago(1))), Next::CarryOut),
+        (&of_one, Some(CarriedOut::Overtaken(ago(61))), Next::GiveUp),
+        (&of_many, None, Next::CarryOut),
+        (&of_many, Some(CarriedOut::Whole(ago(100))), Next::CarryOutMany),
+    ] {
+        assert_eq!(progress(carried_out, 10, false).next(plan), next, "{carried_out:?}");
+    }
+    let again = of_many.of_many_writers();
+    assert!(!again.actions().any(|action| matches!(action, Action::CreateProvider { .. })), "the provider is this environment's to see");
+}
+
+#[test]
+fn what_cannot_be_read_is_written_back_unchanged() {
+    let mut world = World::empty(given());
+    let odd = json!([
+        {"Effect": "Deny", "NotPrincipal": {"AWS": ["AIDAEXAMPLE", "arn:aws:iam::1:root"]}, "Action": "sts:*", "Condition": {"Odd:Operator": {"x": [1, null]}}},
+        {"Sid": "two", "Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLE", "Service": ["a", "b"]}, "Action": ["sts:AssumeRole", "sts:TagSession"]},
+    ]);
+    let document = json!({"Version": "2008-10-17", "Id": "theirs", "Statement": odd});
+    role_mut(&mut world).trust = TrustPolicy::parse(&document.to_string()).unwrap();
+    world.apply(Goal::Start);
+    let during = role(&world).trust.to_value();
+    assert_eq!((&during["Version"], &during["Id"]), (&json!("2008-10-17"), &json!("theirs")));
+    assert_eq!(during["Statement"].as_array().unwrap()[..2], *odd.as_array().unwrap());
+    world.apply(Goal::Delete);
+    assert_eq!(role(&world).trust.to_value(), document);
+}
+
+/// What is left of two environments, one of which is gone.
+fn left() -> World {
+    let mut world = World::in_sync(shared());
+    let mut gone = elsewhere(&world, "z2");
+    gone.apply(Goal::Start);
+    world.observed.roles = gone.observed.roles.clone();
+    let mut own = World::empty(World::identity());
+    own.place.namespace = "z2".parse().unwrap();
+    own.apply(Goal::Start);
+    world.observed.left_behind = own.observed.roles.into_values().collect();
+    world.observed.limits.namespaces = Some(["z1".parse().unwrap(), "default".parse().unwrap()].into());
+    world
+}
+
+#[test]
+fn a_sweep_removes_the_roles_and_the_subjects_of_environments_that_are_gone_and_no_others() {
+    let world = left();
+    insta::assert_snapshot!(super::lines(&world, Goal::Sweep), @"
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z2-byv2drfz24`
+    delete inline policy `own` of role `app-z2-byv2drfz24`
+    delete role `app-z2-byv2drfz24`
+    untag role `together`: `qovery-irsa/subject/fmgithyahsg47ppq`
+    update the trust policy of role `together`: no longer trust `system:serviceaccount:z2:app`
+    ");
+    let mut all_there = left();
+    all_there.observed.left_behind.clear();
+    all_there.observed.limits.namespaces.as_mut().unwrap().insert("z2".parse().unwrap());
+    assert_eq!(super::lines(&all_there, Goal::Sweep), "");
+}
+
+#[test]
+fn a_sweep_without_a_list_of_namespaces_or_with_that_of_another_cluster_removes_nothing() {
+    let mut world = left();
+    for namespaces in [None, Some(BTreeSet::new()), Some(BTreeSet::from(["elsewhere".parse().unwrap()]))] {
+        world.observed.limits.namespaces = namespaces;
+        assert!(super::lines(&world, Goal::Sweep).starts_with("refused: nothing is swept: "), "{}", super::lines(&world, Goal::Sweep));
+    }
+}
+
+#[test]
+fn a_sweep_leaves_alone_what_the_tool_did_not_make_or_somebody_else_added_to() {
+    let mut world = left();
+    let mut by_hand = world.observed.left_behind[0].clone();
+    by_hand.tags.clear();
+    let mut of_another = world.observed.left_behind[0].clone();
+    of_another.tags.insert("qovery-irsa/issuer".to_owned(), "other.example.com".to_owned());
+    world.observed.left_behind[0].attached.insert("arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap());
+    world.observed.left_behind.extend([by_hand, of_another]);
+    world.observed.roles.clear();
+    insta::assert_snapshot!(super::lines(&world, Goal::Sweep), @"
+    note: left alone: role `app-z2-byv2drfz24` is not deleted: the attached policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else
+    note: left alone: role `arn:aws:iam::123456789012:role/qovery/demo/z2/app-z2-byv2drfz24` exists and was not made by this tool
+    note: left alone: role `app-z2-byv2drfz24` belongs to ServiceAccount `z2/app` of the cluster with issuer `https://other.example.com`
+    ");
+}
+
+#[test]
+fn a_sweep_deletes_a_shared_role_whose_last_environment_is_gone() {
+    let mut world = left();
+    world.observed.left_behind.clear();
+    let gone: Vec<String> = role(&world).tags.iter().filter(|(_, value)| *value == "z1/app").map(|(key, _)| key.clone()).collect();
+    role_mut(&mut world).tags.retain(|key, _| !gone.contains(key));
+    world.apply(Goal::Sweep);
+    assert!(world.plan(Goal::Sweep).unwrap().actions().any(|action| action.call() == "iam:DeleteRole"));
+}

@@ -1,0 +1,215 @@
+//! What the documents promise, held against the job: permissions, commands, variables, links.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use qovery_irsa_sandbox::aws::Credentials;
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Environment, GIVEN, MANIFEST},
+    runs::by_hand,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The documents of a YAML file of Kubernetes objects.
+fn objects(path: &str) -> Vec<Value> {
+    let text = read(path);
+    serde_yaml::Deserializer::from_str(&text).map(|document| serde::Deserialize::deserialize(document).unwrap()).collect()
+}
+
+/// An environment whose job may do exactly what the files in `docs/permissions` say.
+fn least_privilege(manifest: &str, policy: &str, statements: &[Value]) -> Environment {
+    let mut environment = Environment::new(manifest);
+    let mut document: Value = serde_json::from_str(&read(policy)).unwrap();
+    document["Statement"].as_array_mut().unwrap().extend(statements.iter().cloned());
+    environment.sandbox.aws(by_hand);
+    let Credentials { access_key_id, secret_access_key, .. } = environment.sandbox.aws(|aws| aws.add_user("job", Some(document)));
+    environment.set("AWS_ACCESS_KEY_ID", &access_key_id);
+    environment.set("AWS_SECRET_ACCESS_KEY", &secret_access_key);
+    environment.unset("KUBECONFIG");
+    environment.sandbox.kubernetes(|kubernetes| {
+        for object in objects("docs/permissions/rbac.yaml") {
+            kubernetes.put_object(object);
+        }
+        let arn = "arn:aws:iam::123456789012:user/job".to_owned();
+        kubernetes.access_entries.insert(arn, ("job".to_owned(), vec!["qovery-irsa".to_owned()]));
+    });
+    environment
+}
+
+/// The addition for roles outside the path, from the text.
+fn given_roles_statement() -> Value {
+    let text = read("docs/permissions.md");
+    let block = text.split("```json\n").skip(1).find(|block| block.contains("iam:UpdateAssumeRolePolicy")).unwrap();
+    serde_json::from_str(&block.split("```").next().unwrap().replace("made-by-hand", "by-hand")).unwrap()
+}
+
+/// What `start`, drift of everything, a smaller manifest, `sweep` and `delete` ask for.
+fn whole_life(environment: &Environment) {
+    environment.start();
+    environment.change_role(|role| {
+        role.attached.clear();
+        role.description = None;
+        role.trust = role.trust.replace("StringEquals", "StringLike");
+        role.boundary = None;
+        role.tags.remove("team");
+    });
+    environment.start();
+    environment.write_manifest("identities: [{serviceAccount: app, role: {}}]");
+    environment.start();
+    environment.run(&["sweep"]).ended(0);
+    environment.delete();
+}
+
+/// The actions that a policy allows.
+fn actions(policy: &Value) -> BTreeSet<String> {
+    policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|statement| statement["Effect"] == "Allow")
+        .flat_map(|statement| match &statement["Action"] {
+            Value::Array(actions) => actions.iter().map(|action| action.as_str().unwrap().to_owned()).collect(),
+            action => vec![action.as_str().unwrap().to_owned()],
+        })
+        .collect()
+}
+
+#[test]
+fn the_published_policy_and_roles_are_enough_and_no_permission_is_unused() {
+    let environment = least_privilege(MANIFEST, "docs/permissions/iam-policy.json", &[]);
+    whole_life(&environment);
+    let used: BTreeSet<String> =
+        environment.sandbox.witness().operations().into_iter().filter(|operation| !operation.starts_with("kubernetes:")).collect();
+    let policy: Value = serde_json::from_str(&read("docs/permissions/iam-policy.json")).unwrap();
+    // An audience is added to a provider that is there; AWS answers who calls to everyone; quotas are read for a role that outgrows them.
+    let elsewhere = ["iam:AddClientIDToOpenIDConnectProvider", "sts:GetCallerIdentity", "iam:GetAccountSummary"].map(str::to_owned);
+    let unused: Vec<String> = actions(&policy).difference(&used).filter(|action| !elsewhere.contains(action)).cloned().collect();
+    assert_eq!(unused, [] as [String; 0]);
+
+    let rules = &objects("docs/permissions/rbac.yaml")[0]["rules"];
+    let allowed: BTreeSet<String> = rules
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|rule| {
+            let texts = |key: &str| rule[key].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+            let (verbs, resources) = (texts("verbs"), texts("resources"));
+            resources
+                .into_iter()
+                .flat_map(move |resource| verbs.clone().into_iter().map(move |verb| format!("kubernetes:{verb} {resource}")))
+        })
+        .collect();
+    let used: BTreeSet<String> =
+        environment.sandbox.witness().operations().into_iter().filter(|operation| operation.starts_with("kubernetes:")).collect();
+    // A server-side apply that creates is a patch to look at and a create to the authorizer.
+    let unused: Vec<&String> = allowed.difference(&used).filter(|rule| *rule != "kubernetes:create serviceaccounts").collect();
+    assert_eq!(unused, [] as [&String; 0]);
+}
+
+#[test]
+fn the_policy_that_forces_a_boundary_lets_the_job_work_within_it_and_not_without() {
+    let policy = "docs/permissions/iam-policy-with-boundary.json";
+    let text = read(policy);
+    let boundary = text.split('"').find(|text| text.contains(":policy/")).unwrap().replace("iam::*:", "iam::123456789012:");
+    let environment = least_privilege(&MANIFEST.replace("arn:aws:iam::aws:policy/PowerUserAccess", &boundary), policy, &[]);
+    let name = boundary.rsplit('/').next().unwrap().to_owned();
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}).to_string();
+    environment.sandbox.aws(|aws| aws.call("CreatePolicy", &[("PolicyName", &name), ("PolicyDocument", &document)])).unwrap();
+    environment.start();
+    assert_eq!(environment.start().writes, 0);
+    environment.delete();
+    environment.write_manifest("identities: [{serviceAccount: app, role: {policies: [arn:aws:iam::aws:policy/AdministratorAccess]}}]");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("AccessDenied") && run.err.contains("hint: allow `iam:CreateRole`"), "{}", run.err);
+    assert!(!environment.sandbox.aws(|aws| aws.roles().values().any(|role| role.path.starts_with("/qovery/"))));
+}
+
+#[test]
+fn a_role_given_by_arn_needs_the_documented_addition_and_no_more() {
+    let addition = given_roles_statement();
+    let environment = least_privilege(GIVEN, "docs/permissions/iam-policy.json", std::slice::from_ref(&addition));
+    environment.start();
+    environment.delete();
+    for action in actions(&json!({ "Statement": [addition.clone()] })) {
+        let mut less = addition.clone();
+        less["Action"].as_array_mut().unwrap().retain(|other| other.as_str() != Some(&action));
+        let environment = least_privilege(GIVEN, "docs/permissions/iam-policy.json", &[less]);
+        let command = if action == "iam:UntagRole" { "delete" } else { "start" };
+        if command == "delete" {
+            environment.start();
+        }
+        let run = environment.run(&[command]).ended(1);
+        assert!(run.err.contains(&format!("hint: allow `{action}`")), "{action}: {}", run.err);
+    }
+}
+
+/// All documents for people.
+fn documents() -> Vec<(String, String)> {
+    let mut names: Vec<String> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned).into();
+    names.extend(std::fs::read_dir(root().join("docs")).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        Path::new(&name).extension().is_some_and(|extension| extension == "md").then(|| format!("docs/{name}"))
+    }));
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    for (name, text) in documents() {
+        let base = root().join(&name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            assert!(base.parent().unwrap().join(path).exists(), "{name}: {target}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_that_a_document_names_is_known_to_the_code() {
+    let code: String = ["src/config/env.rs", "src/http.rs", "src/kubernetes/access.rs", "src/connect.rs"].map(read).concat().to_uppercase();
+    let aws = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL",
+        "AWS_PROFILE",
+        "AWS_CONTAINER_",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_CONFIG_FILE",
+    ];
+    for (name, text) in documents() {
+        let words = text.split(|character: char| !(character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'));
+        for word in words.filter(|word| (word.starts_with("IRSA_") || word.starts_with("AWS_")) && word.len() > 5) {
+            let known = code.contains(word) || aws.iter().any(|known| word.starts_with(known));
+            assert!(known, "{name}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_every_command_and_its_help_the_same() {
+    let readme = read("README.md");
+    let environment = Environment::new(MANIFEST);
+    let help = environment.run(&["--help"]).ended(0).out;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).filter(|command| *command != "help").collect();
+    assert!(commands.len() >= 4, "{help}");
+    for command in commands {
+        assert!(readme.contains(&format!("| `{command}`")), "{command} is not in the README's table");
+    }
+}

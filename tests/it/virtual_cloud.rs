@@ -1,0 +1,289 @@
+//! An account and a cluster in virtual time: the local AWS with all its past states, reached without HTTP.
+//!
+//! What a call meets follows from a seed: how long it takes, whether it is throttled, whether its answer is lost, how old a read is.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use qovery_irsa::{
+    call::{CallError, Failed, Kind, Patience},
+    cloud::Cloud,
+    config::Format,
+    converge::Work,
+    model::{
+        arn::Account,
+        desired::Place,
+        identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        names::{RoleName, ServiceAccountName, Subject},
+        observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        oidc::Audience,
+        trust::TrustPolicy,
+    },
+    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Goal},
+    report::Report,
+};
+use qovery_irsa_sandbox::aws::Aws;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+pub(crate) const ISSUER: &str = "https://oidc.example.com/id/A";
+
+/// The account: all its past states, and the chance that decides what a call meets.
+pub(crate) struct World {
+    states: RefCell<Vec<(Instant, Aws)>>,
+    chance: RefCell<fastrand::Rng>,
+    /// How old a read can be.
+    lag: Duration,
+    pub(crate) calls: Cell<usize>,
+    /// The ServiceAccounts of the cluster; Kubernetes shows no past.
+    service_accounts: RefCell<BTreeMap<Subject, AppliedServiceAccount>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, lag: Duration) -> Self {
+        let mut aws = Aws::new("123456789012", "eu-west-3");
+        aws.quotas_mut().trust_policy_size = 8192;
+        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+        aws.add_role("given", "/", trust);
+        Self {
+            states: RefCell::new(vec![(Instant::now(), aws)]),
+            chance: RefCell::new(fastrand::Rng::with_seed(seed)),
+            lag,
+            calls: Cell::new(0),
+            service_accounts: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn happens(&self, probability: f64) -> bool {
+        self.chance.borrow_mut().f64() < probability
+    }
+
+    pub(crate) fn up_to(&self, longest: Duration) -> Duration {
+        longest.mul_f64(self.chance.borrow_mut().f64())
+    }
+
+    /// A call takes this long: exponentially distributed around 80 ms.
+    pub(crate) fn latency(&self) -> Duration {
+        Duration::from_millis(80).mul_f64(-(1.0 - self.chance.borrow_mut().f64()).ln())
+    }
+
+    /// The account as a read shows it now.
+    pub(crate) fn shown<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
+        let at = Instant::now().checked_sub(self.up_to(self.lag));
+        let states = self.states.borrow();
+        let state = states.iter().rev().find(|(since, _)| at.is_some_and(|at| *since <= at)).unwrap_or(&states[0]);
+        read(&state.1)
+    }
+
+    pub(crate) fn now<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
+        read(&self.states.borrow().last().unwrap().1)
+    }
+
+    /// Changes the account before the first call.
+    pub(crate) fn arrange(&self, arrange: impl FnOnce(&mut Aws)) {
+        arrange(&mut self.states.borrow_mut()[0].1);
+    }
+
+    fn write(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<(), CallError> {
+        let mut states = self.states.borrow_mut();
+        let mut next = states.last().unwrap().1.clone();
+        next.call(operation, parameters).map_err(|(status, code, message)| {
+            let kind = match (status, code.as_str()) {
+                (404, _) => Kind::NotFound,
+                (_, "EntityAlreadyExists") => Kind::AlreadyExists,
+                _ => Kind::Other,
+            };
+            CallError::new(kind, &code, message)
+        })?;
+        states.push((Instant::now(), next));
+        Ok(())
+    }
+}
+
+/// The account and the cluster as one environment's job reaches them.
+pub(crate) struct Reached {
+    pub(crate) world: Rc<World>,
+    pub(crate) place: Place,
+    pub(crate) role: RoleName,
+}
+
+pub(crate) fn account() -> Account {
+    Account { partition: "aws".parse().unwrap(), id: "123456789012".parse().unwrap() }
+}
+
+pub(crate) fn observed_role(aws: &Aws, name: &RoleName) -> Option<ObservedRole> {
+    let role = aws.roles().get(name.as_str())?;
+    Some(ObservedRole {
+        arn: format!("arn:aws:iam::123456789012:role{}{}", role.path, role.name).parse().unwrap(),
+        description: role.description.clone().unwrap_or_default(),
+        max_session_duration: role.max_session_duration,
+        permissions_boundary: None,
+        tags: role.tags.clone(),
+        trust: TrustPolicy::parse(&role.trust).unwrap(),
+        attached: BTreeSet::new(),
+        inline_policies: [].into(),
+    })
+}
+
+impl Reached {
+    fn service_accounts(&self, identities: &[Identity]) -> BTreeMap<ServiceAccountName, ObservedServiceAccount> {
+        let applied = self.world.service_accounts.borrow();
+        let found = identities.iter().filter_map(|identity| {
+            let subject = self.place.subject(identity);
+            let applied = applied.get(&subject)?;
+            let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
+            let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
+            let values: BTreeMap<Field, String> = annotations.chain(labels).collect();
+            let managers = values.keys().map(|field| (field.clone(), [FIELD_MANAGER.to_owned()].into())).collect();
+            let observed = ObservedServiceAccount { namespace: subject.namespace, uid: "uid".to_owned(), values, managers };
+            Some((subject.service_account, observed))
+        });
+        found.collect()
+    }
+}
+
+impl Cloud for Reached {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn observe(&self, _: Goal, identities: &[Identity], _: &Patience) -> Result<Observed, Failed> {
+        let world = &self.world;
+        world.calls.set(world.calls.get() + 2);
+        sleep(world.latency()).await;
+        let role = world.shown(|aws| observed_role(aws, &self.role));
+        // Each read is as old as it likes.
+        let attached = world.shown(|aws| aws.roles().get(self.role.as_str()).map(|role| role.attached.clone())).unwrap_or_default();
+        let role = role.map(|role| ObservedRole { attached: attached.iter().map(|arn| arn.parse().unwrap()).collect(), ..role });
+        Ok(Observed {
+            account: account(),
+            provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into() }),
+            roles: role.map(|role| (self.role.clone(), role)).into_iter().collect(),
+            service_accounts: self.service_accounts(identities),
+            left_behind: Vec::new(),
+            limits: Limits::default(),
+        })
+    }
+
+    async fn limits(&self, _: &Patience) -> Result<Limits, Failed> {
+        Ok(Limits { trust_policy: Some(8192), namespaces: None })
+    }
+
+    async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
+        let world = &self.world;
+        world.calls.set(world.calls.get() + 1);
+        sleep(world.latency()).await;
+        if world.happens(0.05) {
+            return Err(CallError::new(Kind::Throttled, "Throttling", "Rate exceeded"));
+        }
+        let name = self.role.as_str();
+        let written = match action {
+            Action::CreateRole(role) => {
+                let trust = role.trust.minified();
+                let mut parameters = vec![("RoleName", name), ("Path", role.arn.path.as_str()), ("AssumeRolePolicyDocument", &trust)];
+                let seconds = role.max_session_duration.to_string();
+                parameters.extend([("Description", role.description.as_str()), ("MaxSessionDuration", &seconds)]);
+                let tags = pairs(&role.tags);
+                parameters.extend(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+                world.write("CreateRole", &parameters)
+            }
+            Action::TagRole { tags, .. } => {
+                let tags = pairs(tags);
+                let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+                world.write("TagRole", &[("RoleName", name)].into_iter().chain(tags).collect::<Vec<_>>())
+            }
+            Action::UntagRole { keys, .. } => {
+                let keys: Vec<(String, &str)> =
+                    keys.iter().zip(1..).map(|(key, number)| (format!("TagKeys.member.{number}"), key.as_str())).collect();
+                let keys = keys.iter().map(|(name, key)| (name.as_str(), *key));
+                world.write("UntagRole", &[("RoleName", name)].into_iter().chain(keys).collect::<Vec<_>>())
+            }
+            Action::UpdateTrust { trust, .. } => {
+                world.write("UpdateAssumeRolePolicy", &[("RoleName", name), ("PolicyDocument", &trust.minified())])
+            }
+            Action::AttachPolicy { policy, .. } => world.write("AttachRolePolicy", &[("RoleName", name), ("PolicyArn", policy.as_str())]),
+            Action::DetachPolicy { policy, .. } => world.write("DetachRolePolicy", &[("RoleName", name), ("PolicyArn", policy.as_str())]),
+            Action::DeleteRole { .. } => world.write("DeleteRole", &[("RoleName", name)]),
+            Action::ApplyServiceAccount(applied) => {
+                world.service_accounts.borrow_mut().insert(applied.subject.clone(), (**applied).clone());
+                Ok(())
+            }
+            Action::DeleteServiceAccount { subject, .. } => {
+                world.service_accounts.borrow_mut().remove(subject);
+                Ok(())
+            }
+            other => panic!("a call nobody expected: {other}"),
+        };
+        // As the adapter: nothing to take away is as good.
+        let gone = matches!(action, Action::UntagRole { .. } | Action::DetachPolicy { .. } | Action::DeleteRole { .. });
+        match written {
+            Err(error) if gone && error.kind == Kind::NotFound => Ok(()),
+            Ok(()) if world.happens(0.03) => Err(CallError::new(Kind::Transient, "NoConnection", "the answer was lost")),
+            written => written,
+        }
+    }
+}
+
+fn pairs(tags: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    tags.iter()
+        .zip(1..)
+        .flat_map(|((key, value), number)| {
+            [(format!("Tags.member.{number}.Key"), key.clone()), (format!("Tags.member.{number}.Value"), value.clone())]
+        })
+        .collect()
+}
+
+pub(crate) fn identity(scope: Scope, origin: RoleOrigin) -> Identity {
+    Identity {
+        service_account: ServiceAccountSpec {
+            name: "app".parse().unwrap(),
+            audience: Audience::default(),
+            token_expiration: None,
+            labels: [].into(),
+            annotations: [].into(),
+            automount: None,
+        },
+        role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new() },
+    }
+}
+
+pub(crate) fn given() -> Identity {
+    identity(Scope::Shared { retain: false }, RoleOrigin::Given("arn:aws:iam::123456789012:role/given".parse().unwrap()))
+}
+
+pub(crate) fn shared() -> Identity {
+    let made = MadeRole {
+        name: "together".parse().ok(),
+        path: "/qovery/".parse().unwrap(),
+        policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
+        inline_policies: [].into(),
+        permissions_boundary: None,
+        max_session_duration: 3600,
+        description: None,
+        tags: [].into(),
+    };
+    identity(Scope::Shared { retain: false }, RoleOrigin::Made(Box::new(made)))
+}
+
+pub(crate) fn place(number: usize) -> Place {
+    Place { namespace: format!("z{number:0>8}-env").parse().unwrap(), issuer: ISSUER.parse().unwrap(), cluster: "demo".parse().ok() }
+}
+
+/// The job's own loop, to its end.
+pub(crate) async fn run(world: Rc<World>, identity: Identity, place: Place, goal: Goal, settle: Duration) -> Result<(), String> {
+    let role = place.role_name(&identity);
+    let cloud = Reached { world, place, role };
+    let (_interrupt, interrupted) = watch::channel(false);
+    let patience = Patience::new(Duration::from_mins(30), interrupted);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut report = Report::new("start", Format::Text, &mut out, &mut err);
+    let identities = [identity];
+    let work = Work { goal, identities: &identities, cloud: &cloud, patience: &patience, settle };
+    work.converge(&mut report).await.map(drop).map_err(|error| error.to_string())
+}
