@@ -126,6 +126,12 @@ impl Patience {
         Self { until: Instant::now() + limit, limit, interrupted }
     }
 
+    /// The same, but not longer than this from now.
+    #[must_use]
+    pub fn at_most(&self, limit: Duration) -> Self {
+        Self { until: self.until.min(Instant::now() + limit), limit, interrupted: self.interrupted.clone() }
+    }
+
     /// Whether the run was interrupted.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {

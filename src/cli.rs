@@ -22,10 +22,10 @@ const AFTER: &str = "\
 As a Qovery lifecycle job give the events deploy, stop and delete the arguments [\"start\"], [\"stop\"] and [\"delete\"].
 
 Exit codes: 0 done or nothing to do; 1 AWS or Kubernetes failed, running again may help; 2 configuration, it will not;
-3 refused, a person must decide; 10 `plan` found something to do.";
+3 refused, a person must decide; 4 in place, but a pod would not get its role; 10 `plan` found something to do.";
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Make provider, role, trust and ServiceAccount what they should be
     Start,
@@ -33,6 +33,15 @@ pub enum Command {
     Stop,
     /// Remove what this environment added
     Delete,
+    /// Examine the chain from each ServiceAccount to its role, and change nothing
+    Doctor {
+        /// Examine this ServiceAccount, whether or not a manifest knows it
+        #[arg(long, value_name = "NAME")]
+        service_account: Option<String>,
+        /// Its namespace [default: `QOVERY_KUBERNETES_NAMESPACE_NAME`]
+        #[arg(long, value_name = "NAMESPACE")]
+        namespace: Option<String>,
+    },
     /// Remove what environments of this cluster have left that no longer exist
     Sweep {
         /// Print what would be removed, and change nothing
@@ -61,9 +70,14 @@ pub struct Options {
     pub timeout: Option<String>,
 }
 
-impl From<&Options> for Flags {
-    fn from(options: &Options) -> Self {
-        Self { manifest: options.manifest.clone(), format: options.format.clone(), timeout: options.timeout.clone() }
+impl From<&Cli> for Flags {
+    fn from(cli: &Cli) -> Self {
+        let Options { manifest, format, timeout } = cli.options.clone();
+        let (service_account, namespace) = match &cli.command {
+            Command::Doctor { service_account, namespace } => (service_account.clone(), namespace.clone()),
+            _ => (None, None),
+        };
+        Self { manifest, format, timeout, service_account, namespace }
     }
 }
 

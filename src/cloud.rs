@@ -5,9 +5,12 @@
 use crate::{
     call::{CallError, Failed, Patience},
     model::{
+        arn::RoleArn,
         desired::Place,
         identity::Identity,
+        names::Subject,
         observed::{Limits, Observed},
+        oidc::Audience,
     },
     plan::{Action, Goal},
 };
@@ -28,6 +31,18 @@ pub trait Cloud {
     /// # Errors
     /// A service refuses or does not answer.
     fn limits(&self, patience: &Patience) -> impl Future<Output = Result<Limits, Failed>>;
+
+    /// A token as a pod of the ServiceAccount gets one.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn token(&self, subject: &Subject, audience: &Audience) -> impl Future<Output = Result<String, CallError>>;
+
+    /// Assumes a role as a pod does: with nothing but the token. Answers the ARN of role and session.
+    ///
+    /// # Errors
+    /// STS refuses or does not answer.
+    fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<String, CallError>>;
 
     /// Makes the one call that an action is.
     ///

@@ -5,9 +5,12 @@ use crate::{
     cloud::Cloud,
     connect::Connection,
     model::{
+        arn::RoleArn,
         desired::Place,
         identity::Identity,
+        names::Subject,
         observed::{Limits, Observed},
+        oidc::Audience,
     },
     observe,
     plan::{Action, Goal},
@@ -27,6 +30,14 @@ impl Cloud for Connection {
 
     async fn limits(&self, patience: &Patience) -> Result<Limits, Failed> {
         observe::limits(self, patience).await
+    }
+
+    async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
+        self.kubernetes.token(subject, audience).await
+    }
+
+    async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+        self.aws.assume_with_token(role, token).await
     }
 
     /// One match, one call per action.

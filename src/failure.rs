@@ -10,6 +10,7 @@ use crate::{
     model::desired::DesiredProblem,
     output::OutputError,
     plan::Refusals,
+    prove::NotProven,
 };
 
 /// Done, or nothing to do.
@@ -20,6 +21,8 @@ pub const FAILED: u8 = 1;
 pub const MISCONFIGURED: u8 = 2;
 /// Something may not be touched: a person must decide.
 pub const REFUSED: u8 = 3;
+/// All is as it should be, and yet no pod would get its role.
+pub const NOT_PROVEN: u8 = 4;
 /// `plan` found something to do.
 pub const TO_DO: u8 = 10;
 
@@ -52,6 +55,9 @@ pub enum RunError {
         /// The actions that are left, one a line.
         left: String,
     },
+    /// All is as it should be, and yet no pod would get its role.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    NotProven(Vec<NotProven>),
     /// The outputs.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -66,6 +72,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) => REFUSED,
+            Self::NotProven(_) => NOT_PROVEN,
             Self::Apply(ApplyError::Failed(failed)) if failed.iter().any(|failed| failed.source.kind == Kind::Held) => REFUSED,
             Self::Connect(ConnectError::Call(_))
             | Self::Observe(_)
@@ -83,6 +90,7 @@ impl RunError {
         match self.exit_code() {
             MISCONFIGURED => "misconfigured",
             REFUSED => "refused",
+            NOT_PROVEN => "not proven",
             _ => "failed",
         }
     }
@@ -102,6 +110,7 @@ impl RunError {
                 "IAM may be slow, or something else changes the same things: deploy again; if it stays, see who changes them in CloudTrail"
                     .to_owned(),
             ),
+            Self::NotProven(failed) => failed.iter().find_map(|failed| failed.hint().or_else(|| hint_of_call(&failed.source))),
             Self::Output(_) => {
                 Some("AWS and Kubernetes are as they should be; make the directory writable, or set `IRSA_OUTPUT`".to_owned())
             }

@@ -9,6 +9,8 @@
 //!                → observe   what is there                                    → adapters
 //!                → plan      desired × observed → Plan or refusals: pure
 //!                → apply     one call for each action                         → adapters
+//!            → doctor        the chain from ServiceAccount to role, link by link → adapters
+//!            → prove         a token minted for the ServiceAccount gets the role → adapters
 //!            → output        the job's outputs for Qovery
 //!            → report        what one sees; failure: exit codes and hints
 //! adapters = aws, kubernetes (over http and call): their errors become ours there and nowhere else
@@ -24,6 +26,7 @@ pub mod config;
 pub mod connect;
 mod connection;
 pub mod converge;
+pub mod doctor;
 pub mod failure;
 pub mod http;
 pub mod kubernetes;
@@ -31,6 +34,7 @@ pub mod model;
 pub mod observe;
 pub mod output;
 pub mod plan;
+pub mod prove;
 pub mod report;
 mod run;
 

@@ -1,6 +1,11 @@
 //! What one sees: lines for people, or one JSON document for machines with the lines on standard error.
 
-use std::{error::Error, io::Write, path::Path, time::Duration};
+use std::{
+    error::Error,
+    io::{IsTerminal as _, Write},
+    path::Path,
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,7 +14,9 @@ use crate::{
     apply::{Applied, ApplyError},
     call::CallError,
     config::Format,
-    failure::{DONE, RunError},
+    doctor::{Check, State},
+    failure::{DONE, FAILED, RunError},
+    model::{arn::RoleArn, names::Subject},
     output::Outputs,
     plan::{Action, Plan},
 };
@@ -19,6 +26,8 @@ pub struct Report<'a> {
     format: Format,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
+    /// Whether what is broken is red: only for a person at a terminal who has not said no.
+    colours: bool,
     document: Document,
 }
 
@@ -32,6 +41,9 @@ struct Document {
     place: Option<Value>,
     plan: Vec<Action>,
     applied: Vec<Done>,
+    proven: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    examined: Vec<Value>,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outputs: Option<Outputs>,
@@ -51,7 +63,9 @@ struct Done {
 impl<'a> Report<'a> {
     /// A report of `command`.
     pub fn new(command: &str, format: Format, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        Self { format, out, err, document: Document { command: command.to_owned(), ..Document::default() } }
+        let colours =
+            format == Format::Text && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { format, out, err, colours, document: Document { command: command.to_owned(), ..Document::default() } }
     }
 
     /// A line for people.
@@ -107,6 +121,35 @@ impl<'a> Report<'a> {
         self.document.applied.len()
     }
 
+    /// A proof: STS gave the role for a token of the ServiceAccount.
+    pub fn proven(&mut self, subject: &Subject, role: &RoleArn, session: u32) {
+        self.line(&format!(
+            "proven: pods of ServiceAccount `{subject}` get role `{role}`, sessions up to {} h",
+            f64::from(session) / 3600.0
+        ));
+        self.document
+            .proven
+            .push(json!({ "service_account": subject.to_string(), "role": role.to_string(), "max_session_seconds": session }));
+    }
+
+    /// What an examination has found.
+    pub fn examined(&mut self, subject: &Subject, checks: &[Check]) {
+        self.line(&format!("ServiceAccount `{subject}`"));
+        for check in checks {
+            let (mark, colour) = match check.state {
+                State::Ok => ("ok", "32"),
+                State::Broken => ("BROKEN", "31"),
+                State::Unknown => ("unknown", "33"),
+            };
+            let mark = if self.colours { format!("\x1b[{colour}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
+            self.line(&format!("  {mark} {}: {}", check.link, check.evidence));
+            if let Some(remedy) = &check.remedy {
+                self.line(&format!("          → {remedy}"));
+            }
+        }
+        self.document.examined.push(json!({ "service_account": subject.to_string(), "checks": checks }));
+    }
+
     /// The outputs that were written.
     pub fn outputs(&mut self, outputs: Outputs) {
         self.document.outputs = Some(outputs);
@@ -118,6 +161,8 @@ impl<'a> Report<'a> {
         let exit_code = match result {
             Ok((exit_code, last_line)) => {
                 self.document.outcome = match (exit_code, self.applied_count()) {
+                    (DONE, 0) if self.document.command == "doctor" => "healthy",
+                    (FAILED, _) => "broken",
                     (DONE, 0) => "nothing to do",
                     (DONE, _) => "done",
                     _ => "to do",
@@ -177,6 +222,7 @@ impl<'a> Report<'a> {
 fn failures(error: &RunError) -> Vec<&(dyn Error + 'static)> {
     match error {
         RunError::Apply(ApplyError::Failed(failed)) => failed.iter().map(|failed| failed as &(dyn Error + 'static)).collect(),
+        RunError::NotProven(failed) => failed.iter().map(|failed| failed as &(dyn Error + 'static)).collect(),
         other => vec![other],
     }
 }

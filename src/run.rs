@@ -5,15 +5,17 @@ use std::{io::Write, time::Instant};
 use tokio::sync::watch;
 
 use crate::{
-    call::Patience,
+    call::{Failed, Patience},
     cli::{Cli, Command},
     config::{self, Config, Flags},
-    connect::connect,
+    connect::{Connection, connect},
     converge::Work,
-    failure::{DONE, RunError, TO_DO},
-    model::desired::Desired,
+    doctor::{Patient, State, examine, glance},
+    failure::{DONE, FAILED, RunError, TO_DO},
+    model::{desired::Desired, names::Subject},
     output,
     plan::{Freshness, Goal},
+    prove::prove,
     report::{Report, counted},
 };
 
@@ -26,30 +28,33 @@ pub async fn run(
     err: &mut dyn Write,
 ) -> u8 {
     let started = Instant::now();
-    let flags = Flags::from(&cli.options);
+    let flags = Flags::from(cli);
     let variables: Vec<(String, String)> = variables.into_iter().collect();
     let (format, termination_log) = config::report_settings(&flags, &variables);
-    let mut report = Report::new(name(cli.command), format, out, err);
+    let mut report = Report::new(name(&cli.command), format, out, err);
     // Boxed: the whole run is one large future.
-    let result = Box::pin(execute(cli.command, &flags, variables, interrupted, &mut report)).await;
+    let result = Box::pin(execute(&cli.command, &flags, variables, interrupted, &mut report)).await;
     report.finish(result, started.elapsed(), &termination_log)
 }
 
 async fn execute(
-    command: Command,
+    command: &Command,
     flags: &Flags,
     variables: Vec<(String, String)>,
     interrupted: watch::Receiver<bool>,
     report: &mut Report<'_>,
 ) -> Result<(u8, String), RunError> {
-    let Some((goal, applies)) = goal(command) else {
+    if matches!(command, Command::Stop) {
         return Ok((DONE, "nothing to do: a stopped environment keeps its roles and ServiceAccounts".to_owned()));
-    };
+    }
     let config = config::load(flags, variables, config::read_file)?;
     let patience = Patience::new(config.timeout, interrupted);
     let connection = tokio::select! {
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(RunError::Interrupted),
+    };
+    let Some((goal, applies)) = goal(command) else {
+        return examine_all(&config, &connection, &patience, report).await;
     };
     let work = Work { goal, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
     if !applies {
@@ -61,6 +66,16 @@ async fn execute(
     }
     let desired = work.converge(report).await?;
     if goal == Goal::Start {
+        let proof = prove(&config.identities, &desired, &connection, &patience, config.proof, report);
+        tokio::select! {
+            proven = proof => proven.map_err(RunError::NotProven)?,
+            () = patience.interruption() => return Err(RunError::Interrupted),
+        }
+        if report.applied_count() > 0 {
+            for note in glance(&desired, &connection, &patience).await {
+                report.note(&note);
+            }
+        }
         write_outputs(&desired, &config, report)?;
     }
     let identities = counted(config.identities.len(), "identity");
@@ -74,19 +89,47 @@ async fn execute(
     Ok((DONE, last_line))
 }
 
+/// Examines the ServiceAccount that was named, or those of all identities.
+async fn examine_all(
+    config: &Config,
+    connection: &Connection,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<(u8, String), RunError> {
+    let account = patience.call(async || connection.aws.account().await).await;
+    let account = account.map_err(Failed::to("ask who the job is for AWS", "sts:GetCallerIdentity"))?;
+    report.place(connection.place.namespace.as_str(), connection.place.issuer.as_str(), account.id.as_str());
+    let desired = Desired::new(&config.identities, &connection.place, &account)?;
+    let of_manifest = desired.service_accounts.into_iter().map(|wanted| Patient { subject: wanted.subject, role: Some(wanted.role) });
+    let named = config.examined.clone().map(|service_account| {
+        let subject = Subject { namespace: connection.place.namespace.clone(), service_account };
+        Patient { subject, role: None }
+    });
+    let mut broken = 0;
+    let patients: Vec<Patient> = of_manifest.chain(named).collect();
+    for patient in &patients {
+        let checks = examine(patient, connection, &account, patience).await;
+        broken += checks.iter().filter(|check| check.state == State::Broken).count();
+        report.examined(&patient.subject, &checks);
+    }
+    let examined = counted(patients.len(), "ServiceAccount");
+    Ok(if broken == 0 { (DONE, format!("{examined}: nothing is broken")) } else { (FAILED, format!("{examined}: {broken} broken")) })
+}
+
 /// What a command is to bring about, and whether it does; none if there is nothing to bring about.
-fn goal(command: Command) -> Option<(Goal, bool)> {
+fn goal(command: &Command) -> Option<(Goal, bool)> {
     match command {
-        Command::Stop => None,
+        Command::Stop | Command::Doctor { .. } => None,
         Command::Start => Some((Goal::Start, true)),
         Command::Delete => Some((Goal::Delete, true)),
-        Command::Sweep { dry_run } => Some((Goal::Sweep, !dry_run)),
-        Command::Plan { of } => Some((of, false)),
+        Command::Sweep { dry_run } => Some((Goal::Sweep, !*dry_run)),
+        Command::Plan { of } => Some((*of, false)),
     }
 }
 
-fn name(command: Command) -> &'static str {
+fn name(command: &Command) -> &'static str {
     match command {
+        Command::Doctor { .. } => "doctor",
         Command::Start => "start",
         Command::Stop => "stop",
         Command::Delete => "delete",

@@ -72,6 +72,18 @@ impl Aws {
             .map_err(|problem| CallError::new(crate::call::Kind::Other, "OddCaller", problem.to_string()))
     }
 
+    /// `AssumeRoleWithWebIdentity`, as a pod does it: with nothing but the token. Answers the ARN of the session's role and session.
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+    ///
+    /// # Errors
+    /// STS refuses or does not answer.
+    pub async fn assume_with_token(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+        let call = self.sts.assume_role_with_web_identity().role_arn(role.to_string()).role_session_name("qovery-irsa-proof");
+        let session = call.web_identity_token(token).duration_seconds(900).send().await.map_err(|error| error::of_sdk(&error))?;
+        // The credentials are dropped unread: that STS gave them is the proof.
+        Ok(session.assumed_role_user().map(|user| user.arn().to_owned()).unwrap_or_default())
+    }
+
     /// The job's own credentials, to sign what no SDK client sends.
     pub(super) async fn credentials(&self) -> Result<aws_credential_types::Credentials, CallError> {
         let missing = |message: String| CallError::new(crate::call::Kind::Unauthenticated, "NoCredentials", message);

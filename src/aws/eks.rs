@@ -21,7 +21,10 @@ use super::{Aws, error};
 use crate::{
     call::{CallError, Kind},
     http::{is_refused_by_tls, read_body},
-    model::{names::ClusterName, oidc::IssuerUrl},
+    model::{
+        names::{ClusterName, Subject},
+        oidc::IssuerUrl,
+    },
 };
 
 /// An EKS cluster as `DescribeCluster` shows it.
@@ -65,6 +68,28 @@ struct DescribedOidc {
 }
 
 #[derive(Deserialize)]
+struct Associations {
+    associations: Vec<AssociationSummary>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AssociationSummary {
+    association_id: String,
+}
+
+#[derive(Deserialize)]
+struct DescribedAssociation {
+    association: Association,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Association {
+    role_arn: String,
+}
+
+#[derive(Deserialize)]
 struct Failure {
     #[serde(alias = "Message")]
     message: Option<String>,
@@ -77,8 +102,34 @@ impl Aws {
     /// # Errors
     /// EKS refuses, does not answer, or answers in an unknown form.
     pub async fn cluster(&self, name: &ClusterName) -> Result<Cluster, CallError> {
+        let (body, request_id) = self.get(&format!("/clusters/{name}")).await?;
+        read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::new(Kind::Other, "UnreadableAnswer", message) })
+    }
+
+    /// The roles of the Pod Identity associations of a ServiceAccount: EKS gives their credentials before those of an annotation.
+    /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_ListPodIdentityAssociations.html>
+    ///
+    /// # Errors
+    /// EKS refuses, does not answer, or answers in an unknown form.
+    pub async fn pod_identity_roles(&self, cluster: &ClusterName, subject: &Subject) -> Result<Vec<String>, CallError> {
+        let odd = |error: serde_json::Error| CallError::new(Kind::Other, "UnreadableAnswer", error.to_string());
+        let path = format!("/clusters/{cluster}/pod-identity-associations");
+        // Names of Kubernetes need no encoding in a query.
+        let query = format!("?namespace={}&serviceAccount={}", subject.namespace, subject.service_account);
+        let (body, _) = self.get(&format!("{path}{query}")).await?;
+        let listed: Associations = serde_json::from_slice(&body).map_err(odd)?;
+        let mut roles = Vec::new();
+        for association in listed.associations {
+            let (body, _) = self.get(&format!("{path}/{}", association.association_id)).await?;
+            roles.push(serde_json::from_slice::<DescribedAssociation>(&body).map_err(odd)?.association.role_arn);
+        }
+        Ok(roles)
+    }
+
+    /// A signed GET of EKS: the body of a good answer, and the request's id.
+    async fn get(&self, path: &str) -> Result<(Vec<u8>, Option<String>), CallError> {
         let endpoint = endpoint(&self.own, "EKS", "eks", &self.region);
-        let url = format!("{}/clusters/{name}", endpoint.trim_end_matches('/'));
+        let url = format!("{}{path}", endpoint.trim_end_matches('/'));
         let credentials = self.credentials().await?;
         let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
         let headers = [("host", authority(&request))];
@@ -92,7 +143,7 @@ impl Aws {
         if status != 200 {
             return Err(refused(status, code.as_deref(), request_id, &body));
         }
-        read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::new(Kind::Other, "UnreadableAnswer", message) })
+        Ok((body, request_id))
     }
 
     /// A bearer token for the cluster's API server: a pre-signed `GetCallerIdentity`. It is good for 15 minutes.

@@ -28,6 +28,7 @@ pub(super) struct Variables {
     pub(super) irsa_role_name: Option<String>,
     pub(super) irsa_namespaces: Option<String>,
     pub(super) irsa_settle: Option<String>,
+    pub(super) irsa_proof: Option<String>,
     pub(super) irsa_permissions_boundary: Option<String>,
     pub(super) irsa_oidc_issuer: Option<String>,
     pub(super) irsa_kube_auth: Option<String>,

@@ -35,7 +35,7 @@ use self::{
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     identity::Identity,
-    names::{ClusterName, Namespace, Region},
+    names::{ClusterName, Namespace, Region, ServiceAccountName},
     oidc::IssuerUrl,
 };
 
@@ -56,14 +56,18 @@ const LARGEST_MANIFEST: usize = 1 << 20;
 pub struct Config {
     /// The environment it runs in.
     pub environment: Environment,
-    /// The identities, at least one, no two of one ServiceAccount.
+    /// The identities, at least one, no two of one ServiceAccount; none where one is only examined.
     pub identities: Vec<Identity>,
+    /// The ServiceAccount that is only examined.
+    pub examined: Option<ServiceAccountName>,
     /// How AWS and Kubernetes are reached.
     pub access: Access,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
     /// How long after its own last write to a role with many writers a run looks again: longer than IAM shows the past.
     pub settle: Duration,
+    /// Whether it is proven that a pod gets its role.
+    pub proof: Proof,
     /// Where the outputs are written.
     pub output: PathBuf,
     /// Where the last error is written for Kubernetes.
@@ -116,6 +120,18 @@ pub enum KubeAuth {
     Eks,
 }
 
+/// Whether it is proven that a pod gets its role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// Yes, unless the job may not request tokens.
+    #[default]
+    Auto,
+    /// Yes, or the run has failed.
+    Required,
+    /// No.
+    Off,
+}
+
 /// How the report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -135,6 +151,10 @@ pub struct Flags {
     pub format: Option<String>,
     /// `--timeout`, instead of `IRSA_TIMEOUT`.
     pub timeout: Option<String>,
+    /// `--service-account` of `doctor`: no identity is read, this one is examined.
+    pub service_account: Option<String>,
+    /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.
+    pub namespace: Option<String>,
 }
 
 /// The configuration that flags, variables and manifest give.
@@ -161,6 +181,7 @@ pub fn load(
     let settings = settings::settings(flags, &variables, &log);
     let (mut file, mut text) = (String::new(), String::new());
     let identities = match settings.identities {
+        Source::None => Vec::new(),
         Source::Variables(identity) => identity.into_iter().map(|identity| *identity).collect(),
         Source::Manifest { path, named } => {
             file = one_line(&path.display().to_string());
@@ -177,9 +198,11 @@ pub fn load(
         Some(environment) if log.is_empty() => Ok(Config {
             environment,
             identities,
+            examined: settings.examined,
             access: settings.access,
             timeout: settings.timeout,
             settle: settings.settle,
+            proof: settings.proof,
             output: settings.output,
             termination_log: settings.termination_log,
             format: settings.format,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, TOKEN_DIRECTORY, duration,
+    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, Proof, TOKEN_DIRECTORY, duration,
     env::Variables,
     identities::{DEFAULT_PATH, DEFAULT_SESSION},
     problems::{ProblemLog, choices, named, quoted},
@@ -35,16 +35,21 @@ pub(super) struct Settings {
     pub(super) access: Access,
     pub(super) timeout: Duration,
     pub(super) settle: Duration,
+    pub(super) proof: Proof,
     pub(super) output: PathBuf,
     pub(super) termination_log: PathBuf,
     pub(super) format: Format,
     /// The boundary of every role that is made and names none.
     pub(super) permissions_boundary: Option<PolicyArn>,
     pub(super) identities: Source,
+    /// The ServiceAccount that is only examined.
+    pub(super) examined: Option<ServiceAccountName>,
 }
 
 /// Where the identities are written.
 pub(super) enum Source {
+    /// Nowhere: a ServiceAccount is only examined.
+    None,
     /// In the variables; nothing if it has a problem.
     Variables(Option<Box<Identity>>),
     /// In a file; `named` if the user said which.
@@ -56,7 +61,7 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
     let v = variables;
     let permissions_boundary = parsed(log, "IRSA_PERMISSIONS_BOUNDARY", v.irsa_permissions_boundary.as_deref());
     Settings {
-        environment: environment(v, log),
+        environment: environment(flags, v, log),
         access: Access {
             assume_role: parsed(log, "IRSA_ASSUME_ROLE_ARN", v.irsa_assume_role_arn.as_deref()),
             kube_auth: choice(
@@ -74,6 +79,11 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
             DEFAULT_TIMEOUT,
         ),
         settle: time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE),
+        proof: choice(
+            log,
+            ("IRSA_PROOF", v.irsa_proof.as_deref()),
+            &[("auto", Proof::Auto), ("required", Proof::Required), ("off", Proof::Off)],
+        ),
         output: v.irsa_output.as_ref().map_or_else(|| DEFAULT_OUTPUT.into(), PathBuf::from),
         termination_log: v.irsa_termination_log.as_ref().map_or_else(|| DEFAULT_TERMINATION_LOG.into(), PathBuf::from),
         format: choice(
@@ -81,17 +91,20 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
             flag_or_variable(("--format", flags.format.as_deref()), ("IRSA_FORMAT", v.irsa_format.as_deref())),
             &[("text", Format::Text), ("json", Format::Json)],
         ),
+        examined: parsed(log, "--service-account", flags.service_account.as_deref()),
         identities: source(flags, v, permissions_boundary.as_ref(), log),
         permissions_boundary,
     }
 }
 
-fn environment(v: &Variables, log: &ProblemLog) -> Option<Environment> {
+fn environment(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<Environment> {
     let namespace = "QOVERY_KUBERNETES_NAMESPACE_NAME";
-    if v.qovery_kubernetes_namespace_name.is_none() {
+    let (namespace, value) =
+        flag_or_variable(("--namespace", flags.namespace.as_deref()), (namespace, v.qovery_kubernetes_namespace_name.as_deref()));
+    if value.is_none() {
         log.setting(namespace, "is not set");
     }
-    let namespace = parsed(log, namespace, v.qovery_kubernetes_namespace_name.as_deref());
+    let namespace = parsed(log, namespace, value);
     let cluster = parsed(log, "QOVERY_KUBERNETES_CLUSTER_NAME", v.qovery_kubernetes_cluster_name.as_deref());
     // Qovery's variable says where the cluster is; the SDK's are for whatever runs outside Qovery.
     let region = [
@@ -111,6 +124,9 @@ fn environment(v: &Variables, log: &ProblemLog) -> Option<Environment> {
 }
 
 fn source(flags: &Flags, v: &Variables, boundary: Option<&PolicyArn>, log: &ProblemLog) -> Source {
+    if flags.service_account.is_some() {
+        return Source::None;
+    }
     let named = match (&flags.manifest, &v.irsa_manifest) {
         (Some(path), _) => Some(("--manifest", path.clone())),
         (None, Some(path)) => Some(("IRSA_MANIFEST", PathBuf::from(path))),

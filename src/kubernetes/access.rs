@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kube::{
     Client, Config,
     config::{AuthInfo, KubeConfigOptions},
@@ -18,7 +17,7 @@ use thiserror::Error;
 use super::error;
 use crate::{
     call::{CallError, Kind},
-    model::{names::NameProblem, oidc::IssuerUrl},
+    model::{names::NameProblem, oidc::IssuerUrl, token::Claims},
 };
 
 /// Why there is no way to the API server.
@@ -174,14 +173,9 @@ impl MountedToken {
     /// # Errors
     /// The file cannot be read or holds no such token.
     pub fn issuer(&self) -> Result<IssuerUrl, KubernetesProblem> {
-        #[derive(Deserialize)]
-        struct Claims {
-            iss: String,
-        }
         let path = self.file();
         let token = std::fs::read_to_string(&path).map_err(|source| KubernetesProblem::File { path: path.clone(), source })?;
-        let payload = token.trim().split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok());
-        let claims: Option<Claims> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
-        claims.ok_or(KubernetesProblem::Token { path })?.iss.parse().map_err(KubernetesProblem::Issuer)
+        let claims = Claims::of(&token).ok_or(KubernetesProblem::Token { path })?;
+        claims.issuer.parse().map_err(KubernetesProblem::Issuer)
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod error;
 mod namespaces;
+mod pods;
 mod service_accounts;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};

@@ -15,6 +15,7 @@ use crate::{
     model::{
         names::Subject,
         observed::{Field, ObservedServiceAccount},
+        oidc::Audience,
     },
     plan::{AppliedServiceAccount, FIELD_MANAGER},
 };
@@ -67,6 +68,24 @@ impl Kubernetes {
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Held) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// `TokenRequest`: a token as a pod of the ServiceAccount gets one, for ten minutes.
+    /// <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>
+    ///
+    /// # Errors
+    /// The API server refuses, does not answer, or answers without a token.
+    pub async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", subject.namespace, subject.service_account);
+        let asked = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": { "audiences": [audience.as_str()], "expirationSeconds": 600 },
+        });
+        let request = http::Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(asked.to_string().into_bytes());
+        let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
+        let answer: Value = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
+        let token = answer["status"]["token"].as_str().filter(|token| !token.is_empty());
+        token.map(str::to_owned).ok_or_else(|| CallError::new(Kind::Other, "UnreadableAnswer", "no token in the answer"))
     }
 
     async fn apply(&self, subject: &Subject, object: &Value) -> Result<(), CallError> {

@@ -218,6 +218,14 @@ impl Desired {
     }
 }
 
+impl Desired {
+    /// How long a session of a role may last, in seconds: IAM's own default for one that is given by ARN.
+    #[must_use]
+    pub fn max_session(&self, role: &RoleArn) -> u32 {
+        self.roles.get(&role.name).and_then(|role| role.attributes.as_ref()).map_or(3600, |attributes| attributes.max_session_duration)
+    }
+}
+
 fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<RoleArn, DesiredProblem> {
     match &identity.role.origin {
         RoleOrigin::Given(arn) if arn.account == *account => Ok(arn.clone()),

@@ -5,11 +5,15 @@
 pub mod arn;
 pub mod claims;
 pub mod desired;
+pub mod diagnosis;
 pub mod document;
+pub mod explain;
 pub mod fingerprint;
 pub mod identity;
 pub mod names;
 pub mod observed;
 pub mod oidc;
+pub mod pods;
 pub mod registry;
+pub mod token;
 pub mod trust;

@@ -29,7 +29,7 @@ pub enum Kind {
     Patterns,
 }
 
-const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
+pub(super) const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 
 /// Whom the tool's statements of one kind let in: `sub` claims, or patterns of them, for each audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +165,12 @@ impl TrustPolicy {
     fn foreign(&self, provider: &Provider) -> impl Iterator<Item = &Value> {
         let own = |statement: &Value| [Kind::Subjects, Kind::Patterns].into_iter().any(|kind| is_own(statement, provider, kind));
         self.statements.iter().filter(move |statement| !own(statement))
+    }
+
+    /// The statements, in order.
+    #[must_use]
+    pub fn statements(&self) -> &[Value] {
+        &self.statements
     }
 
     /// The document as JSON.

@@ -100,7 +100,7 @@ impl Plan {
         Self { prelude: Vec::new(), lanes: self.lanes.into_iter().filter(|lane| lane.writers == Writers::Many).collect(), ..self }
     }
 
-    /// Whether it writes to a role that others write to.
+    /// Whether it changes the trust or the entries of a role that others write to, so that a settle time begins.
     #[must_use]
     pub fn writes_to_many(&self) -> bool {
         let of_role = |action: &Action| matches!(action, Action::CreateRole(_) | Action::UpdateTrust { .. } | Action::UntagRole { .. });

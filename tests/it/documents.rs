@@ -92,8 +92,11 @@ fn the_published_policy_and_roles_are_enough_and_no_permission_is_unused() {
     let used: BTreeSet<String> =
         environment.sandbox.witness().operations().into_iter().filter(|operation| !operation.starts_with("kubernetes:")).collect();
     let policy: Value = serde_json::from_str(&read("docs/permissions/iam-policy.json")).unwrap();
-    // An audience is added to a provider that is there; AWS answers who calls to everyone; quotas are read for a role that outgrows them.
-    let elsewhere = ["iam:AddClientIDToOpenIDConnectProvider", "sts:GetCallerIdentity", "iam:GetAccountSummary"].map(str::to_owned);
+    // An audience is added to a provider that is there; AWS answers who calls to everyone; quotas are read for a role that outgrows
+    // them; an association is described where there is one.
+    let elsewhere =
+        ["iam:AddClientIDToOpenIDConnectProvider", "sts:GetCallerIdentity", "iam:GetAccountSummary", "eks:DescribePodIdentityAssociation"]
+            .map(str::to_owned);
     let unused: Vec<String> = actions(&policy).difference(&used).filter(|action| !elsewhere.contains(action)).cloned().collect();
     assert_eq!(unused, [] as [String; 0]);
 
@@ -212,4 +215,104 @@ fn the_readme_names_every_command_and_its_help_the_same() {
     for command in commands {
         assert!(readme.contains(&format!("| `{command}`")), "{command} is not in the README's table");
     }
+}
+
+/// Text without what varies: values in braces or after `…`, back-ticks, white space.
+fn pieces(text: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut depth = 0;
+    for character in text.replace("\\n", " ").replace("\\\"", "\"").replace("\\\n", " ").chars() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => {
+                depth -= 1;
+                plain.push('…');
+            }
+            '`' | '"' | '\\' => {}
+            _ if depth == 0 => plain.push(character),
+            _ => {}
+        }
+    }
+    plain.replace(": ", "…").split('…').map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// Messages that no literal here holds: the AWS SDK's own words, and texts that are put together.
+const ELSEWHERE: [&str; 4] = [
+    "no credentials found in chain. Attempted",
+    "the variable NAME is not set",
+    "use the identity's audience instead",
+    "belongs to many environments (scope shared)",
+];
+
+/// The text literals of a source file.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = source;
+    while let Some(start) = rest.find('"') {
+        // A quotation mark as a character is none that opens a text.
+        if rest[..start].ends_with('\'') || rest[..start].ends_with("'\\") {
+            rest = &rest[start + 1..];
+            continue;
+        }
+        let mut end = start + 1;
+        let bytes = rest.as_bytes();
+        while end < bytes.len() && bytes[end] != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
+        }
+        found.push(rest.get(start + 1..end).unwrap_or_default().replace("\\\"", "\""));
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    found
+}
+
+#[test]
+fn every_message_in_the_troubleshooting_tables_is_one_that_the_job_or_a_service_says() {
+    // What the job says, and what the services say: the local ones speak in the words of the real ones.
+    let said: Vec<String> = ["src", "tests/sandbox/src"]
+        .iter()
+        .flat_map(|room| sources(&root().join(room)))
+        .flat_map(|text| literals(&text))
+        .flat_map(|text| pieces(&text))
+        .collect();
+    let said = said.join("\u{0}");
+    let text = read("docs/troubleshooting.md");
+    let sections = text.split("\n## ").filter(|section| section.starts_with("Exit code"));
+    let (mut looked, mut missing) = (0, Vec::new());
+    for row in sections.flat_map(str::lines).filter(|line| line.starts_with("| `")) {
+        let message = row[2..].split(" | ").next().unwrap();
+        // The spans of code in the first column; the rest of it is explanation.
+        let spans = message.split('`').collect::<Vec<_>>();
+        let spans = if message.starts_with("`` ") {
+            vec![message.trim_start_matches("`` ").split(" ``").next().unwrap()]
+        } else {
+            spans.into_iter().skip(1).step_by(2).collect()
+        };
+        for piece in spans.iter().flat_map(|span| pieces(span)).map(|piece| piece.trim_matches([':', '.', ',', ' ']).to_owned()) {
+            if piece.len() < 4 {
+                continue;
+            }
+            looked += 1;
+            // Every failed call says so; what it was to do is a text of its own.
+            let piece = piece.strip_prefix("failed to ").unwrap_or(&piece);
+            if !said.contains(piece) && !ELSEWHERE.contains(&piece) {
+                missing.push(format!("{piece:?} of {message}"));
+            }
+        }
+    }
+    assert!(looked > 40, "{looked}");
+    assert!(missing.is_empty(), "nobody says:\n{}", missing.join("\n"));
+}
+
+fn sources(directory: &Path) -> Vec<String> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                None if path.is_dir() => sources(&path),
+                Some("rs") => vec![std::fs::read_to_string(path).unwrap()],
+                _ => Vec::new(),
+            }
+        })
+        .collect()
 }

@@ -84,7 +84,11 @@ fn each_call_that_is_denied_ends_the_run_with_the_permission_that_is_missing_and
         let undisturbed = busy(manifest);
         let commands = ["start", "delete"].map(|command| (command, operations(&undisturbed, command), undisturbed.sandbox.state()));
         for (command, operations, end) in &commands {
-            for operation in operations.iter().filter(|operation| !operation.contains(".well-known")) {
+            // What the proof asks for has answers of its own.
+            let of_the_proof = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity"];
+            let others =
+                operations.iter().filter(|operation| !operation.contains(".well-known") && !of_the_proof.contains(&operation.as_str()));
+            for operation in others {
                 let environment = busy(manifest);
                 if *command == "delete" {
                     environment.start();

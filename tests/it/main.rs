@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod access;
+mod doctor;
 mod documents;
 mod faults;
 mod harness;
 mod killed;
 mod lessons;
 mod process;
+mod proof;
 mod properties;
 mod runs;
 mod schedules;

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
+use base64::Engine as _;
 use qovery_irsa::{
     call::{CallError, Failed, Kind, Patience},
     cloud::Cloud,
-    config::Format,
+    config::{Format, Proof},
     converge::Work,
     model::{
-        arn::Account,
+        arn::{Account, RoleArn},
         desired::Place,
         identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::{RoleName, ServiceAccountName, Subject},
@@ -24,9 +25,10 @@ use qovery_irsa::{
         trust::TrustPolicy,
     },
     plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Goal},
+    prove::prove,
     report::Report,
 };
-use qovery_irsa_sandbox::aws::Aws;
+use qovery_irsa_sandbox::aws::{Aws, evaluate::who_may_assume};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -41,6 +43,8 @@ pub(crate) struct World {
     /// How old a read can be.
     lag: Duration,
     pub(crate) calls: Cell<usize>,
+    /// How long STS decides by what was.
+    pub(crate) propagation: Cell<Duration>,
     /// The ServiceAccounts of the cluster; Kubernetes shows no past.
     service_accounts: RefCell<BTreeMap<Subject, AppliedServiceAccount>>,
 }
@@ -56,6 +60,7 @@ impl World {
             chance: RefCell::new(fastrand::Rng::with_seed(seed)),
             lag,
             calls: Cell::new(0),
+            propagation: Cell::default(),
             service_accounts: RefCell::default(),
         }
     }
@@ -73,12 +78,17 @@ impl World {
         Duration::from_millis(80).mul_f64(-(1.0 - self.chance.borrow_mut().f64()).ln())
     }
 
-    /// The account as a read shows it now.
-    pub(crate) fn shown<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
-        let at = Instant::now().checked_sub(self.up_to(self.lag));
+    /// The account as it was then.
+    fn as_of<T>(&self, age: Duration, read: impl FnOnce(&Aws) -> T) -> T {
+        let at = Instant::now().checked_sub(age);
         let states = self.states.borrow();
         let state = states.iter().rev().find(|(since, _)| at.is_some_and(|at| *since <= at)).unwrap_or(&states[0]);
         read(&state.1)
+    }
+
+    /// The account as a read shows it now.
+    pub(crate) fn shown<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
+        self.as_of(self.up_to(self.lag), read)
     }
 
     pub(crate) fn now<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
@@ -173,6 +183,27 @@ impl Cloud for Reached {
 
     async fn limits(&self, _: &Patience) -> Result<Limits, Failed> {
         Ok(Limits { trust_policy: Some(8192), namespaces: None })
+    }
+
+    async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
+        let claims = serde_json::json!({ "iss": ISSUER, "sub": subject.claim(), "aud": [audience.as_str()] }).to_string();
+        Ok(format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)))
+    }
+
+    /// As STS decides where the change has not arrived yet.
+    async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+        let world = &self.world;
+        sleep(world.latency()).await;
+        let claims = qovery_irsa::model::token::Claims::of(token).unwrap();
+        let trust = world.as_of(world.propagation.get(), |aws| aws.roles().get(role.name.as_str()).map(|role| role.trust.clone()));
+        let issuer = ISSUER.strip_prefix("https://").unwrap();
+        let trust = trust.map(|trust| serde_json::from_str(&trust).unwrap()).unwrap_or_default();
+        let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
+        if who_may_assume(&trust, &provider, issuer, &claims.audiences[0], std::slice::from_ref(&claims.subject)).is_empty() {
+            Err(CallError::new(Kind::Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))
+        } else {
+            Ok(format!("arn:aws:sts::123456789012:assumed-role/{}/session", role.name))
+        }
     }
 
     async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
@@ -286,4 +317,20 @@ pub(crate) async fn run(world: Rc<World>, identity: Identity, place: Place, goal
     let identities = [identity];
     let work = Work { goal, identities: &identities, cloud: &cloud, patience: &patience, settle };
     work.converge(&mut report).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// The job's own loop and its proof: how long the proof took.
+pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: Place, limit: Duration) -> Result<Duration, String> {
+    let role = place.role_name(&identity);
+    let cloud = Reached { world, place, role };
+    let (_interrupt, interrupted) = watch::channel(false);
+    let patience = Patience::new(limit, interrupted);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut report = Report::new("start", Format::Text, &mut out, &mut err);
+    let identities = [identity];
+    let work = Work { goal: Goal::Start, identities: &identities, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
+    let desired = work.converge(&mut report).await.map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    let proven = prove(&identities, &desired, &cloud, &patience, Proof::Required, &mut report).await;
+    proven.map(|()| started.elapsed()).map_err(|failed| failed[0].to_string())
 }

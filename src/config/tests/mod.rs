@@ -130,7 +130,7 @@ fn the_report_is_written_as_configured_whatever_else_is_wrong() {
 
 #[test]
 fn a_flag_beats_its_variable() {
-    let flags = Flags { manifest: Some("flag.yml".into()), format: Some("text".into()), timeout: Some("10".into()) };
+    let flags = Flags { manifest: Some("flag.yml".into()), format: Some("text".into()), timeout: Some("10".into()), ..Flags::default() };
     let variables = [("IRSA_MANIFEST", "variable.yml"), ("IRSA_FORMAT", "json"), ("IRSA_TIMEOUT", "1h")];
     let config = load(&flags, with(&variables), |path| {
         assert_eq!(path, Path::new("flag.yml"));

@@ -111,6 +111,8 @@ pub(super) fn delete(
     match (&desired.trust, desired.attributes.as_deref()) {
         (DesiredTrust::Environment { .. }, Some(attributes)) => Made::new(attributes, observed).delete(provider),
         (DesiredTrust::Registry { .. }, _) => match Trust::delete(desired, observed, provider) {
+            // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
+            actions if actions.is_empty() && freshness == Freshness::Unsettled => Ok(Outcome { waits: true, ..Outcome::default() }),
             actions if actions.is_empty() => last_out(desired, observed, provider, freshness),
             actions => Ok(Outcome { actions, ..Outcome::default() }),
         },

@@ -114,6 +114,12 @@ impl Trust {
         let backed: BTreeSet<&String> = backed.claims.values().flatten().collect();
         let unbacked = observed.trust.own_claims(provider, Kind::Subjects).into_iter().filter(|claim| !backed.contains(claim));
         self.notes.extend(unbacked.map(|claim| format!("role `{name}`: `{claim}` stands in the tool's statement but in no tag, removed")));
+        let patterns = observed.trust.own_claims(provider, Kind::Patterns).into_iter();
+        self.notes.extend(patterns.map(|pattern| {
+            format!(
+                "role `{name}`: a statement of scope `cluster` still lets in `{pattern}`, kept: remove it by hand if no environment uses it"
+            )
+        }));
         let unknown = registry::unknown(&observed.tags).into_iter();
         self.notes.extend(unknown.map(|(key, value)| format!("role `{name}`: tag `{key}` with value `{value}` is of unknown form, kept")));
         Ok(projection(&after))

@@ -1,0 +1,259 @@
+//! The chain from a ServiceAccount to its role, link by link: each ok, broken or unknown, with evidence and remedy. Reads only.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    call::{CallError, Kind, Patience},
+    connect::Connection,
+    model::{
+        arn::{Account, RoleArn},
+        desired::{Desired, ROLE_ANNOTATION},
+        diagnosis::{Link, broken},
+        names::Subject,
+        observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        oidc::{Audience, Provider},
+        pods::stale,
+        token::Claims,
+    },
+};
+
+/// How a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Not as it should be.
+    Broken,
+    /// Not seen: not permitted, or what comes before it is broken.
+    Unknown,
+}
+
+/// One link of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Which.
+    pub link: String,
+    /// How it is.
+    pub state: State,
+    /// What was seen.
+    pub evidence: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    fn new(link: &str, state: State, evidence: impl Into<String>, remedy: Option<&str>) -> Self {
+        Self { link: link.to_owned(), state, evidence: evidence.into(), remedy: remedy.map(str::to_owned) }
+    }
+
+    fn ok(link: &str, evidence: impl Into<String>) -> Self {
+        Self::new(link, State::Ok, evidence, None)
+    }
+
+    fn broken(link: &str, evidence: impl Into<String>, remedy: &str) -> Self {
+        Self::new(link, State::Broken, evidence, Some(remedy))
+    }
+
+    fn unknown(link: &str, error: &CallError) -> Self {
+        Self::new(link, State::Unknown, error.to_string(), None)
+    }
+}
+
+/// What is examined: a ServiceAccount, and the role it should have, if a manifest says so.
+#[derive(Clone, Debug)]
+pub struct Patient {
+    /// The ServiceAccount.
+    pub subject: Subject,
+    /// The role of the manifest.
+    pub role: Option<RoleArn>,
+}
+
+/// Examines one ServiceAccount. What cannot be seen is unknown; nothing is an error.
+pub async fn examine(patient: &Patient, connection: &Connection, account: &Account, patience: &Patience) -> Vec<Check> {
+    let doctor = Doctor { connection, patience, provider: Provider::of(&connection.place.issuer, account) };
+    let mut checks = Vec::new();
+    let Some((role, audience)) = doctor.service_account(patient, account, &mut checks).await else { return checks };
+    let token = doctor.token(&patient.subject, &audience, &mut checks).await;
+    // What depends on a broken link would only say the same again.
+    if doctor.chain(&patient.subject, &role, &audience, token.as_deref(), &mut checks).await {
+        doctor.session(&role, token.as_deref(), &mut checks).await;
+    }
+    doctor.pod_identity(&patient.subject, &role, &mut checks).await;
+    doctor.pods(&patient.subject, &role, &mut checks).await;
+    checks
+}
+
+/// What a deploy that has changed something should know beside: an association that gives pods another role, and pods that run
+/// without theirs. What may not be seen is left out.
+pub async fn glance(desired: &Desired, connection: &Connection, patience: &Patience) -> Vec<String> {
+    let patience = patience.at_most(GLANCE);
+    let doctor = Doctor { connection, patience: &patience, provider: desired.provider.clone() };
+    let mut notes = Vec::new();
+    for wanted in &desired.service_accounts {
+        let mut checks = Vec::new();
+        doctor.pod_identity(&wanted.subject, &wanted.role, &mut checks).await;
+        doctor.pods(&wanted.subject, &wanted.role, &mut checks).await;
+        let broken = checks.into_iter().filter(|check| check.state == State::Broken);
+        notes.extend(
+            broken.map(|check| format!("ServiceAccount `{}`: {}: {}", wanted.subject, check.evidence, check.remedy.unwrap_or_default())),
+        );
+    }
+    notes
+}
+
+/// A deploy does not wait longer for what is only worth knowing.
+const GLANCE: Duration = Duration::from_secs(10);
+
+struct Doctor<'a> {
+    connection: &'a Connection,
+    patience: &'a Patience,
+    provider: Provider,
+}
+
+impl Doctor<'_> {
+    /// ServiceAccount and annotation: the role that its pods ask for, and the audience of their tokens.
+    async fn service_account(&self, patient: &Patient, account: &Account, checks: &mut Vec<Check>) -> Option<(RoleArn, Audience)> {
+        let subject = &patient.subject;
+        let observed = match self.patience.call(async || self.connection.kubernetes.service_account(subject).await).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => {
+                checks.push(Check::broken("ServiceAccount", format!("`{subject}` does not exist"), "run `start`, or create it"));
+                return None;
+            }
+            Err(error) => {
+                checks.push(Check::unknown("ServiceAccount", &error));
+                return None;
+            }
+        };
+        checks.push(Check::ok("ServiceAccount", format!("`{subject}` is there")));
+        let (check, role) = annotation(&observed, patient.role.as_ref(), account);
+        checks.push(check);
+        let audience = observed.values.get(&Field::Annotation("eks.amazonaws.com/audience".to_owned()));
+        Some((role?, audience.and_then(|audience| audience.parse().ok()).unwrap_or_default()))
+    }
+
+    async fn token(&self, subject: &Subject, audience: &Audience, checks: &mut Vec<Check>) -> Option<String> {
+        match self.patience.call(async || self.connection.kubernetes.token(subject, audience).await).await {
+            Ok(token) => {
+                checks.push(Check::ok("token", format!("the cluster gives one for `{audience}`")));
+                Some(token)
+            }
+            Err(error) => {
+                checks.push(Check::unknown("token", &error));
+                None
+            }
+        }
+    }
+
+    /// Issuer, provider, audience, role and trust, up to the first that is broken; whether none was seen to be.
+    async fn chain(&self, subject: &Subject, role: &RoleArn, audience: &Audience, token: Option<&str>, checks: &mut Vec<Check>) -> bool {
+        // Without a token its claims are still known: the cluster writes them so.
+        let claims = token.and_then(Claims::of).unwrap_or_else(|| Claims {
+            issuer: self.connection.place.issuer.to_string(),
+            audiences: vec![audience.as_str().to_owned()],
+            subject: subject.claim(),
+        });
+        let aws = &self.connection.aws;
+        let (provider, observed) = tokio::join!(
+            self.patience.call(async || aws.provider(&self.provider.arn).await),
+            self.patience.call(async || aws.role(&role.name).await)
+        );
+        let unknown = [(Link::Provider, provider.as_ref().err()), (Link::Role, observed.as_ref().err())];
+        let unknown: Vec<Check> = unknown.into_iter().filter_map(|(link, error)| Some(Check::unknown(link.name(), error?))).collect();
+        if !unknown.is_empty() {
+            checks.extend(unknown);
+            return true;
+        }
+        let (provider, observed): (Option<ObservedProvider>, Option<ObservedRole>) = (provider.ok().flatten(), observed.ok().flatten());
+        let observed = observed.filter(|observed| observed.arn == *role);
+        let found = broken(&claims, &self.provider, provider.as_ref(), observed.as_ref());
+        let links = [
+            (Link::Issuer, format!("`{}`", self.provider.issuer)),
+            (Link::Provider, format!("`{}`", self.provider.arn)),
+            (Link::Audience, format!("the provider knows `{audience}`")),
+            (Link::Role, format!("`{role}` is there")),
+            (Link::Trust, "the trust policy lets the token in".to_owned()),
+        ];
+        for (link, evidence) in links {
+            match &found {
+                Some(found) if found.link == link => {
+                    checks.push(Check::broken(link.name(), found.evidence.join("; "), &found.remedy));
+                    return false;
+                }
+                _ => checks.push(Check::ok(link.name(), evidence)),
+            }
+        }
+        true
+    }
+
+    async fn session(&self, role: &RoleArn, token: Option<&str>, checks: &mut Vec<Check>) {
+        let Some(token) = token else { return };
+        match self.patience.call(async || self.connection.aws.assume_with_token(role, token).await).await {
+            Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
+            Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) => checks.push(Check::unknown("session", &error)),
+            Err(error) => {
+                let remedy = match error.code.as_str() {
+                    "ExpiredTokenException" => "check the clocks of the cluster: a token it has just given has expired for AWS",
+                    "RegionDisabledException" => "activate STS for this region in the account settings of IAM",
+                    _ => "mend what is broken above; if all is ok, IAM may be slow to show it: try again in a minute",
+                };
+                checks.push(Check::broken("session", error.to_string(), remedy));
+            }
+        }
+    }
+
+    async fn pod_identity(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
+        let Some(cluster) = &self.connection.place.cluster else { return };
+        match self.patience.call(async || self.connection.aws.pod_identity_roles(cluster, subject).await).await {
+            Ok(roles) if roles.is_empty() => checks.push(Check::ok("pod identity", "no association stands in the way")),
+            Ok(roles) => {
+                let evidence = format!("an association gives pods `{}`, before the annotation's `{role}`", roles.join("`, `"));
+                checks.push(Check::broken("pod identity", evidence, "delete the Pod Identity association, or remove the annotation"));
+            }
+            Err(error) => checks.push(Check::unknown("pod identity", &error)),
+        }
+    }
+
+    async fn pods(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
+        match self.patience.call(async || self.connection.kubernetes.pods_of(subject).await).await {
+            Ok(pods) => {
+                let stale = stale(&pods, role, &subject.namespace);
+                if stale.is_empty() {
+                    checks.push(Check::ok("pods", format!("{} with the role", pods.len())));
+                }
+                checks.extend(stale.into_iter().map(|stale| {
+                    let (evidence, command) = stale.split_once(": ").unwrap_or((&stale, "restart it"));
+                    Check::broken("pods", evidence, command)
+                }));
+            }
+            Err(error) => checks.push(Check::unknown("pods", &error)),
+        }
+    }
+}
+
+fn annotation(observed: &ObservedServiceAccount, desired: Option<&RoleArn>, account: &Account) -> (Check, Option<RoleArn>) {
+    let link = "annotation";
+    let Some(value) = observed.values.get(&Field::Annotation(ROLE_ANNOTATION.to_owned())) else {
+        return (Check::broken(link, format!("`{ROLE_ANNOTATION}` is not set"), "run `start`, or annotate it"), None);
+    };
+    let Ok(role) = value.parse::<RoleArn>() else {
+        return (Check::broken(link, format!("`{value}` is not the ARN of a role"), "correct the annotation"), None);
+    };
+    let check = match desired {
+        Some(desired) if *desired != role => {
+            Check::broken(link, format!("it names `{role}`, the manifest says `{desired}`"), "run `start`")
+        }
+        _ if role.account != *account => Check::broken(
+            link,
+            format!("it names a role of account {}, the credentials are for {account}", role.account),
+            "correct the annotation, or set `IRSA_ASSUME_ROLE_ARN` to look there",
+        ),
+        _ => Check::ok(link, format!("`{role}`")),
+    };
+    let role = (check.state == State::Ok).then_some(role);
+    (check, role)
+}

@@ -1,0 +1,161 @@
+//! The step that proves it: a token minted for the ServiceAccount gets the role from STS, as a pod's would.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::{
+    call::{CallError, Failed, Kind, Patience},
+    cloud::Cloud,
+    config::Proof,
+    model::{
+        arn::RoleArn,
+        desired::{Desired, DesiredServiceAccount},
+        diagnosis::{Broken, broken},
+        identity::Identity,
+        names::Subject,
+        oidc::Audience,
+        token::Claims,
+    },
+    plan::Goal,
+    report::Report,
+};
+
+/// How long a read that shows a broken link may be of the past.
+const SHOWS_THE_PAST: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An identity whose pods do not get their role.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("not proven: pods of ServiceAccount `{subject}` do not get role `{role}`{}", told(broken.as_ref()))]
+pub struct NotProven {
+    /// The ServiceAccount.
+    pub subject: Subject,
+    /// The role.
+    pub role: RoleArn,
+    /// The broken link, if one was found.
+    pub broken: Option<Broken>,
+    /// What was answered.
+    #[source]
+    pub source: Failed,
+}
+
+fn told(broken: Option<&Broken>) -> String {
+    let lines =
+        broken.into_iter().flat_map(|broken| broken.evidence.iter().map(|evidence| format!("\n  {}: {evidence}", broken.link.name())));
+    lines.collect::<Vec<_>>().concat()
+}
+
+impl NotProven {
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match (&self.broken, self.source.source.kind) {
+            (Some(broken), _) => Some(broken.remedy.clone()),
+            (None, Kind::Denied) if self.source.call.starts_with("kubernetes:") => None,
+            (None, Kind::Denied | Kind::Other) if is_of_the_trust(&self.source.source) => {
+                Some("all that was seen is right: IAM may be slow to show it. Deploy again, or raise `IRSA_TIMEOUT`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Proves every identity, side by side.
+///
+/// # Errors
+/// Those whose pods do not get their role.
+pub async fn prove(
+    identities: &[Identity],
+    desired: &Desired,
+    cloud: &impl Cloud,
+    patience: &Patience,
+    proof: Proof,
+    report: &mut Report<'_>,
+) -> Result<(), Vec<NotProven>> {
+    if proof == Proof::Off {
+        return Ok(());
+    }
+    let prover = Prover { identities, desired, cloud, patience };
+    let audiences = identities.iter().map(|identity| &identity.service_account.audience);
+    let proofs = join_all(desired.service_accounts.iter().zip(audiences).map(|(account, audience)| prover.prove(account, audience))).await;
+    let mut failed = Vec::new();
+    for (account, proven) in desired.service_accounts.iter().zip(proofs) {
+        match proven {
+            Ok(()) => report.proven(&account.subject, &account.role, desired.max_session(&account.role)),
+            Err(error) if proof == Proof::Auto && error.source.call == TOKEN && error.source.source.kind == Kind::Denied => {
+                report.note(&format!(
+                    "not proven: the job may not request a token of ServiceAccount `{}`; allow `create` on `serviceaccounts/token` (docs/permissions/rbac.yaml)",
+                    account.subject
+                ));
+            }
+            Err(error) => failed.push(error),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(failed) }
+}
+
+const TOKEN: &str = "kubernetes:create serviceaccounts/token";
+
+struct Prover<'a, C> {
+    identities: &'a [Identity],
+    desired: &'a Desired,
+    cloud: &'a C,
+    patience: &'a Patience,
+}
+
+impl<C: Cloud> Prover<'_, C> {
+    async fn prove(&self, account: &DesiredServiceAccount, audience: &Audience) -> Result<(), NotProven> {
+        let (subject, role) = (&account.subject, &account.role);
+        let not_proven = |source, broken| NotProven { subject: subject.clone(), role: role.clone(), broken, source };
+        let doing = format!("request a token of ServiceAccount `{subject}`");
+        let token = self.patience.call(async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
+        let token = token.map_err(|source| not_proven(source, None))?;
+        let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
+            let answer = self.patience.call(async || self.cloud.assume(role, &token).await).await;
+            let source = match answer {
+                Ok(session) if is_of_role(&session, role) => return Ok(()),
+                Ok(session) => CallError::new(Kind::Other, "OtherRole", format!("STS gave `{session}`")),
+                Err(error) => error,
+            };
+            let may_pass = is_of_the_trust(&source);
+            let source = Failed { doing, call: "sts:AssumeRoleWithWebIdentity", source };
+            let broken = self.broken(account, &token).await;
+            // What is seen to be right must only show; what is seen to be broken may be the past, for a while.
+            let passes = may_pass && (broken.is_none() || started.elapsed() < SHOWS_THE_PAST);
+            if !passes || !self.patience.sleep(pause).await {
+                return Err(not_proven(source, broken));
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    async fn broken(&self, account: &DesiredServiceAccount, token: &str) -> Option<Broken> {
+        let claims = Claims::of(token)?;
+        let observed = self.cloud.observe(Goal::Start, self.identities, self.patience).await.ok()?;
+        broken(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name))
+    }
+}
+
+/// The answers that a change not yet shown everywhere explains: no provider, no such audience, no trust.
+fn is_of_the_trust(error: &CallError) -> bool {
+    match error.code.as_str() {
+        "AccessDenied" => error.message.contains("sts:AssumeRoleWithWebIdentity"),
+        "InvalidIdentityToken" => {
+            error.message.contains("No OpenIDConnect provider found") || error.message.to_lowercase().contains("audience")
+        }
+        _ => false,
+    }
+}
+
+/// `arn:aws:sts::123456789012:assumed-role/<name>/<session>`, without the role's path.
+fn is_of_role(session: &str, role: &RoleArn) -> bool {
+    let mut parts = session.rsplitn(3, '/').skip(1);
+    let (name, before) = (parts.next(), parts.next());
+    name == Some(role.name.as_str()) && before.is_some_and(|before| before.contains(&format!(":{}:", role.account.id)))
+}

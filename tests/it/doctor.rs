@@ -1,0 +1,276 @@
+//! `doctor`: for each way the chain can be broken, exactly that link is named; and how `start` ends on it.
+
+use qovery_irsa_sandbox::{
+    aws::PodIdentityAssociation,
+    faults::{Fault, When},
+};
+use serde_json::{Value, json};
+
+use crate::harness::{Environment, MANIFEST, NAMESPACE};
+
+const SESSION: &str = "sts:AssumeRoleWithWebIdentity";
+
+/// The links that are broken, with evidence and remedy, as the JSON report says them.
+fn broken(environment: &Environment, arguments: &[&str]) -> Vec<(String, String, String)> {
+    let arguments: Vec<&str> = ["doctor", "--format=json"].iter().chain(arguments).copied().collect();
+    let run = environment.run(&arguments);
+    let document = run.json();
+    assert_eq!(run.writes, 0);
+    let checks = document["examined"][0]["checks"].as_array().unwrap().clone();
+    let broken: Vec<_> = checks
+        .iter()
+        .filter(|check| check["state"] == "broken")
+        .map(|check| ["link", "evidence", "remedy"].map(|key| check[key].as_str().unwrap().to_owned()).into())
+        .collect();
+    assert_eq!(run.code, i32::from(!broken.is_empty()), "{}", run.out);
+    broken
+}
+
+fn made() -> Environment {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    environment
+}
+
+fn change_trust(environment: &Environment, change: impl FnOnce(&mut Value)) {
+    environment.change_role(|role| {
+        let mut trust: Value = serde_json::from_str(&role.trust).unwrap();
+        change(&mut trust);
+        role.trust = trust.to_string();
+    });
+}
+
+fn annotate(environment: &Environment, role: &str) {
+    let mut account = environment.service_account().unwrap();
+    account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] = json!(role);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
+}
+
+fn issuer(environment: &Environment) -> String {
+    environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned()
+}
+
+#[test]
+fn a_chain_that_holds_is_ok_from_end_to_end() {
+    let environment = made();
+    let run = environment.run(&["doctor"]).ended(0);
+    let links: Vec<&str> = run.out.lines().filter_map(|line| line.strip_prefix("  ok ")?.trim().split(':').next()).collect();
+    assert_eq!(
+        links,
+        ["ServiceAccount", "annotation", "token", "issuer", "provider", "audience", "role", "trust", "session", "pod identity", "pods"]
+    );
+    assert!(run.out.contains("1 ServiceAccount: nothing is broken, "), "{}", run.out);
+    assert!(!run.out.contains('\u{1b}'), "no colours where nobody looks");
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn each_broken_link_is_named_alone_and_start_mends_what_it_may() {
+    type Break = fn(&Environment);
+    // What is broken; the link that is named; a piece of the evidence; how `start` ends.
+    let cases: Vec<(&str, Break, &str, &str, i32)> = vec![
+        (
+            "no provider",
+            |environment| {
+                environment
+                    .sandbox
+                    .aws(|aws| {
+                        aws.call(
+                            "DeleteOpenIDConnectProvider",
+                            &[("OpenIDConnectProviderArn", &format!("arn:aws:iam::123456789012:oidc-provider/{}", issuer(environment)))],
+                        )
+                    })
+                    .unwrap();
+            },
+            "provider",
+            "the account has no OIDC provider",
+            0,
+        ),
+        (
+            "audience of the provider",
+            |environment| {
+                environment.sandbox.aws(|aws| aws.provider_mut(&issuer(environment)).unwrap().client_ids = vec!["vault".to_owned()]);
+            },
+            "audience",
+            "the token is for `sts.amazonaws.com`, the provider knows `vault`",
+            0,
+        ),
+        (
+            "subject",
+            |environment| environment.change_role(|role| role.trust = role.trust.replace(NAMESPACE, "z9")),
+            "trust",
+            "it wants `sub` = `system:serviceaccount:z9:app`, the token has `system:serviceaccount:z1a2b3c4-shop:app`",
+            0,
+        ),
+        (
+            "audience of the trust policy",
+            |environment| environment.change_role(|role| role.trust = role.trust.replace("\"sts.amazonaws.com\"", "\"vault\"")),
+            "trust",
+            "it wants `aud` = `vault`, the token has `sts.amazonaws.com`",
+            0,
+        ),
+        (
+            "Deny",
+            |environment| {
+                change_trust(environment, |trust| {
+                    trust["Statement"].as_array_mut().unwrap().push(json!({"Effect": "Deny", "Principal": "*", "Action": "sts:*"}));
+                });
+            },
+            "trust",
+            "statement 2 denies it",
+            4,
+        ),
+        (
+            "no role",
+            |environment| {
+                environment.change_role(|role| {
+                    role.attached.clear();
+                    role.inline.clear();
+                    role.name = "gone".to_owned();
+                    role.path = "/".to_owned();
+                });
+            },
+            "role",
+            "does not exist",
+            3,
+        ),
+        (
+            "annotation of another account",
+            |environment| annotate(environment, "arn:aws:iam::999999999999:role/app"),
+            "annotation",
+            "`arn:aws:iam::999999999999:role/app`",
+            0,
+        ),
+        (
+            "annotation with a typo",
+            |environment| annotate(environment, "arn:aws:iam::123456789012:rol/app"),
+            "annotation",
+            "`arn:aws:iam::123456789012:rol/app` is not the ARN of a role",
+            0,
+        ),
+        (
+            "no ServiceAccount",
+            |environment| {
+                environment.sandbox.kubernetes(|kubernetes| {
+                    kubernetes.delete_namespace(NAMESPACE);
+                    kubernetes.add_namespace(NAMESPACE);
+                });
+            },
+            "ServiceAccount",
+            "does not exist",
+            0,
+        ),
+        (
+            "expired token",
+            |environment| {
+                environment.sandbox.faults().add(SESSION, When::Always, Fault::error(400, "ExpiredTokenException"));
+            },
+            "session",
+            "ExpiredTokenException",
+            4,
+        ),
+        (
+            "STS region",
+            |environment| {
+                environment.sandbox.faults().add(SESSION, When::Always, Fault::error(403, "RegionDisabledException"));
+            },
+            "session",
+            "RegionDisabledException",
+            4,
+        ),
+    ];
+    for (name, break_it, link, evidence, code) in cases {
+        let environment = made();
+        break_it(&environment);
+        let found = broken(&environment, &[]);
+        assert_eq!(found.first().map(|(link, ..)| link.as_str()), Some(link), "{name}: {found:?}");
+        assert!(found[0].1.contains(evidence) && !found[0].2.is_empty(), "{name}: {found:?}");
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        environment.run(&["start"]).ended(code);
+    }
+}
+
+#[test]
+fn the_issuer_of_another_cluster_is_named() {
+    let mut environment = made();
+    environment.set("IRSA_OIDC_ISSUER", "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER");
+    let found = broken(&environment, &["--service-account", "app"]);
+    assert_eq!(found[0].0, "issuer", "{found:?}");
+    environment.run(&["start"]).ended(4);
+}
+
+#[test]
+fn a_pod_identity_association_that_shadows_the_annotation_is_named_with_both_roles() {
+    let environment = made();
+    let role = "arn:aws:iam::123456789012:role/shadow".to_owned();
+    environment.sandbox.aws(|aws| {
+        let association = PodIdentityAssociation {
+            namespace: NAMESPACE.to_owned(),
+            service_account: "app".to_owned(),
+            role_arn: role.clone(),
+            tags: [].into(),
+            created: std::time::SystemTime::UNIX_EPOCH,
+        };
+        aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association);
+    });
+    // A start that has nothing to do does not look; one that changed something does.
+    assert!(!environment.start().out.contains("note: "));
+    environment.change_role(|role| role.attached.clear());
+    let run = environment.start();
+    assert!(run.out.contains(&format!("note: ServiceAccount `{NAMESPACE}/app`: an association gives pods `{role}`")), "{}", run.out);
+    let found = broken(&environment, &[]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].0 == "pod identity" && found[0].1.contains(&role) && found[0].1.contains(&environment.role_name()), "{found:?}");
+}
+
+#[test]
+fn pods_that_run_without_the_role_are_listed_by_owner_with_the_command_that_restarts_them() {
+    let environment = made();
+    let pod = |name: &str, role: Option<&str>| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"pod-template-hash": "5d4f"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-5d4f", "uid": "1", "controller": true}]},
+            "spec": {"serviceAccountName": "app", "containers": [{"name": "api", "image": "x", "env": role.map(|role| vec![json!({"name": "AWS_ROLE_ARN", "value": role})])}]}})
+    };
+    let role = format!("arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/{}", environment.role_name());
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.put_object(pod("old", None));
+        kubernetes.put_object(pod("new", Some(&role)));
+    });
+    let found = broken(&environment, &[]);
+    assert_eq!(
+        found,
+        [(
+            "pods".to_owned(),
+            "1 pod runs without the role, made by Deployment `api`".to_owned(),
+            format!("kubectl -n {NAMESPACE} rollout restart deployment/api")
+        )]
+    );
+}
+
+#[test]
+fn it_works_without_a_manifest_on_a_cluster_that_the_tool_never_touched() {
+    let mut environment = Environment::new("");
+    environment.unset("IRSA_MANIFEST");
+    environment.unset("QOVERY_KUBERNETES_NAMESPACE_NAME");
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.add_namespace("payments");
+        kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "api", "namespace": "payments",
+            "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/by-hand"}}}));
+    });
+    environment.sandbox.aws(crate::runs::by_hand);
+    let found = broken(&environment, &["--service-account", "api", "--namespace", "payments"]);
+    assert_eq!(found[0].0, "provider", "{found:?}");
+    let run = environment.run(&["doctor", "--service-account", "api"]).ended(2);
+    assert!(run.err.contains("`QOVERY_KUBERNETES_NAMESPACE_NAME` is not set"), "{}", run.err);
+}
+
+#[test]
+fn what_may_not_be_seen_is_unknown_and_not_broken() {
+    let environment = made();
+    for operation in ["kubernetes:create serviceaccounts/token", "kubernetes:list pods", "eks:ListPodIdentityAssociations", "iam:GetRole"] {
+        let rule = environment.sandbox.faults().add(operation, When::Always, Fault::error(403, "AccessDenied"));
+        let run = environment.run(&["doctor"]).ended(0);
+        assert!(run.out.contains("  unknown "), "{operation}: {}", run.out);
+        environment.sandbox.faults().remove(rule);
+    }
+}
