@@ -130,7 +130,9 @@ fn settling(action: &Action, lane: &[Action], error: CallError) -> CallError {
         _ => None,
     });
     match new_role {
-        Some(name) if error.kind == Kind::NotFound && error.message.contains(name.as_str()) => CallError { kind: Kind::Transient, ..error },
+        Some(name) if error.kind == Kind::NotFound && error.message.contains(&format!("role with name {name} ")) => {
+            CallError { kind: Kind::Transient, ..error }
+        }
         _ => error,
     }
 }

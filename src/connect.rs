@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{
     aws::{Aws, AwsProblem, Cluster},
-    call::{Failed, Patience},
+    call::{Failed, Kind, Patience},
     config::{Config, KubeAuth},
     http::{self, HttpProblem},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
@@ -89,10 +89,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         agreed([("`IRSA_OIDC_ISSUER`", config.access.issuer.clone()), ("the mounted token", token_issuer), ("EKS", described_issuer)])?;
     let issuer = match known {
         Some(issuer) => issuer,
-        None => patience
-            .call(async || kubernetes.issuer().await)
-            .await
-            .map_err(Failed::to("read the cluster's OIDC issuer", "kubernetes:get /.well-known/openid-configuration"))?,
+        None => discover(config, &aws, &kubernetes, patience).await?,
     };
     let place = Place { namespace: config.environment.namespace.clone(), issuer, cluster: config.environment.cluster.clone() };
     Ok(Connection { aws, kubernetes, place })
@@ -107,6 +104,20 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
         KubeAuth::Kubeconfig => Ok(Access::Kubeconfig),
         KubeAuth::Auto | KubeAuth::Eks => Ok(Access::Eks),
     }
+}
+
+/// The cluster's discovery document; where it may not be read, EKS.
+async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
+    let discovered = patience.call(async || kubernetes.issuer().await).await;
+    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound));
+    if closed
+        && config.environment.cluster.is_some()
+        && let (_, Cluster { issuer: Some(issuer), .. }) = describe(config, aws, patience).await?
+    {
+        return Ok(issuer);
+    }
+    let call = "kubernetes:get /.well-known/openid-configuration";
+    Ok(discovered.map_err(Failed::to("read the cluster's OIDC issuer", call))?)
 }
 
 async fn describe(config: &Config, aws: &Aws, patience: &Patience) -> Result<(ClusterName, Cluster), ConnectError> {

@@ -61,7 +61,7 @@ impl Cloud for Connection {
             Action::DeleteInlinePolicy { role, policy } => aws.delete_inline_policy(role, policy).await,
             Action::DeleteRole { role } => aws.delete_role(role).await,
             Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
-            Action::ReleaseServiceAccount { subject } => kubernetes.release_service_account(subject).await,
+            Action::ReleaseServiceAccount { subject, uid } => kubernetes.release_service_account(subject, uid).await,
             Action::DeleteServiceAccount { subject, uid } => kubernetes.delete_service_account(subject, uid).await,
         }
     }

@@ -44,8 +44,8 @@ impl Aws {
     pub async fn new(region: Option<&names::Region>, assume_role: Option<&RoleArn>, http: &reqwest::Client) -> Result<Self, AwsProblem> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(SdkHttpClient(http.clone()))
-            // One rule for trying again, `Patience::call`, for all services.
-            .retry_config(RetryConfig::disabled())
+            // For what the providers of credentials ask: nobody else sees these calls.
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(region) = region {
             loader = loader.region(Region::new(region.as_str().to_owned()));
@@ -59,7 +59,10 @@ impl Aws {
                 own.to_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
             }
         };
-        Ok(Self { iam: aws_sdk_iam::Client::new(&acting), sts: aws_sdk_sts::Client::new(&acting), own, http: http.clone(), region })
+        // One rule for trying again, `Patience::call`, for what the job itself asks.
+        let iam = aws_sdk_iam::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        Ok(Self { iam: aws_sdk_iam::Client::from_conf(iam), sts: aws_sdk_sts::Client::from_conf(sts), own, http: http.clone(), region })
     }
 
     /// The account that the credentials act in.

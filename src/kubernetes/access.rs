@@ -24,8 +24,8 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum KubernetesProblem {
     /// The kubeconfig is not usable.
-    #[error("the kubeconfig cannot be used")]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(String),
     /// A file beside the mounted token cannot be read.
     #[error("cannot read `{}`", path.display())]
     File {
@@ -87,7 +87,8 @@ impl Kubernetes {
     /// # Errors
     /// It cannot be used.
     pub async fn by_kubeconfig() -> Result<Self, KubernetesProblem> {
-        let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(KubernetesProblem::Kubeconfig)?;
+        let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+        let config = config.map_err(|error| KubernetesProblem::Kubeconfig(without_content(&error)))?;
         Self::of(config)
     }
 
@@ -139,6 +140,23 @@ impl Kubernetes {
         let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
         let discovery: Discovery = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
         discovery.issuer.parse().map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))
+    }
+}
+
+/// What is wrong with a kubeconfig, and nothing of what stands in it: it holds keys and tokens.
+fn without_content(error: &kube::config::KubeconfigError) -> String {
+    use kube::config::KubeconfigError as Error;
+    match error {
+        Error::ReadConfig(source, path) => format!("`{}`: {source}", path.display()),
+        Error::Parse(_) => "it is not the YAML of a kubeconfig".to_owned(),
+        Error::CurrentContextNotSet => "it names no current context".to_owned(),
+        Error::LoadContext(_) => "it does not have the context that it names".to_owned(),
+        Error::LoadClusterOfContext(_) => "it does not have the cluster of its context".to_owned(),
+        Error::FindPath => "there is none: set `KUBECONFIG`".to_owned(),
+        Error::MissingClusterUrl | Error::ParseClusterUrl(_) => "its cluster has no URL that can be used".to_owned(),
+        Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => "its certificate authority cannot be read".to_owned(),
+        Error::LoadClientCertificate(_) | Error::LoadClientKey(_) => "its client certificate or key cannot be read".to_owned(),
+        _ => "it is not one that can be used here".to_owned(),
     }
 }
 

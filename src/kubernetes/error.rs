@@ -13,7 +13,7 @@ pub(super) fn of_kube(error: &kube::Error) -> CallError {
             let retry_after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
             CallError {
                 retry_after: retry_after.map(|seconds| std::time::Duration::from_secs(seconds.into())),
-                ..CallError::new(kind(&reason, status.code), &reason, status.message.clone())
+                ..CallError::new(kind(&reason, status.code, is_held(status)), &reason, status.message.clone())
             }
         }
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
@@ -26,12 +26,20 @@ pub(super) fn of_kube(error: &kube::Error) -> CallError {
     }
 }
 
+/// Whether another field manager holds what an apply would change.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts>
+fn is_held(status: &kube::core::Status) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "FieldManagerConflict")
+}
+
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>
-fn kind(reason: &str, code: u16) -> Kind {
+fn kind(reason: &str, code: u16, held: bool) -> Kind {
     match (reason, code) {
         (_, 404) => Kind::NotFound,
         ("AlreadyExists", _) => Kind::AlreadyExists,
-        (_, 409) => Kind::Held,
+        (_, 409) if held => Kind::Held,
+        // The object was changed at the same moment.
+        (_, 409) => Kind::Transient,
         (_, 403) => Kind::Denied,
         (_, 401) => Kind::Unauthenticated,
         (_, 429) => Kind::Throttled,

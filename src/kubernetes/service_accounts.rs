@@ -47,12 +47,19 @@ impl Kubernetes {
         self.apply(&applied.subject, &object).await
     }
 
-    /// Applies nothing: fields that only the tool held go, others stay.
+    /// Applies nothing to the ServiceAccount of this uid: fields that only the tool held go, others stay. One that is gone, or
+    /// another of its name, is as good.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub async fn release_service_account(&self, subject: &Subject) -> Result<(), CallError> {
-        self.apply(subject, &identity(subject)).await
+    pub async fn release_service_account(&self, subject: &Subject, uid: &str) -> Result<(), CallError> {
+        let mut object = identity(subject);
+        // With a uid an apply never creates: the API server answers with a conflict.
+        object["metadata"]["uid"] = json!(uid);
+        match self.apply(subject, &object).await {
+            Err(error) if error.kind == Kind::NotFound || is_another(&error) => Ok(()),
+            answer => answer,
+        }
     }
 
     /// Deletes the ServiceAccount of this uid; one that is gone, or another of its name, is as good.
@@ -65,7 +72,7 @@ impl Kubernetes {
         let answer = self.service_accounts(subject).delete(subject.service_account.as_str(), &parameters).await;
         match answer.map_err(|error| error::of_kube(&error)) {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Held) => Ok(()),
+            Err(error) if error.kind == Kind::NotFound || is_another(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -99,6 +106,11 @@ impl Kubernetes {
     fn service_accounts(&self, subject: &Subject) -> Api<ServiceAccount> {
         Api::namespaced(self.client.clone(), subject.namespace.as_str())
     }
+}
+
+/// Whether the uid that was given is not that of the object of this name.
+fn is_another(error: &CallError) -> bool {
+    error.code == "Conflict" && error.kind != Kind::Held && error.message.to_lowercase().contains("uid")
 }
 
 fn identity(subject: &Subject) -> Value {

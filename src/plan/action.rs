@@ -119,6 +119,8 @@ pub enum Action {
     ReleaseServiceAccount {
         /// The ServiceAccount.
         subject: Subject,
+        /// The one that was seen: one that has gone is not made again.
+        uid: String,
     },
     /// `DELETE` of the ServiceAccount.
     DeleteServiceAccount {
@@ -248,7 +250,7 @@ impl fmt::Display for Action {
                 let verb = if applied.creates { "create" } else { "apply" };
                 write!(f, "{verb} ServiceAccount `{}` with role `{}`", applied.subject, applied.role)
             }
-            Self::ReleaseServiceAccount { subject } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
+            Self::ReleaseServiceAccount { subject, .. } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
             Self::DeleteServiceAccount { subject, .. } => write!(f, "delete ServiceAccount `{subject}`"),
         }
     }

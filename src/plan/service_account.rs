@@ -55,7 +55,7 @@ pub(super) fn delete(subject: &Subject, observed: Option<&ObservedServiceAccount
     if is_own(observed) && !shared {
         Some(Action::DeleteServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
     } else if observed.managers.keys().any(|field| observed.held_by_tool(field)) {
-        Some(Action::ReleaseServiceAccount { subject: subject.clone() })
+        Some(Action::ReleaseServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
     } else {
         None
     }

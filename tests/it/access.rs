@@ -1,6 +1,9 @@
 //! The ways to AWS and Kubernetes, and where the cluster's issuer is learnt.
 
-use qovery_irsa_sandbox::Setup;
+use qovery_irsa_sandbox::{
+    Setup,
+    faults::{Fault, When},
+};
 use serde_json::json;
 
 use crate::harness::{Environment, MANIFEST, NAMESPACE};
@@ -187,4 +190,45 @@ fn a_server_with_another_certificate_is_not_trusted_and_not_tried_again() {
     environment.set("SSL_CERT_FILE", "/nowhere.pem");
     let run = environment.run(&["start"]).ended(2);
     assert!(run.err.contains("`SSL_CERT_FILE`: cannot read certificates from `/nowhere.pem`"), "{}", run.err);
+}
+
+#[test]
+fn a_discovery_document_that_may_not_be_read_is_made_up_for_by_eks() {
+    let environment = Environment::new(MANIFEST);
+    let denied = Fault::error(403, "Forbidden");
+    environment.sandbox.faults().add("kubernetes:get /.well-known/openid-configuration", When::Always, denied);
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count("eks:DescribeCluster"), 1);
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_read_shows_nothing_of_what_stands_in_it() {
+    let mut environment = Environment::new(MANIFEST);
+    let path = environment.sandbox.files().join("broken-kubeconfig");
+    let text = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: {token: planted-secret-token\nclusters: [";
+    std::fs::write(&path, text).unwrap();
+    environment.set("KUBECONFIG", &path.display().to_string());
+    let run = environment.run(&["start"]).ended(2);
+    assert!(
+        run.err.starts_with("error: the kubeconfig cannot be used: it is not the YAML of a kubeconfig\nhint: correct `KUBECONFIG`"),
+        "{}",
+        run.err
+    );
+    assert!(!run.err.contains("planted"), "{}", run.err);
+}
+
+#[test]
+fn credentials_that_fail_once_are_asked_for_again() {
+    let mut environment = Environment::new(MANIFEST);
+    let admin = environment.sandbox.aws(|aws| aws.admin_arn());
+    let trust =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": admin}, "Action": "sts:AssumeRole"}]});
+    environment.sandbox.aws(|aws| {
+        aws.add_role("deployer", "/", &trust.to_string());
+        aws.role_mut("deployer").unwrap().attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+    });
+    environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/deployer");
+    environment.sandbox.faults().add("sts:AssumeRole", When::Nth(1), Fault::Throttle);
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count("sts:AssumeRole"), 2);
 }

@@ -1,6 +1,9 @@
 //! From empty to made, again, drift of each field, delete, delete again.
 
-use qovery_irsa_sandbox::aws::Role;
+use qovery_irsa_sandbox::{
+    aws::Role,
+    faults::{Fault, When},
+};
 use serde_json::{Value, json};
 
 use crate::harness::{Environment, GIVEN, MANIFEST, NAMESPACE};
@@ -258,4 +261,36 @@ fn clones_that_start_and_delete_at_the_same_time_do_not_touch_each_other() {
         }
         assert_eq!(environment.roles(), if command == "start" { clones.len() } else { 0 });
     }
+}
+
+#[test]
+fn a_missing_policy_that_is_named_like_the_role_is_not_waited_for() {
+    let environment =
+        Environment::new("identities: [{serviceAccount: app, role: {name: app, policies: [\"arn:aws:iam::123456789012:policy/app\"]}}]");
+    let started = std::time::Instant::now();
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("caused by: NoSuchEntity: "), "{}", run.err);
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_service_account_that_goes_while_the_tool_lets_go_of_it_is_not_made_again() {
+    let environment = Environment::new(MANIFEST);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app", "namespace": NAMESPACE}});
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
+    environment.start();
+    let slow = Fault::Latency(std::time::Duration::from_millis(800));
+    environment.sandbox.faults().add("kubernetes:patch serviceaccounts", When::Always, slow);
+    let mark = environment.sandbox.witness().mark();
+    let child = environment.spawn_in(NAMESPACE, &["delete"]);
+    while !environment.sandbox.witness().since(mark).iter().any(|call| call.operation == "kubernetes:patch serviceaccounts") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.delete_namespace(NAMESPACE);
+        kubernetes.add_namespace(NAMESPACE);
+    });
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(environment.service_account(), None);
 }

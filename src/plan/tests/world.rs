@@ -202,7 +202,7 @@ impl World {
                 assert!(role.attached.is_empty() && role.inline_policies.is_empty(), "DeleteConflict");
             }
             Action::ApplyServiceAccount(applied) => self.apply_service_account(applied),
-            Action::ReleaseServiceAccount { subject } => {
+            Action::ReleaseServiceAccount { subject, .. } => {
                 let observed = self.observed.service_accounts.get_mut(&subject.service_account).unwrap();
                 release(observed, &BTreeMap::new());
             }
