@@ -38,12 +38,11 @@ fn kind(reason: &str, code: u16, held: bool) -> Kind {
         (_, 404) => Kind::NotFound,
         ("AlreadyExists", _) => Kind::AlreadyExists,
         (_, 409) if held => Kind::Held,
-        // The object was changed at the same moment.
-        (_, 409) => Kind::Transient,
         (_, 403) => Kind::Denied,
         (_, 401) => Kind::Unauthenticated,
         (_, 429) => Kind::Throttled,
-        (_, 500..) => Kind::Transient,
+        // 409: the object was changed at the same moment.
+        (_, 409 | 500..) => Kind::Transient,
         _ => Kind::Other,
     }
 }

@@ -195,7 +195,7 @@ fn the_issuer_of_another_cluster_is_named() {
     let mut environment = made();
     environment.set("IRSA_OIDC_ISSUER", "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER");
     let found = broken(&environment, &["--service-account", "app"]);
-    assert_eq!(found[0].0, "issuer", "{found:?}");
+    assert_eq!(found.iter().map(|(link, ..)| link.as_str()).collect::<Vec<_>>(), ["issuer"], "{found:?}");
     environment.run(&["start"]).ended(4);
 }
 
@@ -236,6 +236,11 @@ fn pods_that_run_without_the_role_are_listed_by_owner_with_the_command_that_rest
         kubernetes.put_object(pod("old", None));
         kubernetes.put_object(pod("new", Some(&role)));
     });
+    // A deploy that changes something says so too, and is green: the pods are for a person to restart.
+    environment.change_role(|role| role.attached.clear());
+    let run = environment.start();
+    let restart = format!("made by Deployment `api`: kubectl -n {NAMESPACE} rollout restart deployment/api");
+    assert!(run.out.contains(&restart), "{}", run.out);
     let found = broken(&environment, &[]);
     assert_eq!(
         found,
