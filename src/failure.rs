@@ -142,7 +142,7 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
             Some("if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority".to_owned())
         }
         Kind::Other if failed.source.code == "LimitExceeded" => Some("raise the quota in the Service Quotas console, or ask for less in the manifest".to_owned()),
-        Kind::Other if failed.call == "iam:UpdateAssumeRolePolicy" && failed.source.code == "MalformedPolicyDocument" => {
+        Kind::Other if failed.call == "iam:UpdateAssumeRolePolicy" && failed.source.message.contains("deleted principal") => {
             Some("remove that statement from the role's trust policy by hand: its principal no longer exists, and IAM takes the document back only without it".to_owned())
         }
         Kind::AlreadyExists | Kind::Other => None,

@@ -94,7 +94,9 @@ impl TrustPolicy {
     pub fn rendered(&self, provider: &Provider, trusted: &Trusted) -> Self {
         let own = trusted.claims.iter().filter(|(_, claims)| !claims.is_empty());
         let mut own: Vec<Value> = own.map(|(audience, claims)| allow(provider, trusted.kind, audience, claims)).collect();
-        let is_own = |statement: &Value| is_own(statement, provider, trusted.kind);
+        // A `Sid` that the tool is about to write is the tool's whatever else was made of its statement by hand: IAM takes it once.
+        let sids: Vec<Value> = own.iter().map(|statement| statement["Sid"].clone()).collect();
+        let is_own = |statement: &Value| is_own(statement, provider, trusted.kind) || sids.contains(&statement["Sid"]);
         let at = self.statements.iter().position(is_own).unwrap_or(self.statements.len());
         let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement)).cloned().collect::<Vec<_>>();
         let (mut statements, after) = (foreign(&self.statements[..at]), foreign(&self.statements[at..]));
@@ -327,6 +329,16 @@ mod tests {
         assert_eq!(both.own_claims(&provider(), Kind::Patterns), BTreeSet::from(["system:serviceaccount:z*:app".to_owned()]));
         assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&provider(), &patterns));
         assert_eq!(both.foreign_count(&provider()), 0);
+    }
+
+    #[test]
+    fn the_tools_own_sid_is_written_once_whatever_was_made_of_its_statement_by_hand() {
+        let ours = TrustPolicy::new(&provider(), &trusted(&["z1/app"]));
+        let mut changed = ours.statements[0].clone();
+        changed["Principal"] = json!({"AWS": "arn:aws:iam::123456789012:root"});
+        let by_hand = document(&[foreign(), changed]);
+        let repaired = by_hand.rendered(&provider(), &trusted(&["z1/app"]));
+        assert_eq!(repaired.statements, [foreign(), ours.statements[0].clone()]);
     }
 
     #[test]

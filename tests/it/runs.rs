@@ -72,6 +72,11 @@ fn drift_of_each_field_is_repaired_by_one_write() {
         }),
         ("inline gone", |role| role.inline.clear()),
         ("trust widened", |role| role.trust = role.trust.replace("StringEquals", "StringLike").replace(NAMESPACE, "*")),
+        ("principal of the own statement", |role| {
+            let mut trust: Value = serde_json::from_str(&role.trust).unwrap();
+            trust["Statement"][0]["Principal"] = json!({"AWS": "arn:aws:iam::123456789012:root"});
+            role.trust = trust.to_string();
+        }),
         ("trust without audience", |role| {
             let mut trust: Value = serde_json::from_str(&role.trust).unwrap();
             let condition = trust["Statement"][0]["Condition"]["StringEquals"].as_object_mut().unwrap();

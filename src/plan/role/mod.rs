@@ -12,7 +12,7 @@ use self::{attributes::Made, trust::Trust};
 use super::{Action, Freshness, NewRole, Refusal, Writers};
 use crate::model::{
     desired::{Attributes, DesiredRole, DesiredTrust},
-    names::{Namespace, RoleName},
+    names::{Namespace, RoleName, TagValue},
     observed::{Limits, ObservedRole, Owner},
     oidc::Provider,
     registry::{self, Entry},
@@ -174,6 +174,11 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
     let mut tags = attributes::tags_of_new(attributes);
     tags.extend(trust.tags);
     tags_fit(name, tags.keys(), None)?;
+    if let Owner::Identity(subject, _) = &attributes.owner
+        && subject.to_string().parse::<TagValue>().is_err()
+    {
+        return Err(Refusal::LongSubject { role: name.clone(), subject: subject.clone() });
+    }
     let create = Action::CreateRole(Box::new(NewRole {
         arn: desired.arn.clone(),
         subjects: trust.policy.own_claims(provider, trust::kind(&desired.trust)),

@@ -483,3 +483,12 @@ fn a_plan_is_a_function_of_its_inputs() {
     let world = World::empty(World::identity());
     assert_eq!(world.plan(Goal::Start), world.plan(Goal::Start));
 }
+
+#[test]
+fn a_service_account_whose_names_do_not_fit_a_tag_is_refused_before_any_change() {
+    let mut identities = World::identity();
+    identities[0].service_account.name = ["a".repeat(60), "b".repeat(60), "c".repeat(60), "d".repeat(60)].join(".").parse().unwrap();
+    let mut world = World::empty(identities);
+    world.place.namespace = "n".repeat(60).parse().unwrap();
+    assert!(start(&world).contains("are too long for the tag that registers it"), "{}", start(&world));
+}
