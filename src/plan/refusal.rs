@@ -168,7 +168,7 @@ impl Refusal {
                     .to_owned()
             }
             Self::OwnedByOther { .. } => {
-                "give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`".to_owned()
+                "give each identity its own `name` or leave it out, add a subject to another environment's role there by `extraSubjects`; for a role of many environments give all of them the same `scope` and `name`".to_owned()
             }
             Self::OtherPath { .. } => {
                 "IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again"

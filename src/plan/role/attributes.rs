@@ -196,32 +196,25 @@ impl<'a> Made<'a> {
         })
     }
 
-    /// The user's tags that the tool set and nobody wants any more, and tags of claims that are no longer needed.
-    pub(super) fn untag(&self) -> Option<Action> {
+    /// Tags that go and claims of what is left, in this order: the user's tags while they are still claimed, the claims that stay,
+    /// then tags of claims that are no longer needed.
+    pub(super) fn clear_up(&self) -> impl Iterator<Item = Action> {
         let wanted = |key: &str| self.desired.tags.keys().any(|wanted| wanted.as_str().to_lowercase() == key.to_lowercase());
-        let users = self
-            .observed
-            .tags
-            .keys()
-            .filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Claim::Tag(key)))
-            .cloned();
-        let claims_after = self.after.to_tags();
-        let stale = self
-            .during
-            .to_tags()
-            .into_keys()
-            .chain(self.observed.tags.keys().filter(|key| is_claims_tag(key)).cloned())
-            .filter(|key| !claims_after.contains_key(key));
-        let keys: BTreeSet<String> = users.chain(stale).collect();
-        (!keys.is_empty()).then(|| Action::UntagRole { role: self.name.clone(), keys })
-    }
-
-    /// The claims of what is left.
-    pub(super) fn retag(&self) -> Option<Action> {
-        let during = self.during.to_tags();
-        let tags: BTreeMap<String, String> =
-            self.after.to_tags().into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
-        (!tags.is_empty()).then(|| Action::TagRole { role: self.name.clone(), tags })
+        let users = self.observed.tags.keys();
+        let users = users.filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Claim::Tag(key)));
+        let mut users: BTreeSet<String> = users.cloned().collect();
+        let (during, after) = (self.during.to_tags(), self.after.to_tags());
+        let observed = self.observed.tags.keys().filter(|key| is_claims_tag(key)).cloned();
+        let mut stale: BTreeSet<String> = during.keys().cloned().chain(observed).filter(|key| !after.contains_key(key)).collect();
+        let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
+        if kept.is_empty() {
+            // Nothing has to stand between: one call.
+            users.append(&mut stale);
+        }
+        let role = self.name;
+        let untag = |keys: BTreeSet<String>| (!keys.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys });
+        let retag = (!kept.is_empty()).then(|| Action::TagRole { role: role.clone(), tags: kept });
+        [untag(users), retag, untag(stale)].into_iter().flatten()
     }
 
     /// What others put on the role: kept.

@@ -1,7 +1,7 @@
 //! The roles: those the tool makes and those given by ARN, whomever they trust.
 //!
-//! The order for a role that exists, so that at no moment it grants more than is wanted: the boundary, the claims of what comes,
-//! then what is taken away, then trust, then what is given, then the claims of what is gone.
+//! The order for a role that exists, so that at no moment it grants more than is wanted: the claims of what comes, a boundary where
+//! there was none, who leaves, what is taken away or changes, who comes in, what is given, the claims of what is gone.
 
 mod attributes;
 mod trust;
@@ -70,25 +70,40 @@ pub(super) fn start(
     };
     outcome.notes.extend(made.notes(provider));
     let actions = &mut outcome.actions;
-    actions.extend(made.put_boundary());
-    actions.extend((!tags.is_empty()).then(|| Action::TagRole { role: desired.arn.name.clone(), tags }));
-    actions.extend(made.take_away());
-    actions.extend(trust.registration(&desired.arn.name));
+    let before = observed.trust.own_claims(provider, trust::kind(&desired.trust));
+    let boundary = made.put_boundary();
+    // A boundary that replaces another may allow more: then it comes after what is taken away. One where there was none only bounds.
+    let (bounds, replaces) = if observed.permissions_boundary.is_none() { (boundary, None) } else { (None, boundary) };
     let (changed, new) = made.put_inline();
-    // A changed document is taken away and given at once: no subject may come in before it, and none may stay for it.
-    if trust.widens() {
-        actions.extend(changed);
-        actions.extend(trust.update);
-    } else {
-        actions.extend(trust.update);
-        actions.extend(changed);
+    let mut given_and_taken = made.take_away();
+    given_and_taken.extend(changed);
+    given_and_taken.extend(replaces);
+
+    // Claims before what they claim: a crash between leaves a claim too many, which is harmless.
+    actions.extend((!tags.is_empty()).then(|| Action::TagRole { role: desired.arn.name.clone(), tags }));
+    actions.extend(bounds);
+    actions.extend(trust.registration(&desired.arn.name));
+    // Who leaves does so before anything else changes, and who comes in finds everything changed.
+    match (trust.widens(&before), trust.in_two_steps) {
+        (true, Some([narrowed, whole])) if !given_and_taken.is_empty() => {
+            actions.push(narrowed);
+            actions.extend(given_and_taken);
+            actions.push(whole);
+        }
+        (true, _) => {
+            actions.extend(given_and_taken);
+            actions.extend(trust.update);
+        }
+        (false, _) => {
+            actions.extend(trust.update);
+            actions.extend(given_and_taken);
+        }
     }
     actions.extend(made.attach());
     actions.extend(new);
     actions.extend(made.delete_boundary());
     actions.extend(made.update());
-    actions.extend(made.untag());
-    actions.extend(made.retag());
+    actions.extend(made.clear_up());
     Ok(outcome)
 }
 
@@ -195,6 +210,8 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
 /// A role that is not the one desired is not touched: one given by ARN has that ARN, one that the tool makes that owner.
 fn refuse_other(desired: &DesiredRole, observed: &ObservedRole) -> Result<(), Refusal> {
     match (desired.attributes.as_deref(), Owner::from_tags(&observed.tags)) {
+        // One environment's role has one writer: two would remove each other's subject, for ever.
+        (None, Some(owner @ Owner::Identity(..))) => Err(Refusal::OwnedByOther { role: observed.arn.name.clone(), owner: Box::new(owner) }),
         (None, _) if observed.arn == desired.arn => Ok(()),
         (None, _) => Err(Refusal::OtherArn { given: Box::new(desired.arn.clone()), observed: Box::new(observed.arn.clone()) }),
         (Some(attributes), Some(owner)) if owner == attributes.owner => Ok(()),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     model::{
         desired::{DesiredRole, DesiredTrust},
+        document::pattern_matches,
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
         oidc::Provider,
@@ -28,6 +29,8 @@ pub(super) struct Trust {
     keys: BTreeSet<String>,
     /// The trust policy, if it differs.
     pub(super) update: Option<Action>,
+    /// Where it lets in somebody new and keeps out others: first only the latter, then the rest.
+    pub(super) in_two_steps: Option<[Action; 2]>,
     pub(super) notes: Vec<String>,
     /// Registered namespaces that no longer exist, if that was looked up.
     pub(super) gone: Option<BTreeSet<String>>,
@@ -68,7 +71,8 @@ impl Trust {
 
     pub(super) fn start(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider, limits: &Limits) -> Result<Self, Refusal> {
         let name = &desired.arn.name;
-        let mut trust = Self { tags: BTreeMap::new(), keys: BTreeSet::new(), update: None, notes: Vec::new(), gone: None };
+        let mut trust =
+            Self { tags: BTreeMap::new(), keys: BTreeSet::new(), update: None, in_two_steps: None, notes: Vec::new(), gone: None };
         let trusted = match &desired.trust {
             DesiredTrust::Environment { audience, subjects } => {
                 let before = observed.trust.own_claims(provider, Kind::Subjects);
@@ -84,6 +88,7 @@ impl Trust {
             }
         };
         trust.update = update(name, observed, provider, &trusted);
+        trust.in_two_steps = trust.update.as_ref().and_then(|update| in_two_steps(update, name, observed, provider, &trusted));
         if let Some(Action::UpdateTrust { trust: policy, .. }) = &trust.update {
             small_enough(name, policy, provider, limits, trust.gone.as_ref())?;
         }
@@ -140,9 +145,9 @@ impl Trust {
         tag.into_iter().chain(untag).collect()
     }
 
-    /// Whether the new trust policy lets in anybody new.
-    pub(super) fn widens(&self) -> bool {
-        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if !subjects.added.is_empty())
+    /// Whether the new trust policy lets in anybody whom the one before did not, by name or by pattern.
+    pub(super) fn widens(&self, before: &BTreeSet<String>) -> bool {
+        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if subjects.added.iter().any(|claim| !covered(claim, before)))
     }
 }
 
@@ -166,6 +171,30 @@ fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted
     let claims = |policy: &TrustPolicy| policy.own_claims(provider, trusted.kind);
     let subjects = SubjectChange::between(&claims(&observed.trust), &claims(&trust));
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+fn covered(claim: &str, before: &BTreeSet<String>) -> bool {
+    before.iter().any(|pattern| pattern_matches(pattern, claim))
+}
+
+/// The same in two steps, if it both adds and removes: what stands before and after, then all.
+fn in_two_steps(update: &Action, role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<[Action; 2]> {
+    let Action::UpdateTrust { trust, .. } = update else { return None };
+    let before = observed.trust.own_claims(provider, trusted.kind);
+    let after = trust.own_claims(provider, trusted.kind);
+    if before.is_subset(&after) || after.iter().all(|claim| covered(claim, &before)) {
+        return None;
+    }
+    let mut staying = trusted.clone();
+    staying.claims.values_mut().for_each(|claims| claims.retain(|claim| covered(claim, &before)));
+    let narrowed = observed.trust.rendered(provider, &staying);
+    let between = narrowed.own_claims(provider, trusted.kind);
+    let step = |trust: TrustPolicy, from: &BTreeSet<String>, to: &BTreeSet<String>| Action::UpdateTrust {
+        role: role.clone(),
+        trust,
+        subjects: SubjectChange::between(from, to),
+    };
+    Some([step(narrowed, &before, &between), step(trust.clone(), &between, &after)])
 }
 
 fn tags_of(entries: &BTreeSet<Entry>, provider: &Provider) -> BTreeMap<String, String> {

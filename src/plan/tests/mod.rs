@@ -171,7 +171,7 @@ fn a_role_of_another_identity_is_refused() {
     role_mut(&mut world).tags.insert(OWNER_TAG.to_owned(), "z9/other".to_owned());
     insta::assert_snapshot!(start(&world), @"
     refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z9/other` of the cluster with issuer `https://oidc.example.com/id/A`
-    hint: give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`
+    hint: give each identity its own `name` or leave it out, add a subject to another environment's role there by `extraSubjects`; for a role of many environments give all of them the same `scope` and `name`
     ");
 }
 
@@ -491,4 +491,91 @@ fn a_service_account_whose_names_do_not_fit_a_tag_is_refused_before_any_change()
     let mut world = World::empty(identities);
     world.place.namespace = "n".repeat(60).parse().unwrap();
     assert!(start(&world).contains("are too long for the tag that registers it"), "{}", start(&world));
+}
+
+fn order(world: &World, pieces: &[&str]) {
+    let plan = start(world);
+    let at = |piece: &str| plan.lines().position(|line| line.starts_with(piece)).unwrap_or_else(|| panic!("{piece} in\n{plan}"));
+    assert!(pieces.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{pieces:?} in\n{plan}");
+}
+
+#[test]
+fn a_boundary_is_claimed_before_it_is_put() {
+    let mut identities = World::identity();
+    world::made_role(&mut identities[0]).permissions_boundary = None;
+    let mut world = World::in_sync(identities);
+    world.identities = World::identity();
+    order(&world, &["tag role", "put permissions boundary"]);
+    world.apply_first(Goal::Start, 2);
+    world::made_role(&mut world.identities[0]).permissions_boundary = None;
+    world.apply(Goal::Start);
+    assert_eq!(role(&world).permissions_boundary, None, "a run killed right after it was put still owns it");
+}
+
+#[test]
+fn a_boundary_that_replaces_another_comes_after_what_is_taken_away_and_one_where_there_was_none_before() {
+    let mut world = World::in_sync(World::identity());
+    let made = world::made_role(&mut world.identities[0]);
+    made.policies = ["arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap()].into();
+    made.permissions_boundary = "arn:aws:iam::123456789012:policy/wider".parse().ok();
+    order(&world, &["tag role", "detach policy", "put permissions boundary", "attach policy"]);
+    role_mut(&mut world).permissions_boundary = None;
+    order(&world, &["put permissions boundary", "detach policy", "attach policy"]);
+}
+
+#[test]
+fn a_subject_that_leaves_never_sees_a_changed_document_and_one_that_comes_never_sees_the_old() {
+    let mut world = World::in_sync(World::identity());
+    world.identities[0].role.extra_subjects.insert("kube-system/old".parse().unwrap());
+    world.apply(Goal::Start);
+    world.identities = World::identity();
+    world.identities[0].role.extra_subjects.insert("kube-system/new".parse().unwrap());
+    role_mut(&mut world).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []})));
+    let name = role(&world).arn.name.to_string();
+    let (leaves, comes) = ("no longer trust `system:serviceaccount:kube-system:old`", "trust `system:serviceaccount:kube-system:new`");
+    let trust = |what: &str| format!("update the trust policy of role `{name}`: {what}");
+    order(&world, &[&trust(leaves), "put inline policy", &trust(comes)]);
+    world.apply(Goal::Start);
+    assert_eq!(start(&world), "");
+}
+
+#[test]
+fn a_trust_widened_by_hand_is_narrowed_before_a_document_changes() {
+    let mut world = World::in_sync(World::identity());
+    let wide = role(&world).trust.to_value().to_string().replace("StringEquals", "StringLike").replace(":z1:app", ":*");
+    role_mut(&mut world).trust = TrustPolicy::parse(&wide).unwrap();
+    role_mut(&mut world).inline_policies.insert("own".parse().unwrap(), Some(json!({"Statement": []})));
+    order(&world, &["update the trust policy", "put inline policy"]);
+}
+
+#[test]
+fn claims_that_stay_are_written_before_a_tag_of_claims_goes() {
+    let many = |count: usize| {
+        let mut identities = World::identity();
+        world::made_role(&mut identities[0]).tags =
+            (0..count).map(|number| (format!("key-{number}").parse().unwrap(), "x".parse().unwrap())).collect();
+        identities
+    };
+    let mut world = World::in_sync(many(30));
+    world.identities = many(3);
+    let done = world.plan(Goal::Start).unwrap().actions().count();
+    for killed_after in 0..done {
+        let mut world = world.clone();
+        world.apply_first(Goal::Start, killed_after);
+        world.identities = many(0);
+        world.apply(Goal::Start);
+        let left: Vec<_> = role(&world).tags.keys().filter(|key| key.starts_with("key-")).collect();
+        assert!(left.is_empty(), "killed after {killed_after}: {left:?}");
+    }
+}
+
+#[test]
+fn a_role_that_another_environment_owns_is_not_shared_by_giving_its_arn() {
+    let mut world = World::in_sync(World::identity());
+    let arn = role(&world).arn.clone();
+    world.place.namespace = "z2".parse().unwrap();
+    world.identities = given();
+    world.identities[0].role.origin = RoleOrigin::Given(arn);
+    assert!(start(&world).starts_with("refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z1/app`"), "{}", start(&world));
+    assert_eq!(world.plan(Goal::Delete).unwrap().actions().filter(|action| action.call().starts_with("iam:")).count(), 0);
 }

@@ -254,7 +254,7 @@ fn a_role_of_one_environment_is_not_shared_by_a_change_of_the_manifest() {
     world.identities = own;
     insta::assert_snapshot!(start(&world), @"
     refused: role `together` belongs to ServiceAccount `z1/app` of the cluster with issuer `https://oidc.example.com/id/A`
-    hint: give each identity its own `name` or leave it out; for a role of many environments give all of them the same `scope` and `name`
+    hint: give each identity its own `name` or leave it out, add a subject to another environment's role there by `extraSubjects`; for a role of many environments give all of them the same `scope` and `name`
     ");
 }
 
