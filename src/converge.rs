@@ -1,7 +1,7 @@
 //! The loop: observe, plan, apply, and observe again until there is nothing to do.
 //!
 //! What was applied counts only when it is seen: IAM is eventually consistent, and a write that is not seen may have been lost
-//! to another's. Nothing is applied twice on the word of a read that may be stale.
+//! to another's. Nothing is applied twice on the word of a read that may be stale: only after a settle time.
 
 use std::time::Duration;
 
@@ -119,6 +119,8 @@ struct Course {
     last_write: Instant,
     wrote_to_many: bool,
     carried_out: Option<(Instant, Outcome)>,
+    /// When the first plan was carried out.
+    first: Option<Instant>,
     pause: Duration,
     /// The actions of the last plan.
     left: Vec<String>,
@@ -132,6 +134,7 @@ impl Course {
             last_write: Instant::now(),
             wrote_to_many: false,
             carried_out: None,
+            first: None,
             pause: FIRST_PAUSE,
             left: Vec::new(),
         }
@@ -141,8 +144,9 @@ impl Course {
         Progress {
             carried_out: self.carried_out.as_ref().map(|(at, outcome)| match outcome {
                 Outcome::Done => CarriedOut::Whole(at.elapsed()),
-                Outcome::Taken(_) => CarriedOut::Overtaken(at.elapsed()),
+                Outcome::Taken(_) => CarriedOut::Overtaken,
             }),
+            since_first: self.first.map(|first| first.elapsed()).unwrap_or_default(),
             quiet: self.last_write.elapsed(),
             wrote_to_many: self.wrote_to_many,
             settle: self.settle,
@@ -156,11 +160,8 @@ impl Course {
             // Apart from each other, so that not all look and write at once.
             self.settle = self.shown.mul_f64(1.0 + fastrand::f64() / 4.0);
         }
-        let since = match (&self.carried_out, &outcome) {
-            (Some((since, Outcome::Taken(_))), Outcome::Taken(_)) => *since,
-            _ => Instant::now(),
-        };
-        self.carried_out = Some((since, outcome));
+        self.first.get_or_insert_with(Instant::now);
+        self.carried_out = Some((Instant::now(), outcome));
     }
 
     fn pause(&mut self) -> Duration {
@@ -171,10 +172,10 @@ impl Course {
 
     /// What it was waited for in vain.
     fn in_vain(&self) -> RunError {
-        match &self.carried_out {
-            Some((_, Outcome::Taken(Action::CreateRole(role)))) => Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into(),
-            Some((since, _)) => RunError::NotVerified { seconds: since.elapsed().as_secs(), left: self.left.join("\n  ") },
-            None => RunError::NotVerified { seconds: self.last_write.elapsed().as_secs(), left: self.left.join("\n  ") },
+        if let Some((_, Outcome::Taken(Action::CreateRole(role)))) = &self.carried_out {
+            return Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into();
         }
+        let since = self.first.unwrap_or(self.last_write);
+        RunError::NotVerified { seconds: since.elapsed().as_secs(), left: self.left.join("\n  ") }
     }
 }

@@ -12,6 +12,8 @@ use super::{Freshness, Plan, Writers};
 pub struct Progress {
     /// How the last plan that was carried out ended, if any was.
     pub carried_out: Option<CarriedOut>,
+    /// Since the first was.
+    pub since_first: Duration,
     /// Since the run's own last write to a role with many writers, or since it began.
     pub quiet: Duration,
     /// Whether there was such a write.
@@ -25,8 +27,8 @@ pub struct Progress {
 pub enum CarriedOut {
     /// Whole, this long ago.
     Whole(Duration),
-    /// Somebody else was faster. The first time was this long ago.
-    Overtaken(Duration),
+    /// Somebody else was faster.
+    Overtaken,
 }
 
 /// What to do next.
@@ -72,9 +74,11 @@ impl Progress {
     /// | plan | carried out before | next |
     /// |---|---|---|
     /// | empty | | done; if something waits for a settled look, that look |
-    /// | not empty | no, or overtaken | carry it out; give up if overtaken for a minute |
+    /// | not empty | no, or overtaken | carry it out |
     /// | not empty, with a lane of many writers | whole | carry out these lanes |
-    /// | not empty | whole | look again; give up after a minute |
+    /// | not empty | whole, less than a settle time ago | look again: what is seen may be the past |
+    /// | not empty | whole, longer ago | carry it out: a look of the past hid it before, or something has changed it since |
+    /// | not empty, after a minute | yes | give up, unless other writers explain it |
     #[must_use]
     pub fn next(&self, plan: &Plan) -> Next {
         if plan.is_empty() {
@@ -82,9 +86,9 @@ impl Progress {
         }
         match self.carried_out {
             Some(CarriedOut::Whole(_)) if plan.lanes.iter().any(|lane| lane.writers == Writers::Many) => Next::CarryOutMany,
-            Some(CarriedOut::Overtaken(ago) | CarriedOut::Whole(ago)) if ago > LONGEST_SETTLING => Next::GiveUp,
-            None | Some(CarriedOut::Overtaken(_)) => Next::CarryOut,
-            Some(CarriedOut::Whole(_)) => Next::LookAgain,
+            Some(_) if self.since_first > LONGEST_SETTLING => Next::GiveUp,
+            Some(CarriedOut::Whole(ago)) if ago < self.settle => Next::LookAgain,
+            None | Some(CarriedOut::Whole(_) | CarriedOut::Overtaken) => Next::CarryOut,
         }
     }
 }

@@ -137,11 +137,12 @@ fn an_error_says_what_was_applied_before_it() {
 
 #[test]
 fn answers_that_show_the_past_are_waited_for_and_nothing_is_written_twice() {
-    let environment = Environment::new(MANIFEST);
+    let mut environment = Environment::new(MANIFEST);
+    environment.set("IRSA_SETTLE", "4");
     environment.sandbox.faults().add("iam:Get*", When::Always, Fault::Stale { up_to: Duration::from_secs(2) });
     environment.sandbox.faults().add("iam:List*", When::Always, Fault::Stale { up_to: Duration::from_secs(2) });
     let first = environment.start();
-    assert_eq!(first.writes, 5, "{}", first.out);
+    assert_eq!((first.writes, first.done().len()), (5, 5), "{}", first.out);
     environment.sandbox.faults().clear();
     assert_eq!(environment.start().writes, 0);
 }
@@ -177,4 +178,16 @@ fn a_signal_lets_the_call_in_flight_finish_and_reports_what_was_applied() {
     assert_eq!(environment.roles(), 1);
     environment.start();
     assert_eq!(environment.start().writes, 0);
+}
+
+#[test]
+fn what_a_look_of_the_past_has_hidden_is_carried_out_after_the_settle_time() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.start();
+    environment.set("IRSA_SETTLE", "2");
+    // The first look does not show the role: it was made only a moment ago.
+    environment.sandbox.faults().add("iam:GetRole", When::Nth(1), Fault::error(404, "NoSuchEntity"));
+    let run = environment.run(&["delete"]).ended(0);
+    assert!(run.done().last().is_some_and(|action| action.starts_with("delete role `")), "{}", run.out);
+    assert_eq!((environment.roles(), environment.service_account()), (0, None));
 }
