@@ -579,3 +579,39 @@ fn a_role_that_another_environment_owns_is_not_shared_by_giving_its_arn() {
     assert!(start(&world).starts_with("refused: role `app-z1-a3udxbr63m` belongs to ServiceAccount `z1/app`"), "{}", start(&world));
     assert_eq!(world.plan(Goal::Delete).unwrap().actions().filter(|action| action.call().starts_with("iam:")).count(), 0);
 }
+
+#[test]
+fn delete_leaves_a_role_of_another_service_account_and_one_of_another_cluster() {
+    for (tag, value) in [(OWNER_TAG, "z9/other"), ("qovery-irsa/issuer", "oidc.example.com/id/B")] {
+        let mut world = World::in_sync(World::identity());
+        role_mut(&mut world).tags.insert(tag.to_owned(), value.to_owned());
+        let plan = world.plan(Goal::Delete).unwrap();
+        assert_eq!(plan.actions().filter(|action| action.call().starts_with("iam:")).count(), 0, "{tag}");
+        assert!(plan.notes[0].starts_with("left alone: role `"), "{:?}", plan.notes);
+    }
+}
+
+#[test]
+fn a_role_with_an_inline_policy_of_somebody_else_is_not_deleted() {
+    let mut world = World::in_sync(World::identity());
+    role_mut(&mut world).inline_policies.insert("theirs".parse().unwrap(), None);
+    assert!(delete(&world).contains("is not deleted: the inline policy `theirs` was put there by somebody else"), "{}", delete(&world));
+}
+
+#[test]
+fn a_boundary_that_somebody_else_set_stays_and_is_noted() {
+    let mut identities = World::identity();
+    world::made_role(&mut identities[0]).permissions_boundary = None;
+    let mut world = World::in_sync(identities);
+    role_mut(&mut world).permissions_boundary = "arn:aws:iam::123456789012:policy/theirs".parse().ok();
+    let plan = start(&world);
+    assert!(plan.starts_with("note: ") && plan.contains("was set by somebody else, kept"), "{plan}");
+}
+
+#[test]
+fn a_service_account_of_which_another_manager_holds_a_field_is_released_and_not_deleted() {
+    let mut world = World::in_sync(World::identity());
+    let theirs = Field::Other("imagePullSecrets".to_owned());
+    service_account_mut(&mut world).managers.insert(theirs, ["kubectl-patch".to_owned()].into());
+    assert!(delete(&world).starts_with("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
+}
