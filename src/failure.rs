@@ -128,6 +128,10 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
         Kind::Unauthenticated if of_kubernetes => {
             Some("the API server does not know the job: give its IAM role an EKS access entry, or its pod a ServiceAccount with a mounted token".to_owned())
         }
+        Kind::Unauthenticated if failed.source.message.contains("perform: sts:AssumeRole") => Some(
+            "allow the job's own credentials `sts:AssumeRole` on the role of `IRSA_ASSUME_ROLE_ARN`, and let that role's trust policy name them"
+                .to_owned(),
+        ),
         Kind::Unauthenticated => {
             Some("give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets".to_owned())
         }

@@ -4,6 +4,7 @@ use aws_sdk_iam::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use aws_sdk_sts::operation::{assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::{
@@ -50,8 +51,22 @@ where
         CallError::new(Kind::Transient, "NoConnection", chain)
     } else {
         // Before anything is sent the SDK asks for credentials.
-        CallError::new(Kind::Unauthenticated, "NoCredentials", chain)
+        CallError::new(Kind::Unauthenticated, "NoCredentials", refused_by_sts(error).unwrap_or(chain))
     }
+}
+
+/// In STS's own words, why it gave no credentials for a role that was to be assumed.
+fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let of_role = error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::meta);
+        let metadata = of_role.or_else(|| error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::meta));
+        if let Some(metadata) = metadata {
+            return Some(format!("{}: {}", metadata.code()?, metadata.message()?));
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// What a code means; where it says nothing, the status does.

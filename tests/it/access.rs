@@ -133,7 +133,8 @@ fn a_role_can_be_assumed_and_the_cluster_is_still_described_with_the_jobs_own_cr
     assert_eq!(environment.sandbox.witness().count("sts:AssumeRole"), 1);
     environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/none");
     let run = environment.run(&["start"]).ended(1);
-    assert!(run.err.contains("AccessDenied"), "{}", run.err);
+    assert!(run.err.contains("caused by: NoCredentials: AccessDenied: User: ") && !run.err.contains("Error {"), "{}", run.err);
+    assert!(run.err.contains("hint: allow the job's own credentials `sts:AssumeRole`"), "{}", run.err);
 }
 
 #[test]
