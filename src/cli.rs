@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config::Flags, plan::Goal};
+use crate::{
+    config::{Flags, Purpose},
+    plan::Goal,
+};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -77,7 +80,11 @@ impl From<&Cli> for Flags {
             Command::Doctor { service_account, namespace } => (service_account.clone(), namespace.clone()),
             _ => (None, None),
         };
-        Self { manifest, format, timeout, service_account, namespace }
+        let purpose = match &cli.command {
+            Command::Start | Command::Plan { of: Goal::Start } => Purpose::Start,
+            _ => Purpose::Other,
+        };
+        Self { purpose, manifest, format, timeout, service_account, namespace }
     }
 }
 

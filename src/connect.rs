@@ -9,15 +9,18 @@ use crate::{
     http::{self, HttpProblem},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
     model::{desired::Place, names::ClusterName, oidc::IssuerUrl},
+    qovery::Qovery,
 };
 
-/// AWS, Kubernetes, and the place in them.
+/// AWS, Kubernetes, Qovery, and the place in them.
 #[derive(Debug)]
 pub struct Connection {
     /// AWS.
     pub aws: Aws,
     /// Kubernetes.
     pub kubernetes: Kubernetes,
+    /// Qovery, if services are to be bound.
+    pub qovery: Option<Qovery>,
     /// Namespace, issuer and cluster.
     pub place: Place,
 }
@@ -66,7 +69,9 @@ pub enum ConnectError {
 /// Something that a connection needs is missing, contradictory or does not answer.
 pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection, ConnectError> {
     http::install_crypto();
-    let aws = Aws::new(config.environment.region.as_ref(), config.access.assume_role.as_ref(), &http::client()?).await?;
+    let http = http::client()?;
+    let qovery = config.qovery.as_ref().map(|access| Qovery::new(access, &http));
+    let aws = Aws::new(config.environment.region.as_ref(), config.access.assume_role.as_ref(), &http).await?;
     let token = MountedToken::find(&config.access.kube_token_directory);
     let access = choose(config, token.as_ref())?;
     let described = match access {
@@ -92,7 +97,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         None => discover(config, &aws, &kubernetes, patience).await?,
     };
     let place = Place { namespace: config.environment.namespace.clone(), issuer, cluster: config.environment.cluster.clone() };
-    Ok(Connection { aws, kubernetes, place })
+    Ok(Connection { aws, kubernetes, qovery, place })
 }
 
 /// `KUBECONFIG` if set, else the mounted token, else EKS.

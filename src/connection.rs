@@ -1,7 +1,7 @@
 //! The real cloud: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
 
 use crate::{
-    call::{CallError, Failed, Patience},
+    call::{CallError, Failed, Kind, Patience},
     cloud::Cloud,
     connect::Connection,
     model::{
@@ -23,7 +23,8 @@ impl Cloud for Connection {
 
     async fn observe(&self, goal: Goal, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
         match goal {
-            Goal::Start | Goal::Delete => observe::observe(identities, self, patience).await,
+            Goal::Start => observe::observe_with_services(identities, self, patience).await,
+            Goal::Delete => observe::observe(identities, self, patience).await,
             Goal::Sweep => observe::observe_leftovers(identities, self, patience).await,
         }
     }
@@ -42,7 +43,7 @@ impl Cloud for Connection {
 
     /// One match, one call per action.
     async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
-        let Self { aws, kubernetes, .. } = self;
+        let Self { aws, kubernetes, qovery, .. } = self;
         match action {
             Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences).await,
             Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
@@ -63,6 +64,11 @@ impl Cloud for Connection {
             Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
             Action::ReleaseServiceAccount { subject, uid } => kubernetes.release_service_account(subject, uid).await,
             Action::DeleteServiceAccount { subject, uid } => kubernetes.delete_service_account(subject, uid).await,
+            Action::BindService { service, service_account, before } => match qovery {
+                Some(qovery) => qovery.bind(service, service_account, before.as_deref()).await,
+                // Services are only ever seen through it.
+                None => Err(CallError::new(Kind::Other, "NotSent", "there is no connection to Qovery")),
+            },
         }
     }
 }

@@ -35,6 +35,15 @@ pub struct Work<'a, C> {
     pub settle: Duration,
 }
 
+/// What a run has brought about.
+#[derive(Clone, Debug)]
+pub struct Converged {
+    /// What should be, and is.
+    pub desired: Desired,
+    /// What was done for it.
+    pub applied: Vec<Action>,
+}
+
 impl<C: Cloud> Work<'_, C> {
     /// What should be, and what brings it about from what is there now.
     ///
@@ -59,8 +68,9 @@ impl<C: Cloud> Work<'_, C> {
     ///
     /// # Errors
     /// It cannot be seen, may not be touched, or a call failed.
-    pub async fn converge(&self, report: &mut Report<'_>) -> Result<Desired, RunError> {
+    pub async fn converge(&self, report: &mut Report<'_>) -> Result<Converged, RunError> {
         let mut course = Course::new(self.settle);
+        let mut applied = Vec::new();
         loop {
             let progress = course.progress();
             self.sleep(progress.before_looking(), &course).await?;
@@ -69,7 +79,7 @@ impl<C: Cloud> Work<'_, C> {
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);
-                    return Ok(desired);
+                    return Ok(Converged { desired, applied });
                 }
                 Next::CarryOut => plan,
                 Next::CarryOutMany => plan.of_many_writers(),
@@ -84,7 +94,11 @@ impl<C: Cloud> Work<'_, C> {
                 Next::GiveUp => return Err(course.in_vain()),
             };
             report.plan(&plan);
-            let outcome = apply(&plan, self.cloud, self.patience, |applied| report.applied(&applied)).await?;
+            let outcome = apply(&plan, self.cloud, self.patience, |done| {
+                report.applied(&done);
+                applied.push(done.action);
+            })
+            .await?;
             // What was carried out again without a write that settles must not be carried out again at once.
             let pauses = matches!(outcome, Outcome::Taken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
             course.carried_out(&plan, outcome);

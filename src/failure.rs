@@ -120,6 +120,9 @@ impl RunError {
 
 fn hint_of_call(failed: &Failed) -> Option<String> {
     let (service, permission) = failed.call.split_once(':')?;
+    if service == "qovery" {
+        return hint_of_qovery(failed).map(str::to_owned);
+    }
     let of_kubernetes = service == "kubernetes";
     let again = "then deploy again: it continues where it stopped";
     match failed.source.kind {
@@ -150,6 +153,22 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
             Some("remove that statement from the role's trust policy by hand: its principal no longer exists, and IAM takes the document back only without it".to_owned())
         }
         Kind::AlreadyExists | Kind::Other => None,
+    }
+}
+
+fn hint_of_qovery(failed: &Failed) -> Option<&'static str> {
+    match failed.source.kind {
+        Kind::Unauthenticated => Some(
+            "Qovery does not know the token: make an API token in the console (organization settings, API tokens), and give it to the job as secret `IRSA_QOVERY_TOKEN`",
+        ),
+        Kind::Denied => Some("give the API token a role that may change the services of this environment"),
+        Kind::NotFound => Some("check `QOVERY_ENVIRONMENT_ID`, and that the API token is of the environment's organization"),
+        Kind::Throttled | Kind::Transient | Kind::Interrupted => Some("deploy again: it continues where it stopped"),
+        Kind::Other if failed.source.code == "UntrustedCertificate" => {
+            Some("if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority")
+        }
+        Kind::Other if failed.source.code == "Conflict" => Some("something else is changing the service: deploy again when that has ended"),
+        Kind::AlreadyExists | Kind::Held | Kind::Other => None,
     }
 }
 

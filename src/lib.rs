@@ -35,6 +35,7 @@ pub mod observe;
 pub mod output;
 pub mod plan;
 pub mod prove;
+pub mod qovery;
 pub mod report;
 mod run;
 

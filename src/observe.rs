@@ -13,6 +13,7 @@ use crate::{
         names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
         observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
+        service::{ObservedService, Service},
     },
 };
 
@@ -42,8 +43,19 @@ pub async fn observe(identities: &[Identity], connection: &Connection, patience:
         roles: roles.into_iter().collect(),
         service_accounts: service_accounts.into_iter().flatten().collect(),
         left_behind: Vec::new(),
+        services: Vec::new(),
         limits: Limits::default(),
     })
+}
+
+/// Sees the same, and the services of the environment if any is to be bound.
+///
+/// # Errors
+/// A service refuses or does not answer.
+pub async fn observe_with_services(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let (observed, services) = tokio::try_join!(observe(identities, connection, patience), observer.services(identities))?;
+    Ok(Observed { services, ..observed })
 }
 
 /// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
@@ -163,6 +175,28 @@ impl Observer<'_> {
     async fn provider(&self, provider: &Provider) -> Result<Option<ObservedProvider>, Failed> {
         let doing = format!("read OIDC provider `{}`", provider.issuer.host_and_path());
         self.call(doing, "iam:GetOpenIDConnectProvider", async || self.connection.aws.provider(&provider.arn).await).await
+    }
+
+    /// All services, and the ServiceAccounts of those that are to be bound.
+    async fn services(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
+        let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
+        let doing = format!("list the services of environment `{}`", qovery.environment());
+        let services = self.call(doing, "qovery:GET /environment/{id}/services", async || qovery.services().await).await?;
+        let wanted = |service: &Service| {
+            service.kind.can_be_bound()
+                && identities.iter().any(|identity| identity.services.services.iter().any(|name| name.means(service)))
+        };
+        try_join_all(services.into_iter().map(async |service| {
+            let service_account = if wanted(&service) {
+                let doing = format!("read the advanced settings of {service}");
+                let call = "qovery:GET /{service}/{id}/advancedSettings";
+                self.call(doing, call, async || qovery.service_account_of(&service).await).await?
+            } else {
+                None
+            };
+            Ok(ObservedService { service, service_account })
+        }))
+        .await
     }
 
     async fn service_account(&self, subject: Subject) -> Result<Option<(ServiceAccountName, ObservedServiceAccount)>, Failed> {

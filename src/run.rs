@@ -9,12 +9,12 @@ use crate::{
     cli::{Cli, Command},
     config::{self, Config, Flags},
     connect::{Connection, connect},
-    converge::Work,
+    converge::{Converged, Work},
     doctor::{Patient, State, examine, glance},
     failure::{DONE, FAILED, RunError, TO_DO},
     model::{desired::Desired, names::Subject},
     output,
-    plan::{Freshness, Goal},
+    plan::{self, Freshness, Goal},
     prove::prove,
     report::{Report, counted},
 };
@@ -64,16 +64,16 @@ async fn execute(
         let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };
         return Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }));
     }
-    let desired = work.converge(report).await?;
+    let Converged { desired, applied } = work.converge(report).await?;
     if goal == Goal::Start {
         let proof = prove(&config.identities, &desired, &connection, &patience, config.proof, report);
         tokio::select! {
             proven = proof => proven.map_err(RunError::NotProven)?,
             () = patience.interruption() => return Err(RunError::Interrupted),
         }
-        if report.applied_count() > 0 {
-            for note in glance(&desired, &connection, &patience).await {
-                report.note(&note);
+        if !applied.is_empty() {
+            for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_note(&applied)) {
+                report.note(note);
             }
         }
         write_outputs(&desired, &config, report)?;

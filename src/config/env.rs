@@ -38,6 +38,10 @@ pub(super) struct Variables {
     pub(super) irsa_output: Option<String>,
     pub(super) irsa_termination_log: Option<String>,
     pub(super) irsa_format: Option<String>,
+    pub(super) irsa_qovery_token: Option<String>,
+    pub(super) irsa_qovery_api_url: Option<String>,
+    pub(super) qovery_api_token: Option<String>,
+    pub(super) qovery_cli_access_token: Option<String>,
 }
 
 impl Variables {

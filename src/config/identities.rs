@@ -20,7 +20,7 @@ use super::{
 };
 use crate::model::{
     arn::PolicyArn,
-    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NameProblem, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
 };
 
@@ -98,6 +98,8 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
         annotations: typed_annotations,
         automount,
         role: typed_role,
+        bind_services,
+        take_over,
     } = typed;
     required(&service_account, "serviceAccount", at);
     required(&typed_role, "role", at);
@@ -107,6 +109,11 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
     let token_expiration = seconds(token_expiration, &TOKEN_EXPIRATION, &at.key("tokenExpiration"));
     let labels = labels(typed_labels, &at.key("labels"));
     let annotations = annotations(typed_annotations, &at.key("annotations"));
+    if bind_services.is_absent() && !take_over.is_absent() {
+        at.key("takeOver").report("belongs to `bindServices`");
+    }
+    let services =
+        BoundServices { services: names(bind_services, &at.key("bindServices")), take_over: take_over.value().unwrap_or_default() };
     let role = typed_role.value().and_then(|typed| role(typed, defaults, &at.key("role")));
     Some(Identity {
         service_account: ServiceAccountSpec {
@@ -118,6 +125,7 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
             automount: automount.value(),
         },
         role: role?,
+        services,
     })
 }
 

@@ -70,6 +70,13 @@ pub(super) struct Identity {
     pub(super) automount: Typed<bool>,
     /// The role that pods with this ServiceAccount get.
     pub(super) role: Typed<Role>,
+    /// Services of the environment that run with this ServiceAccount, by name or id: applications, containers, jobs.
+    #[serde(default)]
+    pub(super) bind_services: Typed<Vec<Typed<String>>>,
+    /// Whether a service that asks for another ServiceAccount is taken from it; `false` if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) take_over: Typed<bool>,
 }
 
 /// A role that the tool makes, or an existing one given by `arn`.

@@ -37,6 +37,8 @@ use crate::model::{
     identity::Identity,
     names::{ClusterName, Namespace, Region, ServiceAccountName},
     oidc::IssuerUrl,
+    secret::Secret,
+    service::{ApiUrl, QoveryId},
 };
 
 pub use self::problems::Problems;
@@ -62,6 +64,8 @@ pub struct Config {
     pub examined: Option<ServiceAccountName>,
     /// How AWS and Kubernetes are reached.
     pub access: Access,
+    /// How Qovery's API is reached; nothing if no service is to be bound.
+    pub qovery: Option<QoveryAccess>,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
     /// How long after its own last write to a role with many writers a run looks again: longer than IAM shows the past.
@@ -106,6 +110,27 @@ pub struct Access {
     pub issuer: Option<IssuerUrl>,
 }
 
+/// How Qovery's API is reached, and which environment is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QoveryAccess {
+    /// Where it is.
+    pub url: ApiUrl,
+    /// With what the job shows who it is.
+    pub token: Secret,
+    /// The environment.
+    pub environment: QoveryId,
+}
+
+/// What identities are loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To bring them about, or to see what that takes: services are bound, and Qovery's API must be reachable for it.
+    #[default]
+    Start,
+    /// To take them away or to examine them: services are left alone.
+    Other,
+}
+
 /// Where the credentials for Kubernetes come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KubeAuth {
@@ -145,6 +170,8 @@ pub enum Format {
 /// The options of the command line, as typed. Each beats its variable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
+    /// What the identities are for: the command.
+    pub purpose: Purpose,
     /// `--manifest`, instead of `IRSA_MANIFEST`.
     pub manifest: Option<PathBuf>,
     /// `--format`, instead of `IRSA_FORMAT`.
@@ -194,12 +221,15 @@ pub fn load(
             }
         }
     };
+    let binds = flags.purpose == Purpose::Start && identities.iter().any(|identity| !identity.services.services.is_empty());
+    let qovery = if binds { settings::qovery(&variables, &log) } else { None };
     match settings.environment {
         Some(environment) if log.is_empty() => Ok(Config {
             environment,
             identities,
             examined: settings.examined,
             access: settings.access,
+            qovery,
             timeout: settings.timeout,
             settle: settings.settle,
             proof: settings.proof,

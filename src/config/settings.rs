@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, Proof, TOKEN_DIRECTORY, duration,
+    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, Proof, QoveryAccess, TOKEN_DIRECTORY, duration,
     env::Variables,
     identities::{DEFAULT_PATH, DEFAULT_SESSION},
     problems::{ProblemLog, choices, named, quoted},
@@ -19,11 +19,14 @@ use super::{
 };
 use crate::model::{
     arn::{PolicyArn, RoleArn},
-    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{NameProblem, ServiceAccountName},
     oidc::Audience,
+    secret::Secret,
 };
 
+/// <https://api-doc.qovery.com>
+const QOVERY_API: &str = "https://api.qovery.com";
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 /// IAM usually shows a write after two seconds.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(8);
@@ -95,6 +98,39 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
         identities: source(flags, v, permissions_boundary.as_ref(), log),
         permissions_boundary,
     }
+}
+
+/// How Qovery's API is reached; every problem goes to the log.
+pub(super) fn qovery(v: &Variables, log: &ProblemLog) -> Option<QoveryAccess> {
+    let environment = "QOVERY_ENVIRONMENT_ID";
+    if v.qovery_environment_id.is_none() {
+        log.setting(environment, "is not set: services are bound through Qovery's API, which asks for the environment's id");
+    }
+    let environment = parsed(log, environment, v.qovery_environment_id.as_deref());
+    let url = parsed(log, "IRSA_QOVERY_API_URL", Some(v.irsa_qovery_api_url.as_deref().unwrap_or(QOVERY_API)));
+    let token = qovery_token(v, log);
+    Some(QoveryAccess { url: url?, token: token?, environment: environment? })
+}
+
+fn qovery_token(v: &Variables, log: &ProblemLog) -> Option<Secret> {
+    let names = [
+        ("IRSA_QOVERY_TOKEN", &v.irsa_qovery_token),
+        ("QOVERY_API_TOKEN", &v.qovery_api_token),
+        ("QOVERY_CLI_ACCESS_TOKEN", &v.qovery_cli_access_token),
+    ];
+    let Some((name, token)) = names.into_iter().find_map(|(name, value)| Some((name, value.as_deref()?.trim()))) else {
+        log.setting(
+            "IRSA_QOVERY_TOKEN",
+            "is not set: services are bound through Qovery's API; make an API token in the console and give it to the job as a secret of this name",
+        );
+        return None;
+    };
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Without its value.
+        log.setting(name, "holds characters that no token has");
+        return None;
+    }
+    Some(Secret::new(token.to_owned()))
 }
 
 fn environment(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<Environment> {
@@ -213,6 +249,7 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, boundary: Opt
             automount: None,
         },
         role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new() },
+        services: BoundServices::default(),
     })
 }
 

@@ -17,11 +17,11 @@ use crate::model::{
     names::RoleName,
 };
 
-/// Two identities cannot have one ServiceAccount, nor two roles of one environment one name.
+/// Two identities cannot have one ServiceAccount, nor one service, nor two roles of one environment one name.
 ///
 /// This looks at what was typed, so that an identity with another problem counts too.
 pub(super) fn report_shared_names(identities: &[Typed<manifest::Identity>], at: &At<'_>) {
-    let (mut accounts, mut roles) = (BTreeMap::new(), BTreeMap::new());
+    let (mut accounts, mut roles, mut services) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (index, identity) in identities.iter().enumerate() {
         let Typed::Value(identity) = identity else { continue };
         if let Typed::Value(name) = &identity.service_account
@@ -30,6 +30,18 @@ pub(super) fn report_shared_names(identities: &[Typed<manifest::Identity>], at: 
             at.index(index)
                 .key("serviceAccount")
                 .report(format_args!("{} is the ServiceAccount of `identities[{first}]` too", quoted(name)));
+        }
+        let typed = match &identity.bind_services {
+            Typed::Value(services) => services.as_slice(),
+            Typed::Absent | Typed::Wrong => &[],
+        };
+        for (number, service) in typed.iter().enumerate() {
+            if let Typed::Value(name) = service
+                && let Some(first) = first_with(&mut services, name.to_lowercase(), index)
+            {
+                let whose = if first == index { "here twice".to_owned() } else { format!("bound by `identities[{first}]` too") };
+                at.index(index).key("bindServices").index(number).report(format_args!("{} is {whose}", quoted(name)));
+            }
         }
         if let Typed::Value(manifest::Role { arn: Typed::Absent, name: Typed::Value(name), scope, .. }) = &identity.role
             && is_alone(scope)

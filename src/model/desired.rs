@@ -13,6 +13,7 @@ use super::{
     observed::Owner,
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
+    service::DesiredBinding,
     trust::{Kind, Trusted},
 };
 
@@ -75,6 +76,8 @@ pub struct Desired {
     pub roles: BTreeMap<RoleName, DesiredRole>,
     /// The ServiceAccounts, in the order of the manifest.
     pub service_accounts: Vec<DesiredServiceAccount>,
+    /// The services that should run with them, in the same order.
+    pub bindings: Vec<DesiredBinding>,
 }
 
 /// A role as it should be.
@@ -204,9 +207,15 @@ impl Desired {
     pub fn new(identities: &[Identity], place: &Place, account: &Account) -> Result<Self, DesiredProblem> {
         let mut roles = BTreeMap::new();
         let mut service_accounts = Vec::new();
+        let mut bindings = Vec::new();
         for identity in identities {
             let arn = role_arn(identity, place, account)?;
             service_accounts.push(service_account(&identity.service_account, place.subject(identity), arn.clone()));
+            bindings.extend(identity.services.services.iter().map(|service| DesiredBinding {
+                service: service.clone(),
+                service_account: identity.service_account.name.clone(),
+                take_over: identity.services.take_over,
+            }));
             add_role(&mut roles, identity, &place.subject(identity), arn, place)?;
         }
         Ok(Self {
@@ -214,6 +223,7 @@ impl Desired {
             audiences: identities.iter().map(|identity| identity.service_account.audience.clone()).collect(),
             roles,
             service_accounts,
+            bindings,
         })
     }
 }

@@ -10,6 +10,7 @@ use super::{
     arn::{PolicyArn, RoleArn},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
     oidc::Audience,
+    service::ServiceRef,
 };
 
 /// One ServiceAccount bound to one role.
@@ -19,6 +20,17 @@ pub struct Identity {
     pub service_account: ServiceAccountSpec,
     /// The role its pods get.
     pub role: RoleSpec,
+    /// The services that should run with the ServiceAccount.
+    pub services: BoundServices,
+}
+
+/// Services that should run with a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoundServices {
+    /// Which, by name or id.
+    pub services: BTreeSet<ServiceRef>,
+    /// Whether one that asks for another ServiceAccount is taken from it.
+    pub take_over: bool,
 }
 
 /// The ServiceAccount of an identity.

@@ -15,5 +15,7 @@ pub mod observed;
 pub mod oidc;
 pub mod pods;
 pub mod registry;
+pub mod secret;
+pub mod service;
 pub mod token;
 pub mod trust;

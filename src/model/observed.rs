@@ -8,6 +8,7 @@ use super::{
     arn::{Account, PolicyArn, RoleArn},
     names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::IssuerUrl,
+    service::ObservedService,
     trust::TrustPolicy,
 };
 
@@ -31,6 +32,8 @@ pub struct Observed {
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
     pub left_behind: Vec<ObservedRole>,
+    /// The services of the environment, if any is to be bound.
+    pub services: Vec<ObservedService>,
     /// What is looked up only for a sweep, or when a role is about to outgrow the default quota.
     pub limits: Limits,
 }

@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use crate::model::{
     arn::{PolicyArn, RoleArn},
-    names::{PolicyName, RoleName, Subject},
+    names::{PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::{Audience, Provider},
+    service::{Service, ServiceKind},
     trust::TrustPolicy,
 };
 
-/// One changing call to AWS or Kubernetes, with all it needs: nothing is left to decide.
+/// One change in AWS, Kubernetes or Qovery, with all it needs: nothing is left to decide.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// `CreateOpenIDConnectProvider`
@@ -129,6 +130,15 @@ pub enum Action {
         /// The one that was seen: another of that name stays.
         uid: String,
     },
+    /// The service's advanced setting `security.service_account_name`: read, one key changed, written back whole.
+    BindService {
+        /// The service.
+        service: Service,
+        /// The ServiceAccount it is to ask for.
+        service_account: ServiceAccountName,
+        /// What it asked for when it was seen: another value by now is somebody else's doing.
+        before: Option<String>,
+    },
 }
 
 /// A role to be created.
@@ -216,6 +226,11 @@ impl Action {
             Self::DeleteRole { .. } => "iam:DeleteRole",
             Self::ApplyServiceAccount(_) | Self::ReleaseServiceAccount { .. } => "kubernetes:patch serviceaccounts",
             Self::DeleteServiceAccount { .. } => "kubernetes:delete serviceaccounts",
+            Self::BindService { service, .. } => match service.kind {
+                ServiceKind::Application => "qovery:PUT /application/{id}/advancedSettings",
+                ServiceKind::Container => "qovery:PUT /container/{id}/advancedSettings",
+                ServiceKind::Job | ServiceKind::Other(_) => "qovery:PUT /job/{id}/advancedSettings",
+            },
         }
     }
 }
@@ -252,6 +267,10 @@ impl fmt::Display for Action {
             }
             Self::ReleaseServiceAccount { subject, .. } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
             Self::DeleteServiceAccount { subject, .. } => write!(f, "delete ServiceAccount `{subject}`"),
+            Self::BindService { service, service_account, before } => {
+                write!(f, "bind {service} to ServiceAccount `{service_account}`")?;
+                before.as_ref().map_or(Ok(()), |before| write!(f, ", no longer to `{before}`"))
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod provider;
 mod refusal;
 mod role;
 mod service_account;
+mod services;
 mod start;
 mod sweep;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 pub use action::{Action, AppliedServiceAccount, NewRole, SubjectChange};
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{ForeignPolicy, Refusal, Refusals};
+pub use services::binding_note;
 
 use crate::model::{desired::Desired, observed::Observed};
 

@@ -6,8 +6,9 @@ use thiserror::Error;
 
 use crate::model::{
     arn::{PolicyArn, RoleArn},
-    names::{Namespace, RoleName, Subject},
+    names::{Namespace, RoleName, ServiceAccountName, Subject},
     observed::{Field, Owner},
+    service::{Service, ServiceRef},
 };
 
 /// One thing the plan declines to touch: a person must decide.
@@ -106,6 +107,48 @@ pub enum Refusal {
         /// Registered namespaces that no longer exist, if that was looked up.
         gone: Option<BTreeSet<String>>,
     },
+    /// No service of the environment is meant.
+    #[error("the environment has no service `{service}`{}", known_in_words(known))]
+    NoSuchService {
+        /// The service as the manifest names it.
+        service: ServiceRef,
+        /// Those that could be bound.
+        known: Vec<Service>,
+    },
+    /// Several services are meant.
+    #[error("`{service}` can be any of {}", meant.iter().map(|service| format!("{service} (id `{}`)", service.id)).collect::<Vec<_>>().join(", "))]
+    AmbiguousService {
+        /// The service as the manifest names it.
+        service: ServiceRef,
+        /// Those that are called so.
+        meant: Vec<Service>,
+    },
+    /// A service of a kind that cannot be bound.
+    #[error("{service} cannot be bound: Qovery has no setting for its ServiceAccount")]
+    UnboundKind {
+        /// The service.
+        service: Box<Service>,
+    },
+    /// Two identities want one service.
+    #[error("{service} is bound twice, to ServiceAccounts `{one}` and `{other}`")]
+    BoundTwice {
+        /// The service.
+        service: Box<Service>,
+        /// The one.
+        one: ServiceAccountName,
+        /// And the other.
+        other: ServiceAccountName,
+    },
+    /// A service asks for another ServiceAccount.
+    #[error("{service} runs with ServiceAccount `{observed}`; it should be `{desired}`")]
+    BoundElsewhere {
+        /// The service.
+        service: Box<Service>,
+        /// The one it asks for.
+        observed: String,
+        /// The one it should ask for.
+        desired: ServiceAccountName,
+    },
     /// A registry tag would be longer than IAM takes.
     #[error("role `{role}`: the names of `{subject}` are too long for the tag that registers it, 256 characters")]
     LongSubject {
@@ -114,6 +157,13 @@ pub enum Refusal {
         /// Whose names.
         subject: Subject,
     },
+}
+
+fn known_in_words(known: &[Service]) -> String {
+    match known {
+        [] => " that could be bound".to_owned(),
+        known => format!("; there are {}", known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 fn gone_in_words(gone: Option<&BTreeSet<String>>) -> String {
@@ -185,6 +235,15 @@ impl Refusal {
             }
             Self::TrustTooLarge { .. } => {
                 "run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` in the Service Quotas console, or use `scope: environment`: a role for each environment".to_owned()
+            }
+            Self::NoSuchService { .. } => "correct `bindServices`, or create the service before".to_owned(),
+            Self::AmbiguousService { .. } => "write the id instead of the name into `bindServices`".to_owned(),
+            Self::UnboundKind { .. } => {
+                "take it out of `bindServices`, and name the ServiceAccount where the service is defined: in the chart's values".to_owned()
+            }
+            Self::BoundTwice { .. } => "take it out of one `bindServices`: a pod has one ServiceAccount".to_owned(),
+            Self::BoundElsewhere { .. } => {
+                "with `takeOver: true` beside `bindServices` it is taken from there; or clear `security.service_account_name` in its advanced settings".to_owned()
             }
             Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
         }

@@ -1,6 +1,6 @@
-//! The plan of `start`: provider, then for each role the role and the ServiceAccounts that name it.
+//! The plan of `start`: provider, then for each role the role, the ServiceAccounts that name it, and the services that run with them.
 
-use super::{Lane, Plan, Refusal, Refusals, provider, role, service_account};
+use super::{Lane, Plan, Refusal, Refusals, provider, role, service_account, services};
 use crate::model::{desired::Desired, observed::Observed};
 
 /// What makes the account and the cluster as desired.
@@ -21,6 +21,13 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             match service_account::start(wanted, observed.service_accounts.get(&wanted.subject.service_account)) {
                 Ok(action) => lane.extend(action),
                 Err(held) => refusals.extend(held),
+            }
+        }
+        // After the ServiceAccounts: a pod that asks for one that is not there does not start.
+        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
+            match services::start(&wanted.subject.service_account, desired, observed) {
+                Ok(actions) => lane.extend(actions),
+                Err(refused) => refusals.extend(refused),
             }
         }
         if !lane.is_empty() {

@@ -18,7 +18,7 @@ use qovery_irsa::{
     model::{
         arn::{Account, RoleArn},
         desired::Place,
-        identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::{RoleName, ServiceAccountName, Subject},
         observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
@@ -177,6 +177,7 @@ impl Cloud for Reached {
             roles: role.map(|role| (self.role.clone(), role)).into_iter().collect(),
             service_accounts: self.service_accounts(identities),
             left_behind: Vec::new(),
+            services: Vec::new(),
             limits: Limits::default(),
         })
     }
@@ -281,6 +282,7 @@ pub(crate) fn identity(scope: Scope, origin: RoleOrigin) -> Identity {
             automount: None,
         },
         role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new() },
+        services: BoundServices::default(),
     }
 }
 
@@ -329,7 +331,7 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
     let identities = [identity];
     let work = Work { goal: Goal::Start, identities: &identities, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
-    let desired = work.converge(&mut report).await.map_err(|error| error.to_string())?;
+    let desired = work.converge(&mut report).await.map_err(|error| error.to_string())?.desired;
     let started = Instant::now();
     let proven = prove(&identities, &desired, &cloud, &patience, Proof::Required, &mut report).await;
     proven.map(|()| started.elapsed()).map_err(|failed| failed[0].to_string())

@@ -86,7 +86,7 @@ fn the_reference_names_every_variable_and_no_other() {
 
 #[test]
 fn the_reference_names_every_flag_and_no_other() {
-    let Flags { manifest: _, format: _, timeout: _, service_account: _, namespace: _ } = Flags::default();
+    let Flags { purpose: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } = Flags::default();
     assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
 }
 

@@ -13,6 +13,8 @@ identities:
     labels: {team: shop, example.com/tier: "1"}
     annotations: {eks.amazonaws.com/sts-regional-endpoints: "true", eks.amazonaws.com/skip-containers: sidecar, note: a b}
     automount: false
+    bindServices: [api, 1A2B3C4D-0000-4000-8000-00000000000A]
+    takeOver: true
     role:
       scope: environment
       name: shop-app
@@ -59,6 +61,8 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!((account.name.as_str(), account.audience.as_str()), ("app", "sts.amazonaws.com.cn"));
     assert_eq!((account.token_expiration, account.automount), (Some(600), Some(false)));
     assert_eq!((account.labels.len(), account.annotations.len()), (2, 3));
+    let services: Vec<&str> = identities[0].services.services.iter().map(|service| service.as_str()).collect();
+    assert_eq!((services, identities[0].services.take_over), (vec!["1A2B3C4D-0000-4000-8000-00000000000A", "api"], true));
     let role = made(&identities[0]);
     assert_eq!((role.name.as_ref().unwrap().as_str(), role.path.as_str()), ("shop-app", "/shop/"));
     assert_eq!((role.policies.len(), role.max_session_duration), (1, 43_200));
@@ -194,14 +198,20 @@ fn a_manifest_without_identities_says_so() {
 fn an_identity_with_a_mistake_says_what_is_legal() {
     for (keys, expected) in [
         (
-            "role: {}, bindServices: [api]",
-            "identities[0].bindServices: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount` or `role`",
+            "role: {}, namespaces: [api]",
+            "identities[0].namespaces: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `role`, `bindServices` or `takeOver`",
         ),
         ("role: {}, audiense: a", "identities[0].audiense: unknown key, did you mean `audience`?"),
         ("role: x", "identities[0].role: must be a mapping, not a string"),
         ("role: {}, audience: \"a b\"", "identities[0].audience: `a b` is not an audience: use at most 255 letters, digits and `_.:/=+-@`"),
         ("role: {}, tokenExpiration: 5m", "identities[0].tokenExpiration: `5m` is out of bounds: use 10m to 24h"),
         ("role: {}, tokenExpiration: 1.5", "identities[0].tokenExpiration: must be a duration, not the number `1.5`"),
+        ("role: {}, takeOver: true", "identities[0].takeOver: belongs to `bindServices`"),
+        (
+            "role: {}, bindServices: [\" api\"]",
+            "identities[0].bindServices[0]: ` api` is not a service: use the name or the id of an application, container or job of the environment",
+        ),
+        ("role: {}, bindServices: [api, API]", "identities[0].bindServices[1]: `API` is here twice"),
         ("role: {}, automount: 1", "identities[0].automount: must be `true` or `false`, not the number `1`"),
         (
             "role: {}, labels: {app.kubernetes.io/managed-by: x}",
@@ -415,6 +425,14 @@ fn identities_that_share_a_name_are_a_problem() {
 }
 
 #[test]
+fn a_service_that_two_identities_bind_is_a_problem() {
+    assert_eq!(
+        problems("identities: [{serviceAccount: a, bindServices: [api], role: {}}, {serviceAccount: b, bindServices: [x, Api], role: {}}]"),
+        "identities[1].bindServices[1]: `Api` is bound by `identities[0]` too"
+    );
+}
+
+#[test]
 fn a_role_of_an_unknown_scope_shares_its_name_with_nobody() {
     let manifest = "identities: [{serviceAccount: a, role: {name: r}}, {serviceAccount: b, role: {name: r, scope: sharde}}, {serviceAccount: c, role: {name: r, scope: 1}}]";
     assert_snapshot!(problems(manifest), @r"
@@ -510,7 +528,7 @@ identities:
               Resource: "arn:aws:s3:::${BUCKET}/${aws:username}"
       maxSessionDuration: [1h]
   - serviceAccount: Payments_API
-    bindServices: [api]
+    services: [api]
     labels:
       tier: 1
     role:
@@ -538,7 +556,7 @@ identities:
           qovery.yml:17: identities[0].role.inlinePolicies.own-bucket.Statement[0].Resource: `${aws:username}` is not a variable: use `${NAME}` or `${NAME:-default}`, and `$${aws:username}` for a variable of IAM
           qovery.yml:18: identities[0].role.maxSessionDuration: must be a duration, not a list
           qovery.yml:19: identities[1].serviceAccount: `Payments_API` is not a ServiceAccount name: use lower-case letters, digits, `-` and `.`, 253 characters at most
-          qovery.yml:20: identities[1].bindServices: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount` or `role`
+          qovery.yml:20: identities[1].services: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `role`, `bindServices` or `takeOver`
           qovery.yml:22: identities[1].labels.tier: must be a string, not the number `1`: put it in quotes
           qovery.yml:24: identities[1].role.scope: `project` is not a scope: use `environment`, `shared` or `cluster`
           qovery.yml:25: identities[2]: `serviceAccount` is missing

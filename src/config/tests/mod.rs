@@ -12,8 +12,9 @@ use crate::model::{
 };
 use proptest::prelude::*;
 
-/// The variables that Qovery itself sets.
-const BUILT_IN: [(&str, &str); 6] = [
+/// The variables that Qovery itself sets, and the token that only bound services need.
+const BUILT_IN: [(&str, &str); 7] = [
+    ("IRSA_QOVERY_TOKEN", "qov_token"),
     ("QOVERY_KUBERNETES_NAMESPACE_NAME", "z1a2b3c4-shop"),
     ("QOVERY_KUBERNETES_CLUSTER_NAME", "qovery-z0f1e2d3"),
     ("QOVERY_CLOUD_PROVIDER_REGION", "eu-west-3"),
@@ -48,7 +49,8 @@ fn shown(result: Result<Config, Problems>) -> String {
 
 #[test]
 fn the_defaults_need_no_variable_but_qoverys() {
-    let config = loaded(&[], SMALLEST).unwrap();
+    let config = loaded(&[("IRSA_QOVERY_TOKEN", "")], SMALLEST).unwrap();
+    assert_eq!(config.qovery, None);
     assert_eq!(config.environment.namespace.as_str(), "z1a2b3c4-shop");
     assert_eq!(config.environment.cluster.unwrap().as_str(), "qovery-z0f1e2d3");
     assert_eq!(config.environment.region.unwrap().as_str(), "eu-west-3");
@@ -452,4 +454,32 @@ proptest! {
         let annotations: Vec<_> = config.identities[0].service_account.annotations.values().collect();
         prop_assert_eq!(annotations, [&value]);
     }
+}
+
+const BOUND: &str = "identities: [{serviceAccount: app, bindServices: [api], role: {}}]";
+
+#[test]
+fn bound_services_need_a_token_and_the_id_of_the_environment_where_they_are_bound_and_nowhere_else() {
+    let access = loaded(&[], BOUND).unwrap().qovery.unwrap();
+    assert_eq!((access.url.as_str(), access.token.reveal()), ("https://api.qovery.com", "qov_token"));
+    assert_eq!(access.environment.as_str(), "1a2b3c4d-0000-4000-8000-000000000000");
+    insta::assert_snapshot!(shown(loaded(&[("IRSA_QOVERY_TOKEN", ""), ("QOVERY_ENVIRONMENT_ID", ""), ("IRSA_QOVERY_API_URL", "http://x")], BOUND)), @"
+    3 problems in the configuration
+      `QOVERY_ENVIRONMENT_ID` is not set: services are bound through Qovery's API, which asks for the environment's id
+      `IRSA_QOVERY_API_URL`: `http://x` is not the URL of an API: use `https://` with a host, as `https://api.qovery.com`
+      `IRSA_QOVERY_TOKEN` is not set: services are bound through Qovery's API; make an API token in the console and give it to the job as a secret of this name
+    ");
+    let flags = Flags { purpose: Purpose::Other, ..Flags::default() };
+    let config = load(&flags, with(&[("IRSA_QOVERY_TOKEN", "")]), |_| Ok(BOUND.into())).unwrap();
+    assert_eq!(config.qovery, None);
+}
+
+#[test]
+fn the_token_has_three_names_and_a_wrong_one_is_not_shown() {
+    for (name, value) in [("QOVERY_API_TOKEN", "qov_two"), ("QOVERY_CLI_ACCESS_TOKEN", "qov_three")] {
+        let config = loaded(&[("IRSA_QOVERY_TOKEN", ""), (name, value)], BOUND).unwrap();
+        assert_eq!(config.qovery.unwrap().token.reveal(), value);
+    }
+    let problems = shown(loaded(&[("IRSA_QOVERY_TOKEN", "se cret")], BOUND));
+    assert!(problems.contains("`IRSA_QOVERY_TOKEN` holds characters that no token has") && !problems.contains("cret"), "{problems}");
 }

@@ -1,5 +1,6 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
+mod services;
 mod together;
 mod world;
 

@@ -8,7 +8,7 @@ use crate::{
     model::{
         arn::Account,
         desired::{Desired, Place},
-        identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
         observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
@@ -35,6 +35,7 @@ fn identity(role: RoleSpec) -> Identity {
             automount: None,
         },
         role,
+        services: BoundServices::default(),
     }
 }
 
@@ -119,6 +120,7 @@ impl World {
                 roles,
                 service_accounts: BTreeMap::new(),
                 left_behind: Vec::new(),
+                services: Vec::new(),
                 limits: Limits::default(),
             },
             identities,
@@ -208,6 +210,11 @@ impl World {
             }
             Action::DeleteServiceAccount { subject, .. } => {
                 assert!(self.observed.service_accounts.remove(&subject.service_account).is_some());
+            }
+            Action::BindService { service, service_account, before } => {
+                let found = self.observed.services.iter_mut().find(|found| found.service == *service).unwrap();
+                assert_eq!(found.service_account, *before);
+                found.service_account = Some(service_account.to_string());
             }
         }
     }

@@ -1,0 +1,168 @@
+//! The services of a Qovery environment, as far as the tool has to do with them: which ServiceAccount they ask for.
+
+use std::fmt;
+
+use super::names::{ServiceAccountName, name};
+
+name!(
+    /// The id of an environment, service or stage of Qovery: a UUID.
+    /// <https://api-doc.qovery.com>
+    QoveryId,
+    "an id of Qovery",
+    "use the id as the console and its URLs show it, as `1a2b3c4d-0000-4000-8000-000000000000`",
+    |text| {
+        text.len() == 36
+            && text.bytes().enumerate().all(|(at, byte)| if [8, 13, 18, 23].contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+    }
+);
+
+name!(
+    /// A service as the manifest names it: by its name in the environment, or by its id. Qovery ignores the case of both.
+    ServiceRef,
+    "a service",
+    "use the name or the id of an application, container or job of the environment",
+    |text| (1..=255).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
+);
+
+impl ServiceRef {
+    /// Whether this service is meant.
+    #[must_use]
+    pub fn means(&self, service: &Service) -> bool {
+        self.0.eq_ignore_ascii_case(service.id.as_str()) || self.0.to_lowercase() == service.name.to_lowercase()
+    }
+}
+
+name!(
+    /// Where Qovery's API is: `https://` with host and perhaps a path, never with credentials, since messages show it.
+    ApiUrl,
+    "the URL of an API",
+    "use `https://` with a host, as `https://api.qovery.com`",
+    |text| {
+        text.strip_prefix("https://").is_some_and(|rest| {
+            !rest.is_empty()
+                && !rest.starts_with(['/', ':'])
+                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte))
+        })
+    }
+);
+
+/// A service of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its id.
+    pub id: QoveryId,
+    /// Its name in the environment.
+    pub name: String,
+    /// What it is.
+    pub kind: ServiceKind,
+}
+
+/// As messages name it: ``application `api` ``.
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.kind, self.name)
+    }
+}
+
+/// What a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// An application, built from Git.
+    Application,
+    /// A container image.
+    Container,
+    /// A lifecycle job or a cron job.
+    Job,
+    /// One that has no setting for a ServiceAccount: a database, a Helm chart, Terraform, in Qovery's word for it.
+    Other(String),
+}
+
+impl ServiceKind {
+    /// Reads Qovery's `service_type`.
+    #[must_use]
+    pub fn of(service_type: &str) -> Self {
+        match service_type {
+            "APPLICATION" => Self::Application,
+            "CONTAINER" => Self::Container,
+            "JOB" => Self::Job,
+            other => Self::Other(other.to_lowercase().replace('_', " ")),
+        }
+    }
+
+    /// Whether its pods can run with a ServiceAccount of the user's choice.
+    /// <https://www.qovery.com/docs/configuration/service-advanced-settings>
+    #[must_use]
+    pub fn can_be_bound(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+}
+
+impl fmt::Display for ServiceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Container => "container",
+            Self::Job => "job",
+            Self::Other(kind) => kind,
+        })
+    }
+}
+
+/// A service that should run with a ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredBinding {
+    /// The service as the manifest names it.
+    pub service: ServiceRef,
+    /// The ServiceAccount it should ask for.
+    pub service_account: ServiceAccountName,
+    /// Whether it may be taken from another ServiceAccount.
+    pub take_over: bool,
+}
+
+/// A service as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedService {
+    /// The service.
+    pub service: Service,
+    /// Its advanced setting `security.service_account_name`, if it has one; looked up only for services that are to be bound.
+    pub service_account: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_meant_by_name_or_id_whatever_the_case() {
+        let id: QoveryId = "1a2b3c4d-0000-4000-8000-00000000000a".parse().unwrap();
+        let service = Service { id, name: "Api".to_owned(), kind: ServiceKind::of("APPLICATION") };
+        for (text, meant) in
+            [("api", true), ("API", true), ("1A2B3C4D-0000-4000-8000-00000000000A", true), ("ap", false), ("worker", false)]
+        {
+            assert_eq!(text.parse::<ServiceRef>().unwrap().means(&service), meant, "{text}");
+        }
+        assert_eq!(service.to_string(), "application `Api`");
+    }
+
+    #[test]
+    fn what_could_leave_the_path_of_a_url_is_no_id_and_what_hides_no_name() {
+        for text in [
+            "",
+            "1a2b3c4d",
+            "../../../../../../../../../../../../..",
+            "1a2b3c4d-0000-4000-8000-00000000000/",
+            "1a2b3c4d_0000-4000-8000-000000000000",
+        ] {
+            assert!(text.parse::<QoveryId>().is_err(), "{text:?}");
+        }
+        for text in ["", " api", "api ", "a\nb", "a\u{0}"] {
+            assert!(text.parse::<ServiceRef>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_called_by_its_name() {
+        assert_eq!(ServiceKind::of("ARGOCD_APP").to_string(), "argocd app");
+        assert!(!ServiceKind::of("HELM").can_be_bound() && ServiceKind::of("JOB").can_be_bound());
+    }
+}

@@ -1,0 +1,121 @@
+//! Services of the environment, and the ServiceAccounts they run with.
+
+use std::collections::BTreeSet;
+
+use super::{start, world::World};
+use crate::model::{
+    identity::Identity,
+    service::{ObservedService, Service, ServiceKind},
+};
+
+const API: &str = "00000000-0000-4000-8000-000000000001";
+const WORKER: &str = "00000000-0000-4000-8000-000000000002";
+
+fn binding(services: &[&str]) -> Vec<Identity> {
+    let mut identities = World::identity();
+    identities[0].services.services = services.iter().map(|service| service.parse().unwrap()).collect();
+    identities
+}
+
+fn service(id: &str, kind: &str, name: &str, service_account: Option<&str>) -> ObservedService {
+    let service = Service { id: id.parse().unwrap(), name: name.to_owned(), kind: ServiceKind::of(kind) };
+    ObservedService { service, service_account: service_account.map(str::to_owned) }
+}
+
+/// A world in sync, with an unbound application `api`, a job `worker` and a database.
+fn world(services: &[&str]) -> World {
+    let mut world = World::in_sync(World::identity());
+    world.identities = binding(services);
+    world.observed.services = vec![
+        service(API, "APPLICATION", "api", None),
+        service(WORKER, "JOB", "worker", None),
+        service("00000000-0000-4000-8000-000000000003", "DATABASE", "db", None),
+    ];
+    world
+}
+
+#[test]
+fn services_are_bound_by_name_or_id_and_then_there_is_nothing_to_do() {
+    let mut world = world(&["API", WORKER]);
+    insta::assert_snapshot!(start(&world), @"
+    bind job `worker` to ServiceAccount `app`
+    bind application `api` to ServiceAccount `app`
+    ");
+    world.apply(super::Goal::Start);
+    assert_eq!(start(&world), "");
+    assert_eq!(world.observed.services[2].service_account, None);
+}
+
+#[test]
+fn a_service_is_bound_after_its_service_account_is_there() {
+    let mut world = World::empty(binding(&["api"]));
+    world.observed.services = vec![service(API, "APPLICATION", "api", None)];
+    let plan = start(&world);
+    let last: Vec<&str> = plan.lines().rev().take(2).collect();
+    assert!(last[0].starts_with("bind application `api`") && last[1].starts_with("create ServiceAccount `z1/app`"), "{plan}");
+}
+
+#[test]
+fn a_service_of_another_service_account_is_taken_over_only_if_that_is_said() {
+    let mut world = world(&["api"]);
+    world.observed.services[0].service_account = Some("theirs".to_owned());
+    insta::assert_snapshot!(start(&world), @"
+    refused: application `api` runs with ServiceAccount `theirs`; it should be `app`
+    hint: with `takeOver: true` beside `bindServices` it is taken from there; or clear `security.service_account_name` in its advanced settings
+    ");
+    world.identities[0].services.take_over = true;
+    insta::assert_snapshot!(start(&world), @"bind application `api` to ServiceAccount `app`, no longer to `theirs`");
+}
+
+#[test]
+fn a_service_that_is_not_there_or_there_twice_is_a_refusal_that_names_those_that_are() {
+    insta::assert_snapshot!(start(&world(&["web"])), @"
+    refused: the environment has no service `web`; there are application `api`, job `worker`
+    hint: correct `bindServices`, or create the service before
+    ");
+    let mut world = world(&["api"]);
+    world.observed.services.push(service("00000000-0000-4000-8000-000000000004", "CONTAINER", "Api", None));
+    insta::assert_snapshot!(start(&world), @"
+    refused: `api` can be any of application `api` (id `00000000-0000-4000-8000-000000000001`), container `Api` (id `00000000-0000-4000-8000-000000000004`)
+    hint: write the id instead of the name into `bindServices`
+    ");
+    world.observed.services.clear();
+    insta::assert_snapshot!(start(&world), @"
+    refused: the environment has no service `api` that could be bound
+    hint: correct `bindServices`, or create the service before
+    ");
+}
+
+#[test]
+fn a_service_without_such_a_setting_is_a_refusal() {
+    insta::assert_snapshot!(start(&world(&["db"])), @"
+    refused: database `db` cannot be bound: Qovery has no setting for its ServiceAccount
+    hint: take it out of `bindServices`, and name the ServiceAccount where the service is defined: in the chart's values
+    ");
+}
+
+#[test]
+fn one_service_once_by_name_and_once_by_id_is_a_refusal() {
+    let mut world = world(&["api"]);
+    let mut other = world.identities[0].clone();
+    other.service_account.name = "other".parse().unwrap();
+    other.services.services = BTreeSet::from([API.parse().unwrap()]);
+    world.identities.push(other);
+    let plan = start(&world);
+    assert!(plan.contains("application `api` is bound twice, to ServiceAccounts `app` and `other`"), "{plan}");
+}
+
+#[test]
+fn delete_and_sweep_leave_services_alone() {
+    let mut world = world(&["api", "nobody"]);
+    world.observed.services[0].service_account = Some("app".to_owned());
+    assert!(!super::delete(&world).contains("bind"), "{}", super::delete(&world));
+}
+
+#[test]
+fn the_note_says_when_a_binding_takes_effect() {
+    let plan = world(&["api"]).plan(super::Goal::Start).unwrap();
+    let applied: Vec<_> = plan.actions().cloned().collect();
+    insta::assert_snapshot!(super::super::binding_note(&applied).unwrap(), @"application `api` runs with ServiceAccount `app` from the next deployment on: Qovery reads the setting when a deployment starts, and this one has started. Deploy once more, in the console or by `qovery environment deploy`");
+    assert_eq!(super::super::binding_note(&[]), None);
+}
