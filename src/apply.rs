@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     call::{CallError, Failed, Kind, Patience},
     cloud::Cloud,
-    plan::{Action, Plan, Writers},
+    plan::{Action, Call as _, Plan, Writers},
 };
 
 /// An action that was done, and how long it took.

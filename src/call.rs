@@ -108,6 +108,7 @@ impl Failed {
 /// How long a run may go on: until its deadline, or until it is interrupted.
 #[derive(Clone, Debug)]
 pub struct Patience {
+    began: Instant,
     until: Instant,
     limit: Duration,
     interrupted: watch::Receiver<bool>,
@@ -123,13 +124,20 @@ impl Patience {
     /// Until `limit` from now.
     #[must_use]
     pub fn new(limit: Duration, interrupted: watch::Receiver<bool>) -> Self {
-        Self { until: Instant::now() + limit, limit, interrupted }
+        let began = Instant::now();
+        Self { began, until: began + limit, limit, interrupted }
     }
 
     /// The same, but not longer than this from now.
     #[must_use]
     pub fn at_most(&self, limit: Duration) -> Self {
-        Self { until: self.until.min(Instant::now() + limit), limit, interrupted: self.interrupted.clone() }
+        Self { until: self.until.min(Instant::now() + limit), limit, ..self.clone() }
+    }
+
+    /// How long the run has gone on.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Whether the run was interrupted.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Flags, Purpose},
@@ -51,12 +51,31 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Create or update the lifecycle job of the manifest's `job:` in an environment of Qovery
+    Install {
+        /// The environment's id [variable: `QOVERY_ENVIRONMENT_ID`]
+        #[arg(long, value_name = "ID")]
+        environment: Option<String>,
+        /// Print what would be changed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the job for another tool, without asking Qovery: `terraform`
+        #[arg(long, value_name = "FORM", conflicts_with_all = ["environment", "dry_run"])]
+        print: Option<PrintedForm>,
+    },
     /// Print what `start` or `delete` would do, and change nothing
     Plan {
         /// The command to plan
         #[arg(default_value = "start", value_parser = goal, value_name = "start|delete")]
         of: Goal,
     },
+}
+
+/// For which tool the job is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrintedForm {
+    /// A `qovery_job` resource of Qovery's Terraform provider
+    Terraform,
 }
 
 /// What all commands take.
@@ -84,7 +103,11 @@ impl From<&Cli> for Flags {
             Command::Start | Command::Plan { of: Goal::Start } => Purpose::Start,
             _ => Purpose::Other,
         };
-        Self { purpose, manifest, format, timeout, service_account, namespace }
+        let (environment, prints) = match &cli.command {
+            Command::Install { environment, print, .. } => (environment.clone(), print.is_some()),
+            _ => (None, false),
+        };
+        Self { purpose, manifest, format, timeout, service_account, environment, prints, namespace }
     }
 }
 

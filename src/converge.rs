@@ -95,7 +95,7 @@ impl<C: Cloud> Work<'_, C> {
             };
             report.plan(&plan);
             let outcome = apply(&plan, self.cloud, self.patience, |done| {
-                report.applied(&done);
+                report.did(&done.action, done.took);
                 applied.push(done.action);
             })
             .await?;

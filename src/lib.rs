@@ -9,11 +9,12 @@
 //!                → observe   what is there                                    → adapters
 //!                → plan      desired × observed → Plan or refusals: pure
 //!                → apply     one call for each action                         → adapters
+//!            → install       the lifecycle job itself: sees the environment in Qovery, plans, carries out → adapters; terraform prints it
 //!            → doctor        the chain from ServiceAccount to role, link by link → adapters
 //!            → prove         a token minted for the ServiceAccount gets the role → adapters
 //!            → output        the job's outputs for Qovery
 //!            → report        what one sees; failure: exit codes and hints
-//! adapters = aws, kubernetes (over http and call): their errors become ours there and nowhere else
+//! adapters = aws, kubernetes, qovery (over http and call): their errors become ours there and nowhere else
 //! everything → model, model → nothing
 //! ```
 
@@ -29,6 +30,7 @@ pub mod converge;
 pub mod doctor;
 pub mod failure;
 pub mod http;
+pub mod install;
 pub mod kubernetes;
 pub mod model;
 pub mod observe;
@@ -38,5 +40,6 @@ pub mod prove;
 pub mod qovery;
 pub mod report;
 mod run;
+pub mod terraform;
 
 pub use run::run;

@@ -53,8 +53,8 @@ pub async fn observe(identities: &[Identity], connection: &Connection, patience:
 /// # Errors
 /// A service refuses or does not answer.
 pub async fn observe_with_services(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let (observed, services) = tokio::try_join!(observe(identities, connection, patience), observer.services(identities))?;
+    let of_qovery = Observer { connection, patience };
+    let (observed, services) = tokio::try_join!(observe(identities, connection, patience), of_qovery.services(identities))?;
     Ok(Observed { services, ..observed })
 }
 

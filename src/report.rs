@@ -11,14 +11,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    apply::{Applied, ApplyError},
+    apply::ApplyError,
     call::CallError,
     config::Format,
     doctor::{Check, State},
     failure::{DONE, FAILED, RunError},
-    model::{arn::RoleArn, names::Subject},
+    model::{arn::RoleArn, job::ObservedEnvironment, names::Subject},
     output::Outputs,
-    plan::{Action, Plan},
+    plan::{Call, Plan},
 };
 
 /// The report of one run.
@@ -28,6 +28,8 @@ pub struct Report<'a> {
     err: &'a mut dyn Write,
     /// Whether what is broken is red: only for a person at a terminal who has not said no.
     colours: bool,
+    /// Whether what was printed speaks for itself.
+    silent: bool,
     document: Document,
 }
 
@@ -39,7 +41,9 @@ struct Document {
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Value>,
-    plan: Vec<Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<String>,
+    plan: Vec<Step>,
     applied: Vec<Done>,
     proven: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,11 +56,24 @@ struct Document {
     seconds: f64,
 }
 
+/// An action: the call, and the line that people read.
+#[derive(Clone, Debug, Serialize)]
+struct Step {
+    call: &'static str,
+    action: String,
+}
+
+impl Step {
+    fn of(action: &impl Call) -> Self {
+        Self { call: action.call(), action: action.to_string() }
+    }
+}
+
 /// An action that was done.
 #[derive(Debug, Serialize)]
 struct Done {
     #[serde(flatten)]
-    action: Action,
+    step: Step,
     seconds: f64,
 }
 
@@ -65,7 +82,7 @@ impl<'a> Report<'a> {
     pub fn new(command: &str, format: Format, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
         let colours =
             format == Format::Text && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { format, out, err, colours, document: Document { command: command.to_owned(), ..Document::default() } }
+        Self { format, out, err, colours, silent: false, document: Document { command: command.to_owned(), ..Document::default() } }
     }
 
     /// A line for people.
@@ -79,6 +96,13 @@ impl<'a> Report<'a> {
         let _ = sink.flush();
     }
 
+    /// What was asked for to be printed: nothing else stands on standard output then.
+    pub fn printed(&mut self, text: &str) {
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
+        self.silent = true;
+    }
+
     /// Where the run takes place; said once.
     pub fn place(&mut self, namespace: &str, issuer: &str, account: &str) {
         let place = json!({ "namespace": namespace, "issuer": issuer, "account": account });
@@ -88,17 +112,35 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The environment of Qovery that a job is installed in, and where people see it; said once.
+    pub fn environment(&mut self, environment: &ObservedEnvironment) {
+        if self.document.console.is_none() {
+            let ObservedEnvironment { id, name, organization, project, .. } = environment;
+            let console = format!("https://console.qovery.com/organization/{organization}/project/{project}/environment/{id}");
+            self.line(&format!("environment `{name}`: {console}"));
+            self.document.console = Some(console);
+        }
+    }
+
     /// The plan, before it is applied; a second one takes the place of what the first has left.
     pub fn plan(&mut self, plan: &Plan) {
         for note in &plan.notes {
             self.note(note);
         }
-        if !plan.is_empty() {
-            self.line(&format!("plan: {}", counted(plan.actions().count(), "action")));
-            plan.actions().for_each(|action| self.line(&format!("  {action}")));
+        self.planned(plan.actions());
+    }
+
+    /// Actions, before they are carried out.
+    pub fn planned<'p>(&mut self, actions: impl IntoIterator<Item = &'p (impl Call + 'p)>) {
+        let steps: Vec<Step> = actions.into_iter().map(Step::of).collect();
+        if !steps.is_empty() {
+            self.line(&format!("plan: {}", counted(steps.len(), "action")));
+            for step in &steps {
+                self.line(&format!("  {}", step.action));
+            }
         }
-        let done = self.document.applied.iter().map(|done| done.action.clone());
-        self.document.plan = done.chain(plan.actions().cloned()).collect();
+        let done = self.document.applied.iter().map(|done| done.step.clone());
+        self.document.plan = done.chain(steps).collect();
     }
 
     /// Something that was seen and left alone; each is said once.
@@ -110,9 +152,9 @@ impl<'a> Report<'a> {
     }
 
     /// An action that was done.
-    pub fn applied(&mut self, applied: &Applied) {
-        self.line(&format!("done: {} ({})", applied.action, shown(applied.took)));
-        self.document.applied.push(Done { action: applied.action.clone(), seconds: rounded(applied.took) });
+    pub fn did(&mut self, action: &impl Call, took: Duration) {
+        self.line(&format!("done: {action} ({})", shown(took)));
+        self.document.applied.push(Done { step: Step::of(action), seconds: rounded(took) });
     }
 
     /// How many actions were done.
@@ -167,7 +209,9 @@ impl<'a> Report<'a> {
                     (DONE, _) => "done",
                     _ => "to do",
                 };
-                self.line(&format!("{last_line}, {}", shown(took)));
+                if !self.silent {
+                    self.line(&format!("{last_line}, {}", shown(took)));
+                }
                 exit_code
             }
             Err(error) => {
@@ -182,7 +226,7 @@ impl<'a> Report<'a> {
         };
         self.document.exit_code = exit_code;
         self.document.seconds = rounded(took);
-        if self.format == Format::Json {
+        if self.format == Format::Json && !self.silent {
             let document = serde_json::to_string_pretty(&self.document).unwrap_or_default();
             let _ = writeln!(self.out, "{document}");
             let _ = self.out.flush();
@@ -192,7 +236,7 @@ impl<'a> Report<'a> {
 
     fn applied_before(&self) -> Option<String> {
         let planned = self.document.plan.len();
-        let done: Vec<String> = self.document.applied.iter().map(|done| done.action.to_string()).collect();
+        let done: Vec<String> = self.document.applied.iter().map(|done| done.step.action.clone()).collect();
         match (planned, done.len()) {
             (0, _) => None,
             (planned, 0) => Some(format!("applied before this: none of {}", counted(planned, "action"))),

@@ -6,17 +6,19 @@ use tokio::sync::watch;
 
 use crate::{
     call::{Failed, Patience},
-    cli::{Cli, Command},
+    cli::{Cli, Command, PrintedForm},
     config::{self, Config, Flags},
     connect::{Connection, connect},
     converge::{Converged, Work},
     doctor::{Patient, State, examine, glance},
     failure::{DONE, FAILED, RunError, TO_DO},
+    install,
     model::{desired::Desired, names::Subject},
     output,
     plan::{self, Freshness, Goal},
     prove::prove,
     report::{Report, counted},
+    terraform,
 };
 
 /// Runs a command to its exit code. `interrupted` turns true when the process is asked to end.
@@ -46,6 +48,9 @@ async fn execute(
 ) -> Result<(u8, String), RunError> {
     if matches!(command, Command::Stop) {
         return Ok((DONE, "nothing to do: a stopped environment keeps its roles and ServiceAccounts".to_owned()));
+    }
+    if let Command::Install { dry_run, print, .. } = command {
+        return install_job(flags, variables, *dry_run, *print, interrupted, report).await;
     }
     let config = config::load(flags, variables, config::read_file)?;
     let patience = Patience::new(config.timeout, interrupted);
@@ -89,6 +94,33 @@ async fn execute(
     Ok((DONE, last_line))
 }
 
+/// Creates or updates the job itself, or prints it.
+async fn install_job(
+    flags: &Flags,
+    variables: Vec<(String, String)>,
+    dry: bool,
+    print: Option<PrintedForm>,
+    interrupted: watch::Receiver<bool>,
+    report: &mut Report<'_>,
+) -> Result<(u8, String), RunError> {
+    let config = config::load_install(flags, variables, config::read_file)?;
+    if let Some(PrintedForm::Terraform) = print {
+        report.printed(&terraform::render(&config.job));
+        return Ok((DONE, String::new()));
+    }
+    let patience = Patience::new(config.timeout, interrupted);
+    let to_do = install::run(&config, dry, &patience, report).await?;
+    let job = &config.job.name;
+    Ok((
+        DONE,
+        match (report.applied_count(), to_do) {
+            (0, 0) => format!("nothing to do: job `{job}` is in place"),
+            (0, count) => format!("{} to do", counted(count, "action")),
+            (count, _) => format!("{}: job `{job}` is in place. Deploy the environment to run it", counted(count, "action")),
+        },
+    ))
+}
+
 /// Examines the ServiceAccount that was named, or those of all identities.
 async fn examine_all(
     config: &Config,
@@ -119,7 +151,7 @@ async fn examine_all(
 /// What a command is to bring about, and whether it does; none if there is nothing to bring about.
 fn goal(command: &Command) -> Option<(Goal, bool)> {
     match command {
-        Command::Stop | Command::Doctor { .. } => None,
+        Command::Stop | Command::Doctor { .. } | Command::Install { .. } => None,
         Command::Start => Some((Goal::Start, true)),
         Command::Delete => Some((Goal::Delete, true)),
         Command::Sweep { dry_run } => Some((Goal::Sweep, !*dry_run)),
@@ -130,6 +162,7 @@ fn goal(command: &Command) -> Option<(Goal, bool)> {
 fn name(command: &Command) -> &'static str {
     match command {
         Command::Doctor { .. } => "doctor",
+        Command::Install { .. } => "install",
         Command::Start => "start",
         Command::Stop => "stop",
         Command::Delete => "delete",

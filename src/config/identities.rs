@@ -6,22 +6,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
-    str::FromStr,
 };
 
 use serde_json::Value;
 
 use super::{
-    duration, manifest,
-    problems::{At, named, quoted},
-    reader::{Document, DurationText, Typed},
+    manifest,
+    pieces::{entries, name, names, present, required, seconds, text},
+    problems::{At, quoted},
+    reader::{Document, Typed},
     scope::ScopeWord,
     twice,
 };
 use crate::model::{
     arn::PolicyArn,
     identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
-    names::{LabelValue, MetadataKey, NameProblem, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
+    names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
 };
 
 /// The path of roles if none is given.
@@ -50,7 +50,7 @@ const OWN_ANNOTATIONS: [(&str, &str); 3] = [
 ///
 /// `boundary` holds for roles if neither they nor the defaults name one.
 pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyArn>, at: &At<'_>) -> Vec<Identity> {
-    let manifest::Manifest { defaults: typed_defaults, identities } = manifest;
+    let manifest::Manifest { defaults: typed_defaults, identities, job: _ } = manifest;
     let defaults = defaults(typed_defaults.value().unwrap_or_default(), boundary, &at.key("defaults"));
     required(&identities, "identities", at);
     let Some(typed) = identities.value() else { return Vec::new() };
@@ -305,56 +305,4 @@ fn description(typed: Typed<String>, at: &At<'_>) -> Option<String> {
         at.report(format_args!("{} cannot stand in a description: IAM takes Latin-1 characters", quoted(&character.to_string())));
     }
     Some(text)
-}
-
-/// The entries of a mapping. `meant` gives what one means, or nothing after it has reported why not.
-fn entries<T, K: Ord, V>(
-    typed: Typed<BTreeMap<String, Typed<T>>>,
-    at: &At<'_>,
-    mut meant: impl FnMut(&str, Typed<T>, &At<'_>) -> Option<(K, V)>,
-) -> BTreeMap<K, V> {
-    let typed = typed.value().unwrap_or_default();
-    typed
-        .into_iter()
-        .filter_map(|(key, value)| {
-            let at = at.key(&key);
-            if value.is_absent() {
-                at.report("has no value");
-            }
-            meant(&key, value, &at)
-        })
-        .collect()
-}
-
-/// The elements of a list.
-fn names<T: FromStr<Err = NameProblem> + Ord>(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> BTreeSet<T> {
-    let typed = typed.value().unwrap_or_default();
-    (0..).zip(typed).filter_map(|(index, typed)| text(&present(typed, &at.index(index))?, &at.index(index))).collect()
-}
-
-fn name<T: FromStr<Err = NameProblem>>(typed: Typed<String>, at: &At<'_>) -> Option<T> {
-    text(&typed.value()?, at)
-}
-
-fn text<T: FromStr<Err = NameProblem>>(text: &str, at: &At<'_>) -> Option<T> {
-    text.parse().map_err(|problem| at.report(named(&problem))).ok()
-}
-
-fn seconds(typed: Typed<DurationText>, bounds: &RangeInclusive<u32>, at: &At<'_>) -> Option<u32> {
-    duration::parse(&typed.value()?.0, bounds).map_err(|problem| at.report(problem)).ok()
-}
-
-/// Reports at the mapping that a key of it is missing.
-fn required<T>(typed: &Typed<T>, key: &str, at: &At<'_>) {
-    if typed.is_absent() {
-        at.report(format_args!("`{key}` is missing"));
-    }
-}
-
-/// An element of a list, which cannot be null.
-fn present<T>(typed: Typed<T>, at: &At<'_>) -> Option<T> {
-    if typed.is_absent() {
-        at.report("has no value");
-    }
-    typed.value()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::reader::{Document, DurationText, Typed};
+use super::reader::{CountText, Document, DurationText, Json, Typed};
 
 /// What the environment's services may do in AWS: ServiceAccounts and the IAM roles they are bound to.
 #[derive(Debug, Deserialize)]
@@ -21,6 +21,9 @@ pub(super) struct Manifest {
     /// The identities, at least one.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub(super) identities: Typed<Vec<Typed<Identity>>>,
+    /// The lifecycle job that `install` creates or updates. No other command looks at it.
+    #[serde(default)]
+    pub(super) job: Typed<Job>,
 }
 
 /// What holds for every role that does not say otherwise.
@@ -133,4 +136,108 @@ pub(super) struct Role {
     #[serde(default)]
     #[cfg_attr(test, schemars(inner(regex(pattern = r"^[a-z0-9-]+/[a-z0-9.-]+$|\$\{"))))]
     pub(super) extra_subjects: Typed<Vec<Typed<String>>>,
+}
+
+/// The lifecycle job that runs this tool, as `install` makes it. Exactly one of `image` and `git` must be given.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Job {
+    /// The name of the job in the environment, by which it is found again.
+    pub(super) name: Typed<String>,
+    /// What people read about it; left as it is if not given.
+    #[serde(default)]
+    pub(super) description: Typed<String>,
+    /// The image it runs.
+    #[serde(default)]
+    pub(super) image: Typed<Image>,
+    /// The repository that Qovery builds its image from.
+    #[serde(default)]
+    pub(super) git: Typed<Git>,
+    /// What it is called with, by event.
+    #[serde(default)]
+    pub(super) arguments: Typed<Arguments>,
+    /// Thousandths of a processor: 10 to 64000, 100 if not given.
+    #[serde(default)]
+    pub(super) cpu: Typed<CountText>,
+    /// Megabytes: 32 to 65536, 64 if not given.
+    #[serde(default)]
+    pub(super) memory: Typed<CountText>,
+    /// How long one run may take: 1m to 24h, 15m if not given.
+    #[serde(default)]
+    pub(super) max_duration: Typed<DurationText>,
+    /// How often a run that failed is started again: 0 to 10, 1 if not given.
+    #[serde(default)]
+    pub(super) restarts: Typed<CountText>,
+    /// Whether a new commit or tag deploys it; left as it is if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) auto_deploy: Typed<bool>,
+    /// The deployment stage it is in. It is created before all others if there is none of that name; if not given, the job stays where it is.
+    #[serde(default)]
+    pub(super) stage: Typed<String>,
+    /// Variables of the job that everybody may read.
+    #[serde(default)]
+    pub(super) variables: Typed<BTreeMap<String, Typed<String>>>,
+    /// Secrets that the job must see, by name. One that is missing gets its value from the environment of `install`.
+    #[serde(default)]
+    pub(super) secrets: Typed<Vec<Typed<String>>>,
+    /// Advanced settings of the job; those that are not named here stay as they are.
+    #[serde(default)]
+    pub(super) advanced_settings: Typed<BTreeMap<String, Typed<Json>>>,
+}
+
+/// An image in a container registry.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Image {
+    /// Name or id of the container registry in Qovery.
+    pub(super) registry: Typed<String>,
+    /// The name of the image, without registry and tag.
+    pub(super) name: Typed<String>,
+    /// Its tag.
+    pub(super) tag: Typed<String>,
+}
+
+/// A Git repository with a Dockerfile.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Git {
+    /// Its URL: `https://`, without credentials.
+    #[cfg_attr(test, schemars(regex(pattern = r"^https://|\$\{")))]
+    pub(super) url: Typed<String>,
+    /// The branch; Qovery's choice if not given.
+    #[serde(default)]
+    pub(super) branch: Typed<String>,
+    /// The directory to build in, `/` if not given.
+    #[serde(default)]
+    pub(super) root_path: Typed<String>,
+    /// The Dockerfile, `Dockerfile` if not given.
+    #[serde(default)]
+    pub(super) dockerfile: Typed<String>,
+    /// Who hosts it; told by the URL's host if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("anyOf" = [{"enum": ["github", "gitlab", "bitbucket"]}, {"pattern": r"\$\{"}])))]
+    pub(super) provider: Typed<String>,
+    /// Name or id of the Git token in Qovery, for a private repository.
+    #[serde(default)]
+    pub(super) token: Typed<String>,
+}
+
+/// What the job is called with: its own commands, by the event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Arguments {
+    /// On deploy and redeploy, `[start]` if not given.
+    #[serde(default)]
+    pub(super) start: Typed<Vec<Typed<String>>>,
+    /// On stop, `[stop]` if not given.
+    #[serde(default)]
+    pub(super) stop: Typed<Vec<Typed<String>>>,
+    /// On delete, `[delete]` if not given.
+    #[serde(default)]
+    pub(super) delete: Typed<Vec<Typed<String>>>,
 }

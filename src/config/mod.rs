@@ -9,8 +9,10 @@ mod duration;
 mod env;
 mod identities;
 mod interpolation;
+mod job;
 mod manifest;
 mod node;
+mod pieces;
 mod problems;
 mod reader;
 mod scope;
@@ -29,12 +31,14 @@ use std::{
 };
 
 use self::{
-    problems::{At, ProblemLog, one_line},
+    node::Node,
+    problems::{At, ProblemLog, choices, one_line},
     settings::Source,
 };
 use crate::model::{
-    arn::{PolicyArn, RoleArn},
+    arn::RoleArn,
     identity::Identity,
+    job::{JobSpec, VariableName},
     names::{ClusterName, Namespace, Region, ServiceAccountName},
     oidc::IssuerUrl,
     secret::Secret,
@@ -50,6 +54,8 @@ const DEFAULT_OUTPUT: &str = "/qovery-output/qovery-output.json";
 const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
 /// Where Kubernetes mounts the token of a pod's ServiceAccount.
 const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// The sections of a manifest; anything else at its top is a mistake.
+const SECTIONS: [&str; 3] = ["defaults", "identities", "job"];
 /// The largest manifest, in bytes.
 const LARGEST_MANIFEST: usize = 1 << 20;
 
@@ -180,6 +186,10 @@ pub struct Flags {
     pub timeout: Option<String>,
     /// `--service-account` of `doctor`: no identity is read, this one is examined.
     pub service_account: Option<String>,
+    /// `--environment` of `install`, instead of `QOVERY_ENVIRONMENT_ID`.
+    pub environment: Option<String>,
+    /// Whether `install` only prints, so that no environment is asked for.
+    pub prints: bool,
     /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.
     pub namespace: Option<String>,
 }
@@ -197,14 +207,8 @@ pub fn load(
     read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Config, Problems> {
     let log = ProblemLog::default();
-    let mut all = BTreeMap::new();
-    for (name, value) in variables {
-        all.entry(name).or_insert(value);
-    }
-    let variables = env::Variables::from_all(&all).unwrap_or_else(|error| {
-        log.setting("environment", error);
-        env::Variables::default()
-    });
+    let all = first_of_each(variables);
+    let variables = known(&all, &log);
     let settings = settings::settings(flags, &variables, &log);
     let (mut file, mut text) = (String::new(), String::new());
     let identities = match settings.identities {
@@ -215,14 +219,16 @@ pub fn load(
             match manifest_text(read_file(&path), named, &log) {
                 Some(content) => {
                     text = content;
-                    manifest_identities(&text, &all, settings.permissions_boundary, &log)
+                    let root = At::root(&log);
+                    let typed = typed_manifest(&text, &["defaults", "identities"], &all, &log);
+                    typed.map(|typed| identities::identities(typed, settings.permissions_boundary, &root)).unwrap_or_default()
                 }
                 None => Vec::new(),
             }
         }
     };
     let binds = flags.purpose == Purpose::Start && identities.iter().any(|identity| !identity.services.services.is_empty());
-    let qovery = if binds { settings::qovery(&variables, &log) } else { None };
+    let qovery = if binds { settings::qovery(flags, &variables, "services are bound through Qovery's API", &log) } else { None };
     match settings.environment {
         Some(environment) if log.is_empty() => Ok(Config {
             environment,
@@ -260,6 +266,61 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// What `install` is to make, as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallConfig {
+    /// The job.
+    pub job: JobSpec,
+    /// How Qovery's API is reached; nothing if the job is only printed.
+    pub qovery: Option<QoveryAccess>,
+    /// What secrets of the job would be set to, if they are not there.
+    pub secrets: BTreeMap<VariableName, Secret>,
+    /// The deadline of the whole run, from 10 seconds to an hour.
+    pub timeout: Duration,
+}
+
+/// The configuration of `install`. As [`load`], it tells all problems at once, and nothing of the identities is looked at.
+///
+/// # Errors
+/// Every problem of flags, variables and the manifest's `job`, with its place.
+pub fn load_install(
+    flags: &Flags,
+    variables: impl IntoIterator<Item = (String, String)>,
+    read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+) -> Result<InstallConfig, Problems> {
+    let log = ProblemLog::default();
+    let all = first_of_each(variables);
+    let variables = known(&all, &log);
+    let installing = settings::installing(flags, &variables, &log);
+    let file = one_line(&installing.manifest.display().to_string());
+    let text = manifest_text(read_file(&installing.manifest), true, &log);
+    let typed = text.as_deref().and_then(|text| typed_manifest(text, &["job"], &all, &log));
+    let job = typed.and_then(|typed| job::job(typed.job, &At::root(&log)));
+    match job {
+        Some(job) if log.is_empty() => {
+            let value = |name: &VariableName| all.get(name.as_str()).filter(|value| !value.is_empty());
+            let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
+            Ok(InstallConfig { job, qovery: installing.qovery, secrets, timeout: installing.timeout })
+        }
+        _ => Err(log.into_problems(&file, |path| yaml::line_of(text.as_deref()?, path))),
+    }
+}
+
+fn first_of_each(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (name, value) in variables {
+        all.entry(name).or_insert(value);
+    }
+    all
+}
+
+fn known(all: &BTreeMap<String, String>, log: &ProblemLog) -> env::Variables {
+    env::Variables::from_all(all).unwrap_or_else(|error| {
+        log.setting("environment", error);
+        env::Variables::default()
+    })
+}
+
 /// The text of the manifest, or nothing after the log got the reason.
 fn manifest_text(content: io::Result<Vec<u8>>, named: bool, log: &ProblemLog) -> Option<String> {
     let content = match content {
@@ -286,7 +347,8 @@ fn manifest_text(content: io::Result<Vec<u8>>, named: bool, log: &ProblemLog) ->
     String::from_utf8(content).map_err(|_| log.file("is not UTF-8 text")).ok()
 }
 
-fn manifest_identities(text: &str, variables: &BTreeMap<String, String>, boundary: Option<PolicyArn>, log: &ProblemLog) -> Vec<Identity> {
+/// The manifest as typed, of which only these sections are looked at: what a variable of another section's is not set is no problem then.
+fn typed_manifest(text: &str, sections: &[&str], variables: &BTreeMap<String, String>, log: &ProblemLog) -> Option<manifest::Manifest> {
     let root = At::root(log);
     let mut node = match yaml::parse(text) {
         Ok(node) => node,
@@ -295,13 +357,16 @@ fn manifest_identities(text: &str, variables: &BTreeMap<String, String>, boundar
                 Some((line, column)) => log.position(line, column, problem.text),
                 None => log.file(problem.text),
             }
-            return Vec::new();
+            return None;
         }
     };
+    if let Node::Mapping(entries) = &mut node {
+        entries.retain(|key, _| !SECTIONS.contains(&key.as_str()) || sections.contains(&key.as_str()));
+    }
     interpolation::interpolate(&mut node, variables, &root);
     let typed = reader::read::<manifest::Manifest>(&node, &root);
     if typed.is_absent() {
-        log.file("is empty: add `identities`");
+        log.file(format_args!("is empty: add {}", choices(sections.last().copied())));
     }
-    typed.value().map(|typed| identities::identities(typed, boundary, &root)).unwrap_or_default()
+    typed.value()
 }

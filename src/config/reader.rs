@@ -101,6 +101,39 @@ impl<'de> Deserialize<'de> for DurationText {
     }
 }
 
+/// A whole number, as text: an interpolated value is a string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CountText(pub(super) String);
+
+impl<'de> Deserialize<'de> for CountText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl Visitor<'_> for Visit {
+            type Value = CountText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_u64<E>(self, count: u64) -> Result<CountText, E> {
+                Ok(CountText(count.to_string()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<CountText, E> {
+                Ok(CountText(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+/// Any value at all: that of an advanced setting of Qovery.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Json(pub(super) serde_json::Value);
+
 /// Any JSON: the document of an inline policy.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
@@ -345,6 +378,36 @@ impl schemars::JsonSchema for DurationText {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": ["string", "integer"], "minimum": 0, "pattern": r"^[0-9]+$|^([0-9]+[hms])+$|\$\{"})
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for CountText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": ["integer", "string"], "minimum": 0, "pattern": r"^[0-9]+$|\$\{"})
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Json {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AdvancedSetting".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": ["string", "number", "boolean", "object", "array"]})
     }
 }
 

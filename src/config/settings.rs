@@ -75,12 +75,7 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
             kube_token_directory: v.irsa_kube_token_dir.as_deref().unwrap_or(TOKEN_DIRECTORY).into(),
             issuer: parsed(log, "IRSA_OIDC_ISSUER", v.irsa_oidc_issuer.as_deref()),
         },
-        timeout: time(
-            log,
-            flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref())),
-            &(10..=3600),
-            DEFAULT_TIMEOUT,
-        ),
+        timeout: timeout(flags, v, log),
         settle: time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE),
         proof: choice(
             log,
@@ -100,19 +95,42 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
     }
 }
 
-/// How Qovery's API is reached; every problem goes to the log.
-pub(super) fn qovery(v: &Variables, log: &ProblemLog) -> Option<QoveryAccess> {
-    let environment = "QOVERY_ENVIRONMENT_ID";
-    if v.qovery_environment_id.is_none() {
-        log.setting(environment, "is not set: services are bound through Qovery's API, which asks for the environment's id");
+/// What `install` reads of variables and flags.
+pub(super) struct Installing {
+    pub(super) manifest: PathBuf,
+    pub(super) qovery: Option<QoveryAccess>,
+    pub(super) timeout: Duration,
+}
+
+/// What variables and flags mean for `install`; every problem goes to the log.
+pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Installing {
+    let manifest = flags.manifest.clone().or_else(|| v.irsa_manifest.as_ref().map(PathBuf::from));
+    Installing {
+        manifest: manifest.unwrap_or_else(|| super::DEFAULT_MANIFEST.into()),
+        qovery: if flags.prints { None } else { qovery(flags, v, "the job is installed through Qovery's API", log) },
+        timeout: timeout(flags, v, log),
     }
-    let environment = parsed(log, environment, v.qovery_environment_id.as_deref());
+}
+
+fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
+    let given = flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref()));
+    time(log, given, &(10..=3600), DEFAULT_TIMEOUT)
+}
+
+/// How Qovery's API is reached; every problem goes to the log.
+pub(super) fn qovery(flags: &Flags, v: &Variables, why: &str, log: &ProblemLog) -> Option<QoveryAccess> {
+    let (environment, id) =
+        flag_or_variable(("--environment", flags.environment.as_deref()), ("QOVERY_ENVIRONMENT_ID", v.qovery_environment_id.as_deref()));
+    if id.is_none() {
+        log.setting(environment, format_args!("is not set: {why}, which asks for the environment's id"));
+    }
+    let environment = parsed(log, environment, id);
     let url = parsed(log, "IRSA_QOVERY_API_URL", Some(v.irsa_qovery_api_url.as_deref().unwrap_or(QOVERY_API)));
-    let token = qovery_token(v, log);
+    let token = qovery_token(v, why, log);
     Some(QoveryAccess { url: url?, token: token?, environment: environment? })
 }
 
-fn qovery_token(v: &Variables, log: &ProblemLog) -> Option<Secret> {
+fn qovery_token(v: &Variables, why: &str, log: &ProblemLog) -> Option<Secret> {
     let names = [
         ("IRSA_QOVERY_TOKEN", &v.irsa_qovery_token),
         ("QOVERY_API_TOKEN", &v.qovery_api_token),
@@ -121,7 +139,7 @@ fn qovery_token(v: &Variables, log: &ProblemLog) -> Option<Secret> {
     let Some((name, token)) = names.into_iter().find_map(|(name, value)| Some((name, value.as_deref()?.trim()))) else {
         log.setting(
             "IRSA_QOVERY_TOKEN",
-            "is not set: services are bound through Qovery's API; make an API token in the console and give it to the job as a secret of this name",
+            format_args!("is not set: {why}; make an API token in the console, and give it as a secret of this name"),
         );
         return None;
     };

@@ -10,6 +10,7 @@ pub mod document;
 pub mod explain;
 pub mod fingerprint;
 pub mod identity;
+pub mod job;
 pub mod names;
 pub mod observed;
 pub mod oidc;

@@ -5,9 +5,9 @@ use std::{
     fmt,
 };
 
-use serde::Serialize;
 use serde_json::Value;
 
+use super::Call;
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
@@ -205,10 +205,9 @@ impl fmt::Display for SubjectChange {
     }
 }
 
-impl Action {
-    /// The API call that it is, as `CloudTrail` or an audit log shows it.
-    #[must_use]
-    pub fn call(&self) -> &'static str {
+impl Call for Action {
+    /// As `CloudTrail` or an audit log shows it.
+    fn call(&self) -> &'static str {
         match self {
             Self::CreateProvider { .. } => "iam:CreateOpenIDConnectProvider",
             Self::AddAudience { .. } => "iam:AddClientIDToOpenIDConnectProvider",
@@ -272,17 +271,6 @@ impl fmt::Display for Action {
                 before.as_ref().map_or(Ok(()), |before| write!(f, ", no longer to `{before}`"))
             }
         }
-    }
-}
-
-/// For machines: the call, and the line that people read.
-impl Serialize for Action {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut object = serializer.serialize_struct("Action", 2)?;
-        object.serialize_field("call", self.call())?;
-        object.serialize_field("action", &self.to_string())?;
-        object.end()
     }
 }
 

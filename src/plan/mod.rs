@@ -4,6 +4,7 @@
 
 mod action;
 mod delete;
+pub mod install;
 mod progress;
 mod provider;
 mod refusal;
@@ -21,6 +22,12 @@ pub use refusal::{ForeignPolicy, Refusal, Refusals};
 pub use services::binding_note;
 
 use crate::model::{desired::Desired, observed::Observed};
+
+/// One changing call, as it is printed and as logs name it.
+pub trait Call: std::fmt::Display {
+    /// The API call that it is.
+    fn call(&self) -> &'static str;
+}
 
 /// The field manager of the tool's server-side applies.
 pub const FIELD_MANAGER: &str = "qovery-irsa";

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fmt};
 
 use thiserror::Error;
 
+use super::install::InstallRefusal;
+
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     names::{Namespace, RoleName, ServiceAccountName, Subject},
@@ -149,6 +151,9 @@ pub enum Refusal {
         /// The one it should ask for.
         desired: ServiceAccountName,
     },
+    /// The job cannot be installed so.
+    #[error(transparent)]
+    Install(Box<InstallRefusal>),
     /// A registry tag would be longer than IAM takes.
     #[error("role `{role}`: the names of `{subject}` are too long for the tag that registers it, 256 characters")]
     LongSubject {
@@ -245,6 +250,7 @@ impl Refusal {
             Self::BoundElsewhere { .. } => {
                 "with `takeOver: true` beside `bindServices` it is taken from there; or clear `security.service_account_name` in its advanced settings".to_owned()
             }
+            Self::Install(refusal) => refusal.hint(),
             Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
         }
     }

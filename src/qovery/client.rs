@@ -38,9 +38,15 @@ impl Qovery {
         serde_json::from_slice(&body).map_err(|error| error::unreadable(&error))
     }
 
-    /// Sends a body, and does not look at what is answered but for whether it is good.
+    /// Sends a body, and reads what is answered.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CallError> {
+        let body = self.send(Method::POST, path, Some(body)).await?;
+        serde_json::from_slice(&body).map_err(|error| error::unreadable(&error))
+    }
+
+    /// Sends a body, none if it is null, and does not look at what is answered but for whether it is good.
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), CallError> {
-        self.send(Method::PUT, path, Some(body)).await.map(drop)
+        self.send(Method::PUT, path, Some(body).filter(|body| !body.is_null())).await.map(drop)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, CallError> {

@@ -1,7 +1,10 @@
 //! Qovery: the calls to its API that the job makes. Its answers' forms and errors end here.
 
 mod client;
+mod environment;
 mod error;
+mod jobs;
 mod services;
 
 pub use client::Qovery;
+pub use environment::{EnvironmentPlace, VariablesOf};

@@ -47,7 +47,17 @@ fn required_keys_of_the_schema_are_those_that_the_loader_requires() {
         required.extend(part["required"].as_array().into_iter().flatten().map(|key| format!("{name}.{}", key.as_str().unwrap())));
         assert_eq!(part.get("properties").is_some() && name != "PolicyDocument", part["additionalProperties"] == false, "{name}");
     }
-    let expected = ["Identity.role", "Identity.serviceAccount", "Manifest.identities", "PolicyDocument.Statement"];
+    let expected = [
+        "Git.url",
+        "Identity.role",
+        "Identity.serviceAccount",
+        "Image.name",
+        "Image.registry",
+        "Image.tag",
+        "Job.name",
+        "Manifest.identities",
+        "PolicyDocument.Statement",
+    ];
     assert_eq!(required.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 
@@ -57,6 +67,8 @@ fn the_sample_loads_with_qoverys_variables_alone() {
     assert_eq!(sample.lines().next(), Some("# yaml-language-server: $schema=./qovery.schema.json"));
     let config = loaded(&[], &sample).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.identities[0].service_account.name.as_str(), "my-s3-role");
+    let installed = load_install(&Flags::default(), with(&[]), |_| Ok(sample.into_bytes())).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(installed.job.name.as_str(), "aws-identity");
 }
 
 #[test]
@@ -65,7 +77,12 @@ fn every_example_of_the_reference_loads() {
     let examples: Vec<&str> = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(examples.len() >= 6);
     for example in examples {
-        loaded(&[("BUCKET", "bucket"), ("KEDA", "true")], example).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        let variables = [("BUCKET", "bucket"), ("KEDA", "true")];
+        loaded(&variables, example).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        if example.contains("\njob:") {
+            let installed = load_install(&Flags::default(), with(&variables), |_| Ok(example.into()));
+            installed.unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        }
     }
 }
 
@@ -86,7 +103,8 @@ fn the_reference_names_every_variable_and_no_other() {
 
 #[test]
 fn the_reference_names_every_flag_and_no_other() {
-    let Flags { purpose: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } = Flags::default();
+    let Flags { purpose: _, environment: _, prints: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } =
+        Flags::default();
     assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
 }
 

@@ -61,7 +61,7 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!((account.name.as_str(), account.audience.as_str()), ("app", "sts.amazonaws.com.cn"));
     assert_eq!((account.token_expiration, account.automount), (Some(600), Some(false)));
     assert_eq!((account.labels.len(), account.annotations.len()), (2, 3));
-    let services: Vec<&str> = identities[0].services.services.iter().map(|service| service.as_str()).collect();
+    let services: Vec<&str> = identities[0].services.services.iter().map(crate::model::service::ServiceRef::as_str).collect();
     assert_eq!((services, identities[0].services.take_over), (vec!["1A2B3C4D-0000-4000-8000-00000000000A", "api"], true));
     let role = made(&identities[0]);
     assert_eq!((role.name.as_ref().unwrap().as_str(), role.path.as_str()), ("shop-app", "/shop/"));
@@ -191,7 +191,10 @@ fn a_manifest_without_identities_says_so() {
     assert_eq!(problems("identities: [~]"), "identities[0]: has no value");
     assert_eq!(problems("identities: [{}]"), "identities[0]: `serviceAccount` is missing\nidentities[0]: `role` is missing");
     assert_eq!(problems("identities: x"), "identities: must be a list, not a string");
-    assert_eq!(problems("job: {}\nidentities: [{serviceAccount: a, role: {}}]"), "job: unknown key, use `defaults` or `identities`");
+    assert_eq!(
+        problems("services: {}\nidentities: [{serviceAccount: a, role: {}}]"),
+        "services: unknown key, use `defaults`, `identities` or `job`"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
+mod install;
 mod services;
 mod together;
 mod world;
@@ -7,7 +8,7 @@ mod world;
 use serde_json::json;
 
 use self::world::{World, given, role_mut, service_account_mut};
-use super::{Goal, Refusals};
+use super::{Call as _, Goal, Refusals};
 use crate::model::{
     claims::{Claim, Claims},
     identity::RoleOrigin,

@@ -16,7 +16,7 @@ use crate::{
         registry::{Entry, TAG_PREFIX},
         trust::{Kind, TrustPolicy},
     },
-    plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, plan},
+    plan::{Action, Call as _, CarriedOut, Freshness, Goal, Next, Plan, Progress, plan},
 };
 
 fn shared() -> Vec<crate::model::identity::Identity> {

@@ -1,0 +1,192 @@
+//! `install`: sees the environment, plans, carries out, and sees that it is so. What differs is decided in `plan/install`.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use crate::{
+    call::{CallError, Failed, Kind, Patience},
+    config::InstallConfig,
+    failure::RunError,
+    http,
+    model::{
+        job::{JobSource, ObservedEnvironment, VariableName},
+        secret::Secret,
+        service::{QoveryId, ServiceKind},
+    },
+    plan::{
+        Call as _,
+        install::{InstallPlan, JobAction, install},
+    },
+    qovery::{Qovery, VariablesOf},
+    report::Report,
+};
+
+/// How often it is looked again: once to see what was done, and some more for what others do meanwhile.
+const MOST_LOOKS: usize = 4;
+
+/// Installs the job, or only says what that takes.
+///
+/// # Errors
+/// Qovery cannot be reached or refuses, or something may not be touched.
+pub async fn run(config: &InstallConfig, dry: bool, patience: &Patience, report: &mut Report<'_>) -> Result<usize, RunError> {
+    let Some(access) = &config.qovery else { return Ok(0) };
+    http::install_crypto();
+    let installer =
+        Installer { qovery: Qovery::new(access, &http::client().map_err(crate::connect::ConnectError::from)?), config, patience };
+    let mut left = Vec::new();
+    for _ in 0..MOST_LOOKS {
+        let (observed, plan) = tokio::select! {
+            seen = installer.plan() => seen?,
+            () = patience.interruption() => return Err(RunError::Interrupted),
+        };
+        report.environment(&observed);
+        for note in &plan.notes {
+            report.note(note);
+        }
+        report.planned(&plan.actions);
+        if plan.actions.is_empty() || dry {
+            return Ok(plan.actions.len());
+        }
+        left = plan.actions.iter().map(ToString::to_string).collect();
+        installer.apply(&plan, report).await?;
+    }
+    Err(RunError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") })
+}
+
+struct Installer<'a> {
+    qovery: Qovery,
+    config: &'a InstallConfig,
+    patience: &'a Patience,
+}
+
+impl Installer<'_> {
+    async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), RunError> {
+        let observed = self.observe().await?;
+        let at_hand = self.config.secrets.keys().cloned().collect();
+        let plan = install(&self.config.job, &observed, &at_hand)?;
+        Ok((observed, plan))
+    }
+
+    async fn call<T>(&self, doing: &str, call: &'static str, attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, Failed> {
+        self.patience.call(attempt).await.map_err(Failed::to(doing, call))
+    }
+
+    /// Reads only, side by side where nothing waits for another.
+    async fn observe(&self) -> Result<ObservedEnvironment, Failed> {
+        let (qovery, spec) = (&self.qovery, &self.config.job);
+        let environment = qovery.environment();
+        let (place, services, stages) = tokio::try_join!(
+            self.call("read the environment", "qovery:GET /environment/{id}", async || qovery.place().await),
+            self.call("list the services of the environment", "qovery:GET /environment/{id}/services", async || qovery.services().await),
+            self.call("list the deployment stages of the environment", "qovery:GET /environment/{id}/deploymentStage", async || {
+                qovery.stages().await
+            }),
+        )?;
+        let is_job = |kind: &ServiceKind| matches!(kind, ServiceKind::Job);
+        let named = services
+            .iter()
+            .find(|service| is_job(&service.kind) && service.name.to_lowercase() == spec.name.as_str().to_lowercase())
+            .map(|service| service.id.clone());
+        let organization = &place.organization;
+        let (job, variables, registries, git_tokens) = tokio::try_join!(
+            async {
+                match &named {
+                    Some(id) => self.call("read the job", "qovery:GET /job/{id}", async || qovery.job(id).await).await.map(Some),
+                    None => Ok(None),
+                }
+            },
+            self.call("list the variables that the job sees", "qovery:GET /variable", async || {
+                qovery.variables(named.as_ref().map_or(VariablesOf::Environment, VariablesOf::Job)).await
+            }),
+            async {
+                if !matches!(spec.source, JobSource::Image { .. }) {
+                    return Ok(Vec::new());
+                }
+                let call = "qovery:GET /organization/{id}/containerRegistry";
+                self.call("list the container registries", call, async || qovery.registries(organization).await).await
+            },
+            async {
+                if !matches!(&spec.source, JobSource::Git { token: Some(_), .. }) {
+                    return Ok(Vec::new());
+                }
+                let call = "qovery:GET /organization/{id}/gitToken";
+                self.call("list the Git tokens", call, async || qovery.git_tokens(organization).await).await
+            },
+        )?;
+        Ok(ObservedEnvironment {
+            id: environment.clone(),
+            name: place.name,
+            organization: place.organization,
+            project: place.project,
+            services,
+            job,
+            stages,
+            variables,
+            registries,
+            git_tokens,
+        })
+    }
+
+    /// One call for each action, in order. What was created before is known by then.
+    async fn apply(&self, plan: &InstallPlan, report: &mut Report<'_>) -> Result<(), RunError> {
+        let mut created = Created::default();
+        for action in &plan.actions {
+            if self.patience.is_interrupted() {
+                return Err(RunError::Interrupted);
+            }
+            let started = Instant::now();
+            let done = self.patience.call(async || created.carry_out(action, &self.qovery, &self.config.secrets).await).await;
+            match done {
+                Ok(()) => report.did(action, started.elapsed()),
+                // A name that is taken by now is an answer too: look again.
+                Err(error) if error.kind == Kind::AlreadyExists => return Ok(()),
+                Err(source) => return Err(Failed { doing: action.to_string(), call: action.call(), source }.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the plan has created so far.
+#[derive(Default)]
+struct Created {
+    job: Option<QoveryId>,
+    stage: Option<QoveryId>,
+}
+
+impl Created {
+    async fn carry_out(&mut self, action: &JobAction, qovery: &Qovery, secrets: &BTreeMap<VariableName, Secret>) -> Result<(), CallError> {
+        match action {
+            JobAction::CreateJob { request, .. } => self.job = Some(qovery.create_job(request).await?),
+            JobAction::EditJob { job, request, .. } => qovery.edit_job(job, request).await?,
+            JobAction::CreateSecret { job, name } => {
+                let value = secrets.get(name).ok_or_else(|| missing("the value of the secret"))?;
+                qovery.create_secret(known(job.as_ref(), self.job.as_ref())?, name, value).await?;
+            }
+            JobAction::CreateVariable { job, name, value } => {
+                qovery.create_variable(known(job.as_ref(), self.job.as_ref())?, name, value).await?;
+            }
+            JobAction::EditVariable { id, name, value } => qovery.edit_variable(id, name, value).await?,
+            JobAction::PutSettings { job, settings } => {
+                qovery.put_job_settings(known(job.as_ref(), self.job.as_ref())?, settings).await?;
+            }
+            JobAction::CreateStage { name } => self.stage = Some(qovery.create_stage(name).await?),
+            JobAction::MoveStage { before, .. } => qovery.move_stage(known(None, self.stage.as_ref())?, before).await?,
+            JobAction::AttachToStage { job, stage, .. } => {
+                let stage = known(stage.as_ref(), self.stage.as_ref())?;
+                qovery.attach_to_stage(stage, known(job.as_ref(), self.job.as_ref())?).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id that was there, else the one that was just created.
+fn known<'a>(there: Option<&'a QoveryId>, created: Option<&'a QoveryId>) -> Result<&'a QoveryId, CallError> {
+    there.or(created).ok_or_else(|| missing("what should have been created before"))
+}
+
+fn missing(what: &str) -> CallError {
+    CallError::new(Kind::Other, "NotSent", format!("{what} is not known"))
+}

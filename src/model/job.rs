@@ -1,0 +1,245 @@
+//! The lifecycle job itself, as `install` makes it in an environment of Qovery: as it should be, and as it was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::{
+    names::name,
+    service::{QoveryId, Service},
+};
+
+name!(
+    /// The name of a job or a deployment stage. Qovery ignores its case.
+    QoveryName,
+    "a name for Qovery",
+    "use 1 to 255 characters, none of them a control character, and no space at the ends",
+    |text| (1..=255).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
+);
+
+name!(
+    /// The name of a variable that users may set: Qovery keeps those that begin with `QOVERY_` for itself.
+    /// <https://www.qovery.com/docs/configuration/environment-variables>
+    VariableName,
+    "the name of a variable",
+    "use letters, digits and `_`, not beginning with a digit, and no name that begins with `QOVERY_`",
+    |text| {
+        !text.starts_with(|first: char| first.is_ascii_digit())
+            && (1..=255).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !text.to_ascii_uppercase().starts_with("QOVERY_")
+    }
+);
+
+/// The job as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Its name in the environment, by which it is found again.
+    pub name: QoveryName,
+    /// What people read about it; left as it is if not given.
+    pub description: Option<String>,
+    /// Where its image comes from.
+    pub source: JobSource,
+    /// What it is called with, by event.
+    pub arguments: JobArguments,
+    /// Thousandths of a processor.
+    pub cpu: u32,
+    /// Megabytes.
+    pub memory: u32,
+    /// Seconds that one run may take.
+    pub max_duration: u32,
+    /// How often a run that failed is started again.
+    pub restarts: u32,
+    /// Whether a new commit or tag deploys it; left as it is if not given.
+    pub auto_deploy: Option<bool>,
+    /// The deployment stage it is in; where Qovery or people put it if not given.
+    pub stage: Option<QoveryName>,
+    /// Variables that everybody may read.
+    pub variables: BTreeMap<VariableName, String>,
+    /// Variables whose values nobody can read once they are set.
+    pub secrets: BTreeSet<VariableName>,
+    /// Advanced settings; others stay as they are.
+    pub advanced_settings: BTreeMap<String, Value>,
+}
+
+/// What the job is called with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobArguments {
+    /// On deploy and redeploy.
+    pub start: Vec<String>,
+    /// On stop.
+    pub stop: Vec<String>,
+    /// On delete.
+    pub delete: Vec<String>,
+}
+
+/// Where the image of the job comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobSource {
+    /// It is pulled.
+    Image {
+        /// Id or name of the container registry in Qovery.
+        registry: QoveryName,
+        /// The image's name without registry and tag.
+        name: String,
+        /// Its tag.
+        tag: String,
+    },
+    /// Qovery builds it.
+    Git {
+        /// The repository.
+        url: String,
+        /// Whose it is.
+        provider: GitProvider,
+        /// The branch; Qovery's choice if not given.
+        branch: Option<String>,
+        /// The directory in it.
+        root_path: String,
+        /// The Dockerfile below that.
+        dockerfile: String,
+        /// Id or name of the Git token in Qovery, for a private repository.
+        token: Option<QoveryName>,
+    },
+}
+
+/// Who hosts a Git repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitProvider {
+    /// GitHub.
+    GitHub,
+    /// GitLab.
+    GitLab,
+    /// Bitbucket.
+    Bitbucket,
+}
+
+impl GitProvider {
+    /// Qovery's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GitHub => "GITHUB",
+            Self::GitLab => "GITLAB",
+            Self::Bitbucket => "BITBUCKET",
+        }
+    }
+
+    /// Whose a repository is, by the host of its URL.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?.to_lowercase();
+        let named = |name| host.contains(name);
+        if named("github") {
+            Some(Self::GitHub)
+        } else if named("gitlab") {
+            Some(Self::GitLab)
+        } else if named("bitbucket") {
+            Some(Self::Bitbucket)
+        } else {
+            None
+        }
+    }
+}
+
+/// An environment as it was seen, as far as a job in it is concerned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedEnvironment {
+    /// Its id.
+    pub id: QoveryId,
+    /// Its name.
+    pub name: String,
+    /// The id of its organization.
+    pub organization: QoveryId,
+    /// The id of its project.
+    pub project: QoveryId,
+    /// All its services.
+    pub services: Vec<Service>,
+    /// The job of that name, if there is one.
+    pub job: Option<ObservedJob>,
+    /// Its deployment stages, in their order.
+    pub stages: Vec<Stage>,
+    /// The variables that the job sees, or would see.
+    pub variables: Vec<ObservedVariable>,
+    /// The container registries of the organization, if one is to be found.
+    pub registries: Vec<Named>,
+    /// The Git tokens of the organization, if one is to be found.
+    pub git_tokens: Vec<Named>,
+}
+
+/// A job as it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedJob {
+    /// Its id.
+    pub id: QoveryId,
+    /// Whether environment events run it, and not a clock.
+    pub is_lifecycle: bool,
+    /// The request that would leave it as it is.
+    pub request: Map<String, Value>,
+    /// Its advanced settings.
+    pub settings: Map<String, Value>,
+}
+
+/// A deployment stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Its id.
+    pub id: QoveryId,
+    /// Its name.
+    pub name: String,
+    /// The ids of its services.
+    pub services: BTreeSet<QoveryId>,
+}
+
+/// A variable as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedVariable {
+    /// Its id.
+    pub id: QoveryId,
+    /// Its name.
+    pub name: String,
+    /// Its value; none of a secret.
+    pub value: Option<String>,
+    /// Whether it is the job's own, and not inherited.
+    pub of_job: bool,
+    /// Whether its value is hidden.
+    pub is_secret: bool,
+}
+
+/// A thing of the organization that can be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: QoveryId,
+    /// Its name.
+    pub name: String,
+}
+
+impl Named {
+    /// Finds the one that is meant by id or name.
+    #[must_use]
+    pub fn find<'a>(all: &'a [Self], meant: &QoveryName) -> Option<&'a Self> {
+        let by_id = all.iter().find(|named| named.id.as_str().eq_ignore_ascii_case(meant.as_str()));
+        by_id.or_else(|| all.iter().find(|named| named.name.to_lowercase() == meant.as_str().to_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repositorys_host_tells_whose_it_is() {
+        assert_eq!(GitProvider::of_url("https://github.com/acme/identity.git"), Some(GitProvider::GitHub));
+        assert_eq!(GitProvider::of_url("https://gitlab.acme.example/infra/identity"), Some(GitProvider::GitLab));
+        assert_eq!(GitProvider::of_url("https://bitbucket.org/acme/identity"), Some(GitProvider::Bitbucket));
+        assert_eq!(GitProvider::of_url("https://git.acme.example/github/identity"), None);
+    }
+
+    #[test]
+    fn qoverys_own_variables_cannot_be_set() {
+        for text in ["QOVERY_TOKEN", "qovery_token", "", "1A", "A-B", "A B"] {
+            assert!(text.parse::<VariableName>().is_err(), "{text:?}");
+        }
+        assert!("IRSA_QOVERY_TOKEN".parse::<VariableName>().is_ok());
+    }
+}

@@ -1,0 +1,289 @@
+//! The job itself: an environment in sync, one change, the plan as the installer reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    model::{
+        job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage},
+        service::{QoveryId, Service, ServiceKind},
+    },
+    plan::{
+        Call as _,
+        install::{JobAction, install},
+    },
+};
+
+fn id(number: u8) -> QoveryId {
+    format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap()
+}
+
+const JOB: u8 = 9;
+
+fn spec() -> JobSpec {
+    let arguments = |word: &str| vec![word.to_owned()];
+    JobSpec {
+        name: "aws-identity".parse().unwrap(),
+        description: None,
+        source: JobSource::Image { registry: "GHCR".parse().unwrap(), name: "acme/qovery-irsa".to_owned(), tag: "1.0".to_owned() },
+        arguments: JobArguments { start: arguments("start"), stop: arguments("stop"), delete: arguments("delete") },
+        cpu: 100,
+        memory: 64,
+        max_duration: 900,
+        restarts: 1,
+        auto_deploy: None,
+        stage: "identities".parse().ok(),
+        variables: BTreeMap::from([("IRSA_PROOF".parse().unwrap(), "required".to_owned())]),
+        secrets: BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()]),
+        advanced_settings: BTreeMap::from([("security.read_only_root_filesystem".to_owned(), json!(true))]),
+    }
+}
+
+/// An environment with a database, a job and an application in their stages, and no job of ours.
+fn empty() -> ObservedEnvironment {
+    let service = |number, name: &str, kind: &str| Service { id: id(number), name: name.to_owned(), kind: ServiceKind::of(kind) };
+    let stage = |number: u8, name: &str, services: &[u8]| Stage {
+        id: id(number),
+        name: name.to_owned(),
+        services: services.iter().map(|number| id(*number)).collect(),
+    };
+    ObservedEnvironment {
+        id: id(1),
+        name: "shop".to_owned(),
+        organization: id(2),
+        project: id(3),
+        services: vec![service(11, "db", "DATABASE"), service(12, "seed", "JOB"), service(13, "api", "APPLICATION")],
+        job: None,
+        stages: vec![stage(21, "DATABASE DEFAULT", &[11]), stage(22, "JOB DEFAULT", &[12]), stage(23, "APPLICATION DEFAULT", &[13])],
+        variables: Vec::new(),
+        registries: vec![Named { id: id(31), name: "ghcr".to_owned() }],
+        git_tokens: vec![Named { id: id(41), name: "bot".to_owned() }],
+    }
+}
+
+fn at_hand() -> BTreeSet<crate::model::job::VariableName> {
+    BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()])
+}
+
+fn variable(number: u8, name: &str, value: Option<&str>, of_job: bool) -> ObservedVariable {
+    ObservedVariable { id: id(number), name: name.to_owned(), value: value.map(str::to_owned), of_job, is_secret: value.is_none() }
+}
+
+/// The same with the job as the manifest wants it, and something that people set in the console.
+fn in_sync() -> ObservedEnvironment {
+    let mut observed = empty();
+    let JobAction::CreateJob { mut request, .. } = install(&spec(), &observed, &at_hand()).unwrap().actions.remove(0) else { panic!() };
+    request.insert("auto_preview".to_owned(), json!(true));
+    request.insert("labels_groups".to_owned(), json!([{ "id": "g" }]));
+    let settings = json!({ "security.read_only_root_filesystem": true, "build.timeout_max_sec": 1800 });
+    observed.job = Some(ObservedJob { id: id(JOB), is_lifecycle: true, request, settings: map(settings) });
+    observed.services.push(Service { id: id(JOB), name: "AWS-Identity".to_owned(), kind: ServiceKind::Job });
+    observed.stages.insert(0, Stage { id: id(24), name: "Identities".to_owned(), services: BTreeSet::from([id(JOB)]) });
+    observed.variables = vec![
+        variable(51, "AWS_SECRET_ACCESS_KEY", None, false),
+        variable(52, "IRSA_PROOF", Some("off"), false),
+        variable(53, "IRSA_PROOF", Some("required"), true),
+    ];
+    observed
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    if let Value::Object(map) = value { map } else { panic!() }
+}
+
+fn lines(spec: &JobSpec, observed: &ObservedEnvironment) -> String {
+    match install(spec, observed, &BTreeSet::new()) {
+        Ok(plan) => {
+            let notes = plan.notes.iter().map(|note| format!("note: {note}"));
+            plan.actions.iter().map(ToString::to_string).chain(notes).collect::<Vec<_>>().join("\n")
+        }
+        Err(refusals) => format!("{refusals}\nhint: {}", refusals.hint()),
+    }
+}
+
+#[test]
+fn an_environment_without_the_job_gets_it_with_all_that_belongs_to_it() {
+    let plan = install(&spec(), &empty(), &at_hand()).unwrap();
+    insta::assert_snapshot!(plan.actions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+    create lifecycle job `aws-identity`
+    create secret `AWS_SECRET_ACCESS_KEY` of the job
+    create variable `IRSA_PROOF` of the job
+    set advanced settings of the job: `security.read_only_root_filesystem` to `true`
+    create deployment stage `identities`
+    move deployment stage `identities` before `DATABASE DEFAULT`
+    put the job into deployment stage `identities`
+    ");
+    let JobAction::CreateJob { request, .. } = &plan.actions[0] else { panic!() };
+    assert_eq!(
+        Value::Object(request.clone()),
+        json!({
+            "name": "aws-identity", "cpu": 100, "memory": 64, "max_duration_seconds": 900, "max_nb_restart": 1, "healthchecks": {},
+            "schedule": {
+                "lifecycle_type": "GENERIC",
+                "on_start": {"arguments": ["start"]}, "on_stop": {"arguments": ["stop"]}, "on_delete": {"arguments": ["delete"]},
+            },
+            "source": {"image": {"registry_id": id(31).as_str(), "image_name": "acme/qovery-irsa", "tag": "1.0"}},
+        })
+    );
+    assert!(plan.actions.iter().all(|action| action.call().starts_with("qovery:P")));
+}
+
+#[test]
+fn an_environment_in_sync_has_nothing_to_do() {
+    assert_eq!(lines(&spec(), &in_sync()), "");
+}
+
+type Change = fn(&mut JobSpec);
+
+#[test]
+fn each_change_of_the_manifest_changes_just_that() {
+    let cases: Vec<(Change, &str)> = vec![
+        (|spec| spec.cpu = 200, "edit lifecycle job `aws-identity`: `cpu`"),
+        (|spec| spec.memory = 128, "edit lifecycle job `aws-identity`: `memory`"),
+        (|spec| spec.max_duration = 60, "edit lifecycle job `aws-identity`: `maxDuration`"),
+        (|spec| spec.restarts = 0, "edit lifecycle job `aws-identity`: `restarts`"),
+        (|spec| spec.auto_deploy = Some(true), "edit lifecycle job `aws-identity`: `autoDeploy`"),
+        (|spec| spec.description = Some("x".to_owned()), "edit lifecycle job `aws-identity`: `description`"),
+        (|spec| spec.arguments.stop = vec!["stop".to_owned(), "x".to_owned()], "edit lifecycle job `aws-identity`: `arguments.stop`"),
+        (
+            |spec| {
+                let JobSource::Image { tag, .. } = &mut spec.source else { panic!() };
+                "1.1".clone_into(tag);
+            },
+            "edit lifecycle job `aws-identity`: `image.tag`",
+        ),
+        (|spec| drop(spec.variables.insert("IRSA_PROOF".parse().unwrap(), "off".to_owned())), "edit variable `IRSA_PROOF` of the job"),
+        (|spec| drop(spec.variables.insert("IRSA_SETTLE".parse().unwrap(), "9s".to_owned())), "create variable `IRSA_SETTLE` of the job"),
+        (
+            |spec| drop(spec.advanced_settings.insert("build.timeout_max_sec".to_owned(), json!(600))),
+            "set advanced settings of the job: `build.timeout_max_sec` to `600`",
+        ),
+        (|spec| spec.stage = "JOB DEFAULT".parse().ok(), "put the job into deployment stage `JOB DEFAULT`"),
+        (|spec| spec.stage = None, ""),
+    ];
+    for (change, expected) in cases {
+        let mut spec = spec();
+        change(&mut spec);
+        assert_eq!(lines(&spec, &in_sync()), expected);
+    }
+}
+
+#[test]
+fn what_people_set_in_the_console_survives_an_edit() {
+    let mut spec = spec();
+    spec.cpu = 200;
+    let plan = install(&spec, &in_sync(), &BTreeSet::new()).unwrap();
+    let JobAction::EditJob { job, request, changed, .. } = &plan.actions[0] else { panic!() };
+    assert_eq!((job, changed.as_slice()), (&id(JOB), &["cpu"][..]));
+    assert_eq!(
+        (&request["auto_preview"], &request["labels_groups"], &request["cpu"]),
+        (&json!(true), &json!([{ "id": "g" }]), &json!(200))
+    );
+}
+
+#[test]
+fn another_source_replaces_the_one_before_and_a_repositorys_ending_is_no_change() {
+    let mut spec = spec();
+    spec.source = JobSource::Git {
+        url: "https://github.com/acme/identity".to_owned(),
+        provider: crate::model::job::GitProvider::GitHub,
+        branch: None,
+        root_path: "/".to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
+        token: "bot".parse().ok(),
+    };
+    let mut observed = in_sync();
+    let plan = install(&spec, &observed, &BTreeSet::new()).unwrap();
+    let JobAction::EditJob { request, .. } = &plan.actions[0] else { panic!() };
+    assert_eq!(
+        request["source"],
+        json!({"docker": {"dockerfile_path": "Dockerfile", "git_repository": {
+            "url": "https://github.com/acme/identity", "provider": "GITHUB", "root_path": "/", "git_token_id": id(41).as_str()}}})
+    );
+    let job = observed.job.as_mut().unwrap();
+    job.request.clone_from(request);
+    job.request["source"]["docker"]["git_repository"]["url"] = json!("https://github.com/acme/identity.git");
+    job.request["source"]["docker"]["git_repository"]["branch"] = json!("main");
+    assert_eq!(lines(&spec, &observed), "");
+}
+
+#[test]
+fn a_name_that_something_else_has_is_a_refusal() {
+    let mut observed = in_sync();
+    observed.job.as_mut().unwrap().is_lifecycle = false;
+    assert_eq!(
+        lines(&spec(), &observed),
+        "refused: job `AWS-Identity` has the name of the job, and is no lifecycle job\nhint: give the job another `name` in the manifest"
+    );
+    let mut observed = empty();
+    observed.services[2].name = "aws-identity".to_owned();
+    assert!(lines(&spec(), &observed).contains("application `aws-identity` has the name of the job"));
+}
+
+#[test]
+fn what_the_organization_does_not_have_is_a_refusal_that_names_what_it_has() {
+    let mut observed = in_sync();
+    observed.registries[0].name = "ecr".to_owned();
+    insta::assert_snapshot!(lines(&spec(), &observed), @"
+    refused: the organization has no container registry `GHCR`; there are `ecr`
+    hint: add the registry in the console (organization settings, container registries), or correct `image.registry`
+    ");
+}
+
+#[test]
+fn a_secret_that_is_missing_or_readable_is_a_refusal_and_one_that_is_there_stays() {
+    let mut observed = in_sync();
+    observed.variables.remove(0);
+    insta::assert_snapshot!(lines(&spec(), &observed), @"
+    refused: the job would not see secret `AWS_SECRET_ACCESS_KEY`: it is neither set in the environment or above it, nor is its value known here
+    hint: set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `AWS_SECRET_ACCESS_KEY` set
+    ");
+    observed.variables.push(variable(54, "AWS_SECRET_ACCESS_KEY", Some("readable"), false));
+    let refused = lines(&spec(), &observed);
+    assert!(
+        refused.contains("should be a secret, but is a variable that everybody may read") && !refused.contains("readable\""),
+        "{refused}"
+    );
+    assert!(install(&spec(), &in_sync(), &at_hand()).unwrap().actions.is_empty(), "its value cannot be compared");
+}
+
+#[test]
+fn a_variable_that_is_inherited_with_another_value_or_hidden_is_a_refusal() {
+    let mut observed = in_sync();
+    observed.variables.remove(2);
+    insta::assert_snapshot!(lines(&spec(), &observed), @"
+    refused: variable `IRSA_PROOF` is set above the job with another value
+    hint: change `IRSA_PROOF` where it is set, or take it out of `variables`
+    ");
+    observed.variables[1].value = Some("required".to_owned());
+    assert_eq!(lines(&spec(), &observed), "");
+    observed.variables[1] = variable(52, "IRSA_PROOF", None, false);
+    assert!(lines(&spec(), &observed).contains("variable `IRSA_PROOF` is a secret already"));
+}
+
+#[test]
+fn a_stage_that_comes_too_late_is_a_refusal_if_it_is_named_and_else_a_note() {
+    let mut spec = spec();
+    spec.stage = "application default".parse().ok();
+    insta::assert_snapshot!(lines(&spec, &in_sync()), @"
+    refused: deployment stage `application default` comes after or with `APPLICATION DEFAULT`, in which application `api` may use the role already
+    hint: move the stage in the console, or name another one: one that does not exist is created first
+    ");
+    spec.stage = None;
+    let mut observed = in_sync();
+    let late = observed.stages.remove(0);
+    observed.stages.push(late);
+    assert_eq!(
+        lines(&spec, &observed),
+        "note: the job is in deployment stage `Identities`, after or with `APPLICATION DEFAULT`, in which application `api` may use the role already: name a `stage` for it"
+    );
+}
+
+#[test]
+fn all_refusals_are_told_at_once() {
+    let mut observed = empty();
+    observed.registries.clear();
+    let refused = lines(&spec(), &observed);
+    assert!(refused.starts_with("refused for 2 reasons\n"), "{refused}");
+}
