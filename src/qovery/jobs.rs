@@ -114,7 +114,12 @@ fn source_as_request(source: &Value) -> Value {
     };
     let mut request = Map::new();
     if let Some(image) = source.get("image").filter(|image| image.is_object()) {
-        request.insert("image".to_owned(), Value::Object(picked(image, &["image_name", "tag", "registry_id"])));
+        let mut pulled = picked(image, &["image_name", "tag", "registry_id"]);
+        // The answer names the registry as an object, the request by its id.
+        if let Some(id) = image.pointer("/registry/id").filter(|_| !pulled.contains_key("registry_id")) {
+            pulled.insert("registry_id".to_owned(), id.clone());
+        }
+        request.insert("image".to_owned(), Value::Object(pulled));
     }
     if let Some(docker) = source.get("docker").filter(|docker| docker.is_object()) {
         let mut built = picked(docker, &["dockerfile_path", "dockerfile_raw", "docker_target_build_stage"]);
@@ -130,6 +135,13 @@ fn source_as_request(source: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_that_is_answered_as_an_object_is_asked_for_by_its_id() {
+        let source =
+            json!({"image": {"image_name": "acme/x", "tag": "1", "registry": {"id": "r", "name": "ghcr", "url": "https://ghcr.io"}}});
+        assert_eq!(source_as_request(&source), json!({"image": {"image_name": "acme/x", "tag": "1", "registry_id": "r"}}));
+    }
 
     #[test]
     fn what_people_set_in_the_console_is_in_the_request_that_leaves_the_job_as_it_is() {

@@ -138,8 +138,13 @@ impl Environment {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(arguments, &self.variables)
+    }
+
+    /// The same with other variables.
+    pub(crate) fn run_with(&self, arguments: &[&str], variables: &BTreeMap<String, String>) -> Run {
         let before = self.sandbox.witness().writes().len();
-        let Output { status, stdout, stderr } = self.command(arguments, &self.variables).output().unwrap();
+        let Output { status, stdout, stderr } = self.command(arguments, variables).output().unwrap();
         Run {
             code: status.code().unwrap_or(-1),
             out: String::from_utf8(stdout).unwrap(),

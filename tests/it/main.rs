@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod access;
+mod binding;
 mod doctor;
 mod documents;
 mod faults;
@@ -12,6 +13,7 @@ mod lessons;
 mod process;
 mod proof;
 mod properties;
+mod qovery;
 mod runs;
 mod schedules;
 mod together;

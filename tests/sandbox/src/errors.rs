@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use bytes::Bytes;
 
-use crate::service::Response;
+use crate::{qovery, service::Response};
 
 /// How a service words an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Protocol {
     Eks,
     /// Kubernetes: a `Status` object.
     Kubernetes,
+    /// Qovery: what its framework makes of an error.
+    Qovery,
 }
 
 impl Protocol {
@@ -29,6 +31,7 @@ impl Protocol {
             Some("sts") => Self::Sts,
             Some("eks") => Self::Eks,
             Some("kubernetes") => Self::Kubernetes,
+            Some("qovery") => Self::Qovery,
             _ => Self::Iam,
         }
     }
@@ -45,6 +48,8 @@ impl Protocol {
                 response.headers.push(("x-amzn-requestid".into(), REQUEST_ID.into()));
                 response
             }
+            // The code is the status in words.
+            Self::Qovery => qovery::refusal(status, message, ""),
             Self::Kubernetes => Response::json(
                 status,
                 &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": code, "code": status }),
@@ -58,6 +63,11 @@ impl Protocol {
         match self {
             Self::Iam | Self::Sts => self.error(400, "Throttling", "Rate exceeded"),
             Self::Eks => self.error(429, "ThrottlingException", "Rate exceeded"),
+            Self::Qovery => {
+                let mut response = self.error(429, "", "too many requests");
+                response.headers.push(("retry-after".into(), "1".into()));
+                response
+            }
             Self::Kubernetes => {
                 let mut response = Response::json(
                     429,
@@ -106,7 +116,7 @@ pub fn code(response: &Response) -> Option<String> {
     header.or_else(|| {
         let text = std::str::from_utf8(&response.body).ok()?;
         if let Ok(body) = serde_json::from_str::<Value>(text) {
-            let named = body.get("reason").or_else(|| body.get("__type")).or_else(|| body.get("code"))?;
+            let named = ["reason", "__type", "code", "error"].into_iter().find_map(|key| body.get(key))?;
             return named.as_str().map(str::to_owned);
         }
         let (_, rest) = text.split_once("<Code>")?;

@@ -1,9 +1,9 @@
-//! A local AWS (IAM, STS, EKS) and Kubernetes API on loopback, exact enough to judge `qovery-irsa` by.
+//! A local AWS (IAM, STS, EKS), Kubernetes API and Qovery API on loopback, exact enough to judge `qovery-irsa` by.
 //!
-//! `service.rs` is what a service is; `aws` and `kubernetes` are the two there are; `server.rs` puts them on a port,
+//! `service.rs` is what a service is; `aws`, `kubernetes` and `qovery` are those there are; `server.rs` puts them on a port,
 //! `faults.rs` makes them hostile, `witness.rs` remembers; `sandbox.rs` puts it all together.
 //!
-//! Arrows: `sandbox → server → service ← {aws, kubernetes}`. A service knows no socket, no fault and no witness.
+//! Arrows: `sandbox → server → service ← {aws, kubernetes, qovery}`. A service knows no socket, no fault and no witness.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops"))]
 
@@ -17,6 +17,7 @@ mod files;
 mod history;
 pub mod keys;
 pub mod kubernetes;
+pub mod qovery;
 pub mod sandbox;
 mod serve;
 pub mod server;

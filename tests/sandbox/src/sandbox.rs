@@ -19,6 +19,7 @@ use crate::{
     faults::Faults,
     keys::ClusterKey,
     kubernetes::Kubernetes,
+    qovery::Qovery,
     server::{Server, Surroundings, lock},
     witness::Witness,
 };
@@ -87,6 +88,8 @@ pub struct Sandbox {
     aws_server: Server,
     cluster: Cluster,
     second: Option<Cluster>,
+    qovery: Arc<Mutex<Qovery>>,
+    qovery_server: Server,
     files: TempDir,
 }
 
@@ -126,7 +129,9 @@ impl Sandbox {
         });
         let second = second.transpose()?;
         aws_server.settle();
-        Ok(Self { setup, surroundings, aws, aws_server, cluster, second, files })
+        let qovery = Arc::new(Mutex::new(Qovery::new(&setup.region, &setup.cluster)));
+        let qovery_server = Server::start("qovery", qovery.clone(), surroundings.clone())?;
+        Ok(Self { setup, surroundings, aws, aws_server, cluster, second, qovery, qovery_server, files })
     }
 
     /// Reads or arranges the state of AWS. A change counts as made now, or as having always been so before the first request.
@@ -141,6 +146,19 @@ impl Sandbox {
     /// Reads or arranges the state of Kubernetes, as [`aws`](Self::aws) does for AWS.
     pub fn kubernetes<R>(&self, arrange: impl FnOnce(&mut Kubernetes) -> R) -> R {
         self.cluster.kubernetes(arrange)
+    }
+
+    /// Reads or arranges the state of Qovery, as [`aws`](Self::aws) does for AWS.
+    pub fn qovery<R>(&self, arrange: impl FnOnce(&mut Qovery) -> R) -> R {
+        let result = arrange(&mut lock(&self.qovery));
+        self.qovery_server.arranged();
+        result
+    }
+
+    /// `https://127.0.0.1:<port>` of Qovery's API.
+    #[must_use]
+    pub fn qovery_url(&self) -> String {
+        self.qovery_server.https()
     }
 
     /// The cluster.
@@ -158,6 +176,7 @@ impl Sandbox {
     /// Makes the present states the only past, so that no read can be older.
     pub fn settle(&self) {
         self.aws_server.settle();
+        self.qovery_server.settle();
         self.clusters().for_each(Cluster::settle);
     }
 
@@ -205,7 +224,7 @@ impl Sandbox {
     #[must_use]
     pub fn state(&self) -> Value {
         let clusters = self.clusters().map(|cluster| (cluster.name().to_owned(), cluster.state()));
-        json!({ "aws": lock(&self.aws).state(), "kubernetes": clusters.collect::<Map<_, _>>() })
+        json!({ "aws": lock(&self.aws).state(), "kubernetes": clusters.collect::<Map<_, _>>(), "qovery": lock(&self.qovery).state() })
     }
 
     /// A directory of its own with `ca.pem`, `kubeconfig` and what [`Cluster::mount_token`] puts there.
@@ -244,6 +263,7 @@ impl Sandbox {
             ("AWS_CONFIG_FILE", self.path("no-aws-config")),
             ("AWS_SHARED_CREDENTIALS_FILE", self.path("no-aws-credentials")),
             ("SSL_CERT_FILE", self.path(CA)),
+            ("IRSA_QOVERY_API_URL", self.qovery_url()),
             ("QOVERY_CLOUD_PROVIDER_REGION", self.setup.region.clone()),
             ("QOVERY_KUBERNETES_CLUSTER_NAME", self.setup.cluster.clone()),
         ]

@@ -1,0 +1,172 @@
+//! An environment in the local Qovery, and its events carried out as Qovery carries them out.
+
+use std::collections::BTreeMap;
+
+use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Step, TOKEN};
+use serde_json::{Value, json};
+
+use crate::harness::{Environment, NAMESPACE, Run};
+
+/// What `qovery.yml` says in these tests.
+pub(crate) const BOUND: &str = r#"
+identities:
+  - serviceAccount: app
+    bindServices: [api, worker]
+    role:
+      policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]
+job:
+  name: aws-identity
+  image: {registry: ghcr, name: acme/qovery-irsa, tag: "1.0"}
+  stage: identities
+  secrets: [IRSA_QOVERY_TOKEN]
+  variables: {IRSA_PROOF: required}
+"#;
+
+/// An environment of Qovery around the sandbox's namespace, with an application, a container and a database, and no job yet.
+pub(crate) struct Shop {
+    pub(crate) environment: Environment,
+    pub(crate) id: String,
+}
+
+/// How a deployment went.
+pub(crate) struct Deployed {
+    /// The runs of jobs, in order.
+    pub(crate) runs: Vec<Run>,
+    /// With which ServiceAccount each service started, by the service's name.
+    pub(crate) started: BTreeMap<String, String>,
+}
+
+impl Shop {
+    pub(crate) fn new(manifest: &str) -> Self {
+        let mut environment = Environment::new(manifest);
+        let id = environment.sandbox.qovery(|qovery| {
+            let id = qovery.add_environment("shop", NAMESPACE);
+            qovery.add_service(&id, Kind::Application, "api");
+            qovery.add_service(&id, Kind::Container, "worker");
+            qovery.add_service(&id, Kind::Database, "db");
+            qovery.add_registry("ghcr");
+            qovery.add_git_token("bot");
+            qovery.set_project_variable("IRSA_QOVERY_TOKEN", TOKEN, true);
+            id
+        });
+        environment.set("QOVERY_ENVIRONMENT_ID", &id);
+        environment.set("IRSA_QOVERY_TOKEN", TOKEN);
+        environment.set("IRSA_TIMEOUT", "60s");
+        Self { environment, id }
+    }
+
+    /// The same, with the job installed.
+    pub(crate) fn installed(manifest: &str) -> Self {
+        let shop = Self::new(manifest);
+        shop.environment.run(&["install"]).ended(0);
+        shop
+    }
+
+    pub(crate) fn service(&self, environment: &str, name: &str) -> String {
+        self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    /// The ServiceAccount that a service asks for.
+    pub(crate) fn account_of(&self, name: &str) -> String {
+        let id = self.service(&self.id, name);
+        let settings = self.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
+        settings["security.service_account_name"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn set(&self, name: &str, key: &str, value: Value) {
+        let id = self.service(&self.id, name);
+        self.environment.sandbox.qovery(|qovery| qovery.set_setting(&id, key, value));
+    }
+
+    /// Asks Qovery's API for something, as the console does.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let sandbox = &self.environment.sandbox;
+        let mut roots = rustls::RootCertStore::empty();
+        let file = sandbox.files().join("ca.pem");
+        let certificates = rustls::pki_types::pem::PemObject::pem_file_iter(file).unwrap();
+        roots.add_parsable_certificates(
+            certificates.map(|certificate: Result<rustls::pki_types::CertificateDer<'static>, _>| certificate.unwrap()),
+        );
+        qovery_irsa::http::install_crypto();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+            let mut request = client.request(method.parse().unwrap(), format!("{}{path}", sandbox.qovery_url()));
+            request = request.header("authorization", format!("Token {TOKEN}"));
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_success(), "{method} {path}: {}", answer.text().await.unwrap());
+            let text = answer.text().await.unwrap();
+            serde_json::from_str(&text).unwrap_or_default()
+        })
+    }
+
+    pub(crate) fn event(&self, environment: &str, event: &str) -> Deployed {
+        self.ask("POST", &format!("/environment/{environment}/{event}"), None);
+        self.perform()
+    }
+
+    pub(crate) fn deploy(&self) -> Deployed {
+        self.event(&self.id, "deploy")
+    }
+
+    pub(crate) fn clone_named(&self, name: &str) -> String {
+        let clone = self.ask("POST", &format!("/environment/{}/clone", self.id), Some(&json!({ "name": name })));
+        clone["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for.
+    pub(crate) fn perform(&self) -> Deployed {
+        let sandbox = &self.environment.sandbox;
+        let deployments = sandbox.qovery(|qovery| qovery.take_deployments());
+        let [Deployment { environment, event, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
+        let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
+        sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        let mut deployed = Deployed { runs: Vec::new(), started: BTreeMap::new() };
+        for step in steps {
+            match step {
+                Step::Run { job, arguments, variables } => {
+                    let run = self.run_job(arguments, variables);
+                    let output = std::fs::read(self.environment.output_file()).ok();
+                    sandbox.qovery(|qovery| qovery.job_ended(job, run.code, output.as_deref()));
+                    let failed = run.code != 0;
+                    deployed.runs.push(run);
+                    if failed {
+                        // A job that fails ends the deployment.
+                        return deployed;
+                    }
+                }
+                Step::Start { service, service_account } => {
+                    let name = self.name_of(environment, service);
+                    deployed.started.insert(name, service_account.clone());
+                }
+                Step::End { .. } => {}
+            }
+        }
+        if *event == Event::Delete {
+            sandbox.qovery(|qovery| qovery.environment_ended(environment));
+            sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&namespace));
+        }
+        deployed
+    }
+
+    fn name_of(&self, environment: &str, service: &str) -> String {
+        let names = ["api", "worker", "db"];
+        let id =
+            |name: &&&str| self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).as_deref() == Some(service);
+        (*names.iter().find(id).unwrap()).to_owned()
+    }
+
+    /// The real binary, with the variables that Qovery gives the job in place of those of the test.
+    fn run_job(&self, arguments: &[String], variables: &BTreeMap<String, String>) -> Run {
+        let _ = std::fs::remove_file(self.environment.output_file());
+        let mut all = self.environment.variables.clone();
+        all.retain(|name, _| !name.starts_with("QOVERY_") && name != "IRSA_QOVERY_TOKEN");
+        all.extend(variables.clone());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.environment.run_with(&arguments, &all)
+    }
+}

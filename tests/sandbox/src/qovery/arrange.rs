@@ -1,0 +1,164 @@
+//! What tests arrange and look at.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{AService, AStage, Environment, Kind, Qovery, STAGES, Variable};
+
+impl Qovery {
+    /// Makes an environment in this namespace, and answers its id.
+    pub fn add_environment(&mut self, name: &str, namespace: &str) -> String {
+        let id = self.id();
+        let stages = STAGES.map(|(stage, _)| AStage { id: self.id(), name: stage.to_owned(), services: Vec::new() });
+        let environment = Environment {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            services: BTreeMap::new(),
+            stages: stages.into(),
+            deployed: false,
+        };
+        self.environments.insert(id.clone(), environment);
+        id
+    }
+
+    /// Makes a service, in the stage where Qovery puts one of its kind, and answers its id. A job made here is a cron job.
+    ///
+    /// # Panics
+    /// When there is no such environment.
+    #[allow(clippy::expect_used, reason = "a test that arranges what cannot be has to stop")]
+    pub fn add_service(&mut self, environment: &str, kind: Kind, name: &str) -> String {
+        let request = if kind == Kind::Job { object(&json!({ "schedule": { "cronjob": {} } })) } else { Map::new() };
+        self.insert_service(environment, kind, name, request).expect("the environment is there")
+    }
+
+    pub(super) fn insert_service(&mut self, environment: &str, kind: Kind, name: &str, request: Map<String, Value>) -> Option<String> {
+        let id = self.id();
+        let environment = self.environments.get_mut(environment)?;
+        let settings = object(&json!({
+            "security.service_account_name": "", "security.automount_service_account_token": false,
+            "security.read_only_root_filesystem": false, "deployment.termination_grace_period_seconds": 60,
+        }));
+        environment.services.insert(id.clone(), AService { kind, name: name.to_owned(), settings, request });
+        let at = STAGES.iter().position(|(_, of)| *of == kind).unwrap_or_default();
+        let named = STAGES[at].0;
+        environment.stages.iter_mut().find(|stage| stage.name == named)?.services.push(id.clone());
+        Some(id)
+    }
+
+    /// A container registry of the organization; answers its id.
+    pub fn add_registry(&mut self, name: &str) -> String {
+        let id = self.id();
+        self.registries.push((id.clone(), name.to_owned()));
+        id
+    }
+
+    /// A Git token of the organization; answers its id.
+    pub fn add_git_token(&mut self, name: &str) -> String {
+        let id = self.id();
+        self.git_tokens.push((id.clone(), name.to_owned()));
+        id
+    }
+
+    /// Sets a variable or secret of the project, which every environment inherits.
+    pub fn set_project_variable(&mut self, key: &str, value: &str, is_secret: bool) {
+        let (id, parent) = (self.id(), self.project.clone());
+        self.variables.retain(|variable| variable.parent != parent || variable.key != key);
+        let variable = Variable {
+            id,
+            key: key.to_owned(),
+            value: value.to_owned(),
+            scope: "PROJECT",
+            parent,
+            is_secret,
+            alias_of: None,
+            output_of: None,
+        };
+        self.variables.push(variable);
+    }
+
+    /// The id of a service by its name.
+    #[must_use]
+    pub fn service_named(&self, environment: &str, name: &str) -> Option<String> {
+        let services = &self.environments.get(environment)?.services;
+        services.iter().find(|(_, service)| service.name == name).map(|(id, _)| id.clone())
+    }
+
+    /// The advanced settings of a service.
+    #[must_use]
+    pub fn settings(&self, service: &str) -> Option<Map<String, Value>> {
+        self.service(service).map(|service| service.settings.clone())
+    }
+
+    /// Changes the advanced settings of a service, as somebody in the console does.
+    pub fn set_setting(&mut self, service: &str, key: &str, value: Value) {
+        if let Some(service) = self.service_mut(service) {
+            service.settings.insert(key.to_owned(), value);
+        }
+    }
+
+    /// The request that would make a job as it is.
+    #[must_use]
+    pub fn job(&self, id: &str) -> Option<Map<String, Value>> {
+        self.service(id).filter(|service| service.kind == Kind::Job).map(|service| service.request.clone())
+    }
+
+    /// Changes a job, as somebody in the console does.
+    pub fn set_job(&mut self, id: &str, key: &str, value: Value) {
+        if let Some(service) = self.service_mut(id) {
+            service.request.insert(key.to_owned(), value);
+        }
+    }
+
+    /// The namespace of an environment.
+    #[must_use]
+    pub fn namespace_of(&self, environment: &str) -> Option<String> {
+        self.environments.get(environment).map(|environment| environment.namespace.clone())
+    }
+
+    /// Whether there is such an environment.
+    #[must_use]
+    pub fn has_environment(&self, environment: &str) -> bool {
+        self.environments.contains_key(environment)
+    }
+
+    /// The names of the deployment stages in their order, each with those of its services.
+    #[must_use]
+    pub fn stages(&self, environment: &str) -> Vec<(String, Vec<String>)> {
+        let Some(environment) = self.environments.get(environment) else { return Vec::new() };
+        let name = |id: &String| environment.services.get(id).map(|service| service.name.clone());
+        environment.stages.iter().map(|stage| (stage.name.clone(), stage.services.iter().filter_map(name).collect())).collect()
+    }
+
+    /// Everything but ids of variables, to be compared as a whole.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        let environments = self.environments.iter().map(|(id, environment)| {
+            let services = environment.services.iter().map(|(id, service)| {
+                (id.clone(), json!({ "name": service.name, "settings": service.settings, "request": service.request }))
+            });
+            let stages: Vec<Value> = environment.stages.iter().map(|stage| json!([stage.name, stage.services])).collect();
+            (id.clone(), json!({ "name": environment.name, "services": services.collect::<Map<_, _>>(), "stages": stages }))
+        });
+        let variables: Vec<Value> =
+            self.variables.iter().map(|variable| json!([variable.parent, variable.key, variable.value, variable.is_secret])).collect();
+        json!({ "environments": environments.collect::<Map<_, _>>(), "variables": variables })
+    }
+
+    pub(super) fn service(&self, id: &str) -> Option<&AService> {
+        self.environments.values().find_map(|environment| environment.services.get(id))
+    }
+
+    pub(super) fn service_mut(&mut self, id: &str) -> Option<&mut AService> {
+        self.environments.values_mut().find_map(|environment| environment.services.get_mut(id))
+    }
+
+    /// The environment of a service.
+    pub(super) fn environment_of(&self, service: &str) -> Option<(&String, &Environment)> {
+        self.environments.iter().find(|(_, environment)| environment.services.contains_key(service))
+    }
+}
+
+pub(super) fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}

@@ -1,0 +1,215 @@
+//! Events: what Qovery does with an environment, as steps that a test carries out, and the variables that its services see.
+//!
+//! A deployment goes stage by stage. The advanced settings are read when it starts.
+//! <https://www.qovery.com/docs/configuration/lifecycle-job>
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Environment, Kind, Qovery, Refused, Variable};
+
+/// What happens to an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Deploy.
+    Deploy,
+    /// Deploy what is deployed already.
+    Redeploy,
+    /// Stop.
+    Stop,
+    /// Delete.
+    Delete,
+    /// One job, with the event that was forced.
+    Force,
+}
+
+/// One run through an environment.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Of which environment.
+    pub environment: String,
+    /// Why.
+    pub event: Event,
+    /// In their order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a deployment.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A job is run.
+    Run {
+        /// Its id.
+        job: String,
+        /// What it is called with.
+        arguments: Vec<String>,
+        /// What it sees, and nothing else.
+        variables: BTreeMap<String, String>,
+    },
+    /// A service starts, with the ServiceAccount that was set when the deployment started; its namespace's default if empty.
+    Start {
+        /// Its id.
+        service: String,
+        /// Its ServiceAccount.
+        service_account: String,
+    },
+    /// A service ends.
+    End {
+        /// Its id.
+        service: String,
+    },
+}
+
+impl Qovery {
+    /// The deployments that were asked for and not taken yet.
+    pub fn take_deployments(&mut self) -> Vec<Deployment> {
+        std::mem::take(&mut self.deployments)
+    }
+
+    /// Removes an environment whose delete event has been carried out.
+    pub fn environment_ended(&mut self, environment: &str) {
+        self.environments.remove(environment);
+    }
+
+    pub(super) fn event(&mut self, id: &str, event: Event) -> Result<(), Refused> {
+        let environment = self.environment(id)?;
+        let on = match event {
+            Event::Deploy | Event::Redeploy | Event::Force => "on_start",
+            Event::Stop => "on_stop",
+            Event::Delete => "on_delete",
+        };
+        let services = environment.stages.iter().flat_map(|stage| &stage.services);
+        let steps: Vec<Step> = services.filter_map(|service| self.step(id, environment, service, on)).collect();
+        self.deployments.push(Deployment { environment: id.to_owned(), event, steps });
+        if let Some(environment) = self.environments.get_mut(id) {
+            environment.deployed |= on == "on_start";
+        }
+        Ok(())
+    }
+
+    /// Runs one job with the event that is chosen, whatever the environment does.
+    pub(super) fn force(&mut self, job: &str, event: Option<&str>) -> Result<(), Refused> {
+        let (id, environment) = self.environment_of(job).ok_or_else(|| Refused::new(404, format!("no job with id {job}")))?;
+        let on = match event {
+            None | Some("START") => "on_start",
+            Some("STOP") => "on_stop",
+            Some("DELETE") => "on_delete",
+            Some(other) => return Err(Refused::new(400, format!("a lifecycle job has no event {other}"))),
+        };
+        let steps = self.step(id, environment, job, on).into_iter().collect();
+        self.deployments.push(Deployment { environment: id.clone(), event: Event::Force, steps });
+        Ok(())
+    }
+
+    fn step(&self, id: &str, environment: &Environment, service: &str, on: &str) -> Option<Step> {
+        let found = environment.services.get(service)?;
+        if found.kind == Kind::Job {
+            // A job that has no command for the event is not run; a cron job has none for any.
+            let command = found.request.get("schedule")?.get(on)?;
+            let arguments = command["arguments"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let mut variables = self.variables_of(service);
+            variables.extend(self.built_in(id, environment));
+            variables.insert("QOVERY_JOB_ID".to_owned(), service.to_owned());
+            return Some(Step::Run { job: service.to_owned(), arguments, variables });
+        }
+        Some(if on == "on_start" {
+            let service_account =
+                found.settings.get("security.service_account_name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Step::Start { service: service.to_owned(), service_account }
+        } else {
+            Step::End { service: service.to_owned() }
+        })
+    }
+
+    fn built_in(&self, id: &str, environment: &Environment) -> BTreeMap<String, String> {
+        [
+            ("QOVERY_KUBERNETES_NAMESPACE_NAME", environment.namespace.as_str()),
+            ("QOVERY_KUBERNETES_CLUSTER_NAME", &self.cluster),
+            ("QOVERY_CLOUD_PROVIDER_REGION", &self.region),
+            ("QOVERY_PROJECT_ID", &self.project),
+            ("QOVERY_ENVIRONMENT_ID", id),
+            ("QOVERY_ENVIRONMENT_NAME", &environment.name),
+            ("QOVERY_ENVIRONMENT_TYPE", "DEVELOPMENT"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// The user's variables that a service sees: the narrower scope wins. Aliases have the value of what they name.
+    #[must_use]
+    pub fn variables_of(&self, service: &str) -> BTreeMap<String, String> {
+        self.seen_by(service).into_iter().flatten().map(|variable| (variable.key.clone(), self.value_of(variable))).collect()
+    }
+
+    /// The variables that a project, an environment or a service sees, the widest scope first.
+    pub(super) fn seen_by(&self, parent: &str) -> Option<Vec<&Variable>> {
+        let of = |id: &str| self.variables.iter().filter(|variable| variable.parent == id).collect::<Vec<_>>();
+        let mut seen = of(&self.project);
+        if parent == self.project {
+            return Some(seen);
+        }
+        let environment = if self.environments.contains_key(parent) { parent } else { self.environment_of(parent)?.0 };
+        seen.extend(of(environment));
+        if environment != parent {
+            seen.extend(of(parent));
+        }
+        Some(seen)
+    }
+
+    /// The value of a variable; of an alias that of the variable it names, in its own environment.
+    pub(super) fn value_of(&self, variable: &Variable) -> String {
+        let Some(aliased) = variable.alias_of.as_ref().and_then(|id| self.variables.iter().find(|other| other.id == *id)) else {
+            return variable.value.clone();
+        };
+        if aliased.output_of.is_none() || aliased.parent == variable.parent {
+            return aliased.value.clone();
+        }
+        // In a clone the job has another id, and its output another name: the same output of the environment that the alias is in.
+        let environment = self.environment_of(&variable.parent).map_or(variable.parent.as_str(), |(id, _)| id.as_str());
+        let name = output_name(&aliased.key);
+        let same = |other: &&Variable| other.parent == environment && other.output_of.is_some() && output_name(&other.key) == name;
+        self.variables.iter().find(same).map(|found| found.value.clone()).unwrap_or_default()
+    }
+
+    /// A job's run has ended: its output file is read as Qovery's engine reads it.
+    ///
+    /// Only after exit code 0; one bad name and the whole file is refused; what is no object is passed over; what does not say that it
+    /// is not sensitive is taken as not sensitive; names are in upper case.
+    /// <https://github.com/Qovery/engine>, `deploy_job/job_output.rs`
+    pub fn job_ended(&mut self, job: &str, exit_code: i32, output: Option<&[u8]>) {
+        let Some(environment) = self.environment_of(job).map(|(id, _)| id.clone()) else { return };
+        let file: Value = output.filter(|_| exit_code == 0).and_then(|output| serde_json::from_slice(output).ok()).unwrap_or_default();
+        let Some(entries) = file.as_object() else { return };
+        let legal = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        if !entries.keys().all(|name| legal(name)) {
+            return;
+        }
+        self.variables.retain(|variable| variable.output_of.as_deref() != Some(job));
+        let digits = job.get(..8).unwrap_or_default().to_uppercase();
+        for (name, entry) in entries.iter().filter(|(_, entry)| entry.is_object()) {
+            let key = format!("QOVERY_OUTPUT_JOB_Z{digits}_{}", name.to_uppercase());
+            let value = entry["value"].as_str().map_or_else(|| entry["value"].to_string(), str::to_owned);
+            let id = format!("{digits:0>8}-0000-4000-9000-{:012x}", self.variables.len());
+            let variable = Variable {
+                id,
+                key,
+                value,
+                scope: "ENVIRONMENT",
+                parent: environment.clone(),
+                is_secret: entry["sensitive"] == true,
+                alias_of: None,
+                output_of: Some(job.to_owned()),
+            };
+            self.variables.push(variable);
+        }
+    }
+}
+
+/// The name that the job gave: what follows its eight digits.
+fn output_name(key: &str) -> &str {
+    key.strip_prefix("QOVERY_OUTPUT_JOB_Z").and_then(|rest| rest.get(9..)).unwrap_or(key)
+}

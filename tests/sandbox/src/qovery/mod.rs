@@ -1,0 +1,227 @@
+//! A local Qovery: environments with services, jobs, deployment stages and variables, as its public API shows them, and the events
+//! that deployments are.
+//!
+//! Here: who asks and for what. What the operations do is in `operations.rs`, how things look in `render.rs`, what happens in an event
+//! in `events.rs`, what tests may arrange in `arrange.rs`. `description.rs` holds every request and answer against Qovery's own
+//! description of its API. It runs nothing: a deployment is a list of steps, and the test carries them out.
+
+mod arrange;
+mod description;
+mod events;
+mod operations;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use self::description::Description;
+pub use self::events::{Deployment, Event, Step};
+use crate::service::{Answer, Request, Response, Service};
+
+/// The API token of somebody who may do everything.
+pub const TOKEN: &str = "qov_local_admin_0000000000000000";
+/// The API token of somebody who may only read.
+pub const READER_TOKEN: &str = "qov_local_reader_000000000000000";
+
+/// The deployment stages that each new environment has, and in this order.
+const STAGES: [(&str, Kind); 4] = [
+    ("DATABASE DEFAULT", Kind::Database),
+    ("JOB DEFAULT", Kind::Job),
+    ("CONTAINER DEFAULT", Kind::Container),
+    ("APPLICATION DEFAULT", Kind::Application),
+];
+
+/// Everything that Qovery knows.
+#[derive(Clone, Debug)]
+pub struct Qovery {
+    description: Arc<Description>,
+    /// Counts what was made, for ids that are never used twice and always the same.
+    serial: u32,
+    organization: String,
+    project: String,
+    region: String,
+    cluster: String,
+    environments: BTreeMap<String, Environment>,
+    variables: Vec<Variable>,
+    registries: Vec<(String, String)>,
+    git_tokens: Vec<(String, String)>,
+    deployments: Vec<Deployment>,
+}
+
+/// An environment.
+#[derive(Clone, Debug)]
+struct Environment {
+    name: String,
+    namespace: String,
+    services: BTreeMap<String, AService>,
+    stages: Vec<AStage>,
+    /// Whether it was ever deployed.
+    deployed: bool,
+}
+
+/// A service of an environment.
+#[derive(Clone, Debug)]
+struct AService {
+    kind: Kind,
+    name: String,
+    settings: Map<String, Value>,
+    /// Of a job: the request that made it.
+    request: Map<String, Value>,
+}
+
+/// What a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An application.
+    Application,
+    /// A container.
+    Container,
+    /// A database.
+    Database,
+    /// A lifecycle job or a cron job.
+    Job,
+}
+
+#[derive(Clone, Debug)]
+struct AStage {
+    id: String,
+    name: String,
+    services: Vec<String>,
+}
+
+/// A variable, an alias or a secret.
+#[derive(Clone, Debug)]
+struct Variable {
+    id: String,
+    key: String,
+    value: String,
+    scope: &'static str,
+    parent: String,
+    is_secret: bool,
+    /// The variable that it is another name of.
+    alias_of: Option<String>,
+    /// The job whose output it is.
+    output_of: Option<String>,
+}
+
+/// Why an operation is refused.
+struct Refused {
+    status: u16,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: u16, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+}
+
+/// What an operation answers: status, body, and whether it changed anything.
+type Outcome = Result<(u16, Value, bool), Refused>;
+
+impl Qovery {
+    /// An organization with one project and no environment.
+    ///
+    /// # Panics
+    /// When the vendored description is not readable, which a test of this crate would show.
+    #[must_use]
+    pub fn new(region: &str, cluster: &str) -> Self {
+        let mut qovery = Self {
+            description: Arc::new(Description::vendored()),
+            serial: 0,
+            organization: String::new(),
+            project: String::new(),
+            region: region.to_owned(),
+            cluster: cluster.to_owned(),
+            environments: BTreeMap::new(),
+            variables: Vec::new(),
+            registries: Vec::new(),
+            git_tokens: Vec::new(),
+            deployments: Vec::new(),
+        };
+        qovery.organization = qovery.id();
+        qovery.project = qovery.id();
+        qovery
+    }
+
+    fn id(&mut self) -> String {
+        self.serial += 1;
+        // The first digits differ, since Qovery makes names of them.
+        format!("{:08x}-0000-4000-8000-{:012x}", 0xa1b2_0000_u32 + self.serial, self.serial)
+    }
+
+    fn dispatch(&mut self, request: &Request) -> Outcome {
+        let writes = request.method != Method::GET;
+        match request.header("authorization") {
+            given if given == format!("Token {TOKEN}") => {}
+            given if given == format!("Token {READER_TOKEN}") => {
+                if writes {
+                    return Err(Refused::new(403, "you do not have the permission to do this"));
+                }
+            }
+            _ => return Err(Refused::new(401, "the token is missing or not valid")),
+        }
+        self.carry_out(request)
+    }
+
+    fn answer_of(&mut self, request: &Request) -> (Response, bool) {
+        let description = Arc::clone(&self.description);
+        let Some(operation) = description.operation(&request.method, &request.path) else {
+            return (unfit(&format!("no such operation: {} {}", request.method, request.path)), false);
+        };
+        if let Err(reason) = operation.check_request(request) {
+            return (unfit(&reason), false);
+        }
+        match self.dispatch(request) {
+            Ok((status, body, changed)) => match operation.check_answer(status, &body) {
+                Ok(()) if body.is_null() => (Response { body: bytes::Bytes::new(), ..Response::json(status, &body) }, changed),
+                Ok(()) => (Response::json(status, &body), changed),
+                Err(reason) => (unfit(&reason), changed),
+            },
+            Err(refused) => (refusal(refused.status, &refused.message, &request.path), false),
+        }
+    }
+}
+
+/// The body that the API's framework gives to errors; no description says so.
+pub(crate) fn refusal(status: u16, message: &str, path: &str) -> Response {
+    let error = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    Response::json(
+        status,
+        &json!({ "timestamp": "2026-01-01T00:00:00.000+00:00", "status": status, "error": error, "message": message, "path": path }),
+    )
+}
+
+/// What does not fit the description fails the test that caused it, as what is not implemented does.
+fn unfit(reason: &str) -> Response {
+    refusal(501, &format!("not as Qovery's description has it: {reason}"), "")
+}
+
+impl Service for Qovery {
+    fn operation(&self, request: &Request) -> String {
+        match self.description.operation(&request.method, &request.path) {
+            Some(operation) => format!("qovery:{}", operation.id()),
+            None => format!("qovery:{} {}", request.method, request.path),
+        }
+    }
+
+    fn answer(&mut self, request: &Request, _: SystemTime) -> Answer {
+        let (response, changed) = self.answer_of(request);
+        let sent: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        // A secret is nobody's business, not even a witness's.
+        let hidden = sent["is_secret"] == true;
+        let mut parameters = json!({ "path": request.path, "query": request.query, "body": sent });
+        if hidden {
+            parameters["body"]["value"] = Value::Null;
+        }
+        Answer { response, changed, parameters }
+    }
+
+    fn snapshot(&self) -> Box<dyn Service> {
+        Box::new(self.clone())
+    }
+}
