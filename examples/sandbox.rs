@@ -1,7 +1,7 @@
 //! The first run: the job against a local AWS and Kubernetes, no account needed.
 //!
 //! `cargo run --example sandbox` tells the story of an environment; `cargo run --example sandbox -- serve` keeps the local AWS and
-//! Kubernetes running for the job, kubectl or any AWS client; `cargo run --example sandbox -- picture` draws `docs/plan.svg`.
+//! Kubernetes running for the job, kubectl or any AWS client.
 
 use std::{
     collections::BTreeMap,
@@ -34,8 +34,6 @@ enum Mode {
         #[arg(long)]
         web_identity: Option<String>,
     },
-    /// Draw the plan of the README's manifest as a picture
-    Picture,
     /// The job itself, in a process of its own
     #[command(disable_help_flag = true)]
     Job {
@@ -53,7 +51,6 @@ fn main() -> ExitCode {
         Some(Mode::Serve { namespaces, web_identity }) => {
             serve(Serve { namespaces, web_identity, ..Serve::default() }, &mut std::io::stdout()).map_err(Into::into)
         }
-        Some(Mode::Picture) => picture::draw(),
         Some(Mode::Job { arguments }) => return job(arguments),
     };
     match done {

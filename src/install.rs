@@ -172,7 +172,7 @@ impl Created {
                 qovery.put_job_settings(known(job.as_ref(), self.job.as_ref())?, settings).await?;
             }
             JobAction::CreateStage { name } => self.stage = Some(qovery.create_stage(name).await?),
-            JobAction::MoveStage { before, .. } => qovery.move_stage(known(None, self.stage.as_ref())?, before).await?,
+            JobAction::MoveStage { stage, before, .. } => qovery.move_stage(known(stage.as_ref(), self.stage.as_ref())?, before).await?,
             JobAction::AttachToStage { job, stage, .. } => {
                 let stage = known(stage.as_ref(), self.stage.as_ref())?;
                 qovery.attach_to_stage(stage, known(job.as_ref(), self.job.as_ref())?).await?;

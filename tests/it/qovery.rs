@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Step, TOKEN};
+use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN};
 use serde_json::{Value, json};
 
 use crate::harness::{Environment, NAMESPACE, Run};
@@ -121,7 +121,7 @@ impl Shop {
     /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for.
     pub(crate) fn perform(&self) -> Deployed {
         let sandbox = &self.environment.sandbox;
-        let deployments = sandbox.qovery(|qovery| qovery.take_deployments());
+        let deployments = sandbox.qovery(Qovery::take_deployments);
         let [Deployment { environment, event, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
         let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
         sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));

@@ -70,8 +70,10 @@ pub enum JobAction {
         /// Its name.
         name: QoveryName,
     },
-    /// `PUT /deploymentStage/{id}/moveBefore/{id}`, of the stage that was just created.
+    /// `PUT /deploymentStage/{id}/moveBefore/{id}`
     MoveStage {
+        /// The stage.
+        stage: Option<QoveryId>,
         /// Its name.
         name: QoveryName,
         /// The stage that is to come after it.

@@ -43,7 +43,7 @@ pub struct InstallPlan {
 /// | a variable inherited with another value | refusal |
 /// | advanced settings that differ | put them back with these changed |
 /// | another stage than named | attach the job to it; a stage of that name that is missing is created before all others |
-/// | a named stage that comes after a service's that may use the role | refusal |
+/// | a named stage that comes after a service's that may use the role | move it first if it is the job's alone, else a refusal |
 ///
 /// # Errors
 /// All refusals.

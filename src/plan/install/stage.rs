@@ -10,22 +10,34 @@ use crate::model::{
 pub(super) fn stage(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {
     let Some(name) = &spec.stage else { return Ok(Vec::new()) };
     let job = observed.job.as_ref().map(|job| job.id.clone());
+    let to_the_front = |stage: Option<&Stage>| {
+        let first = observed.stages.first()?;
+        Some(JobAction::MoveStage {
+            stage: stage.map(|stage| stage.id.clone()),
+            name: name.clone(),
+            before: first.id.clone(),
+            before_name: first.name.clone(),
+        })
+    };
     let Some(at) = observed.stages.iter().position(|stage| is_called(stage, name)) else {
         let create = JobAction::CreateStage { name: name.clone() };
-        let first = observed.stages.first();
-        let to_the_front =
-            first.map(|first| JobAction::MoveStage { name: name.clone(), before: first.id.clone(), before_name: first.name.clone() });
         let attach = JobAction::AttachToStage { job, stage: None, name: name.clone() };
-        return Ok([create].into_iter().chain(to_the_front).chain([attach]).collect());
+        return Ok([create].into_iter().chain(to_the_front(None)).chain([attach]).collect());
     };
-    if let Some((before, service)) = first_user(observed, at) {
-        let refusal = InstallRefusal::StageTooLate { stage: name.clone(), before: before.name.clone(), service: Box::new(service.clone()) };
-        return Err(vec![refusal]);
-    }
     let stage = &observed.stages[at];
-    let is_in = job.as_ref().is_some_and(|job| stage.services.contains(job));
-    let attach = JobAction::AttachToStage { job, stage: Some(stage.id.clone()), name: name.clone() };
-    Ok(if is_in { Vec::new() } else { vec![attach] })
+    let mut actions = Vec::new();
+    if let Some((before, service)) = first_user(observed, at) {
+        // Nobody else minds where it is: it was created by a run that did not get further.
+        if !stage.services.iter().all(|service| Some(service) == job.as_ref()) {
+            let service = Box::new(service.clone());
+            return Err(vec![InstallRefusal::StageTooLate { stage: name.clone(), before: before.name.clone(), service }]);
+        }
+        actions.extend(to_the_front(Some(stage)));
+    }
+    if !job.as_ref().is_some_and(|job| stage.services.contains(job)) {
+        actions.push(JobAction::AttachToStage { job, stage: Some(stage.id.clone()), name: name.clone() });
+    }
+    Ok(actions)
 }
 
 /// What people should know of a stage that the manifest does not name.

@@ -281,6 +281,19 @@ fn a_stage_that_comes_too_late_is_a_refusal_if_it_is_named_and_else_a_note() {
 }
 
 #[test]
+fn a_stage_of_nobody_else_that_comes_too_late_is_moved_first() {
+    let mut observed = in_sync();
+    let late = observed.stages.remove(0);
+    observed.stages.push(late);
+    assert_eq!(lines(&spec(), &observed), "move deployment stage `identities` before `DATABASE DEFAULT`");
+    observed.stages[3].services.clear();
+    assert_eq!(
+        lines(&spec(), &observed),
+        "move deployment stage `identities` before `DATABASE DEFAULT`\nput the job into deployment stage `identities`"
+    );
+}
+
+#[test]
 fn all_refusals_are_told_at_once() {
     let mut observed = empty();
     observed.registries.clear();

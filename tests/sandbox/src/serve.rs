@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     aws::Aws,
+    qovery::{Kind, TOKEN},
     sandbox::{ADMIN_TOKEN, NOBODY_TOKEN, Sandbox, Setup},
 };
 
@@ -38,6 +39,7 @@ pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
         }
     });
     let mut exports = exports(&sandbox);
+    exports.extend(qovery_exports(&sandbox, options.namespaces.first().map_or("default", String::as_str)));
     if let Some(account) = &options.web_identity {
         let (namespace, name) =
             account.split_once('/').ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a web identity is `namespace/name`"))?;
@@ -82,6 +84,18 @@ fn exports(sandbox: &Sandbox) -> BTreeMap<String, String> {
     exports
 }
 
+/// An environment of Qovery in this namespace, with an application and a container, and how to reach it.
+fn qovery_exports(sandbox: &Sandbox, namespace: &str) -> BTreeMap<String, String> {
+    let environment = sandbox.qovery(|qovery| {
+        let environment = qovery.add_environment("shop", namespace);
+        qovery.add_service(&environment, Kind::Application, "api");
+        qovery.add_service(&environment, Kind::Container, "worker");
+        qovery.add_registry("my-registry");
+        environment
+    });
+    [("QOVERY_API_TOKEN", TOKEN.to_owned()), ("QOVERY_ENVIRONMENT_ID", environment)].map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 fn print(exports: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# A local AWS and Kubernetes for qovery-irsa. Write these lines to a file and read it in another shell:")?;
     writeln!(out, "#   cargo run --example sandbox -- serve > sandbox.env &   then   . ./sandbox.env")?;
@@ -92,6 +106,10 @@ fn print(exports: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<
     writeln!(out, "# kubectl: takes KUBECONFIG from above:                               kubectl get namespaces")?;
     writeln!(out, "# curl: curl --cacert $SSL_CERT_FILE -H \"Authorization: Bearer $ADMIN_TOKEN\" $KUBERNETES_BASE/version")?;
     writeln!(out, "# the job: set QOVERY_KUBERNETES_NAMESPACE_NAME to a namespace that exists, then:   qovery-irsa plan")?;
+    writeln!(
+        out,
+        "# Qovery: an environment with services `api` and `worker` and a registry `my-registry`:   qovery-irsa install --dry-run"
+    )?;
     writeln!(out, "# through EKS instead of the kubeconfig: unset KUBECONFIG")?;
     writeln!(out, "# ready")?;
     out.flush()

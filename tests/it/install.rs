@@ -1,0 +1,214 @@
+//! `install`: from nothing to the job, again, each change, and each way in which Qovery says no.
+
+use qovery_irsa_sandbox::{
+    faults::{Fault, When},
+    qovery::READER_TOKEN,
+};
+use serde_json::json;
+
+use crate::qovery::{BOUND, Shop};
+
+fn job_of(shop: &Shop) -> serde_json::Map<String, serde_json::Value> {
+    let id = shop.service(&shop.id, "aws-identity");
+    shop.environment.sandbox.qovery(|qovery| qovery.job(&id)).unwrap()
+}
+
+#[test]
+fn the_job_is_installed_by_one_command_and_again_changes_nothing() {
+    let shop = Shop::new(BOUND);
+    let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
+    assert_eq!(dry.writes, 0);
+    assert!(dry.out.lines().last().unwrap().starts_with("5 actions to do"), "{}", dry.out);
+    let first = shop.environment.run(&["install"]).ended(0);
+    assert_eq!(first.done(), dry.planned());
+    assert_eq!(
+        first.done(),
+        [
+            "create lifecycle job `aws-identity`",
+            "create variable `IRSA_PROOF` of the job",
+            "create deployment stage `identities`",
+            "move deployment stage `identities` before `DATABASE DEFAULT`",
+            "put the job into deployment stage `identities`",
+        ]
+    );
+    let console = format!("/environment/{}", shop.id);
+    assert!(first.out.starts_with("environment `shop`: https://console.qovery.com/organization/"), "{}", first.out);
+    assert!(first.out.lines().next().unwrap().ends_with(&console), "{}", first.out);
+    let job = job_of(&shop);
+    assert_eq!(
+        (&job["cpu"], &job["memory"], &job["max_duration_seconds"], &job["max_nb_restart"]),
+        (&json!(100), &json!(64), &json!(900), &json!(1))
+    );
+    assert_eq!(job["schedule"]["on_delete"], json!({ "arguments": ["delete"] }));
+    assert_eq!(
+        shop.environment.sandbox.qovery(|qovery| qovery.stages(&shop.id))[0],
+        ("identities".to_owned(), vec!["aws-identity".to_owned()])
+    );
+
+    let state = shop.environment.sandbox.state();
+    let again = shop.environment.run(&["install"]).ended(0);
+    assert_eq!(again.writes, 0);
+    assert!(again.out.lines().last().unwrap().starts_with("nothing to do: job `aws-identity` is in place"), "{}", again.out);
+    assert_eq!(shop.environment.sandbox.state(), state);
+    let calls = shop.environment.sandbox.witness().calls();
+    assert!(calls.iter().all(|call| call.service == "qovery"), "nothing is asked of AWS or Kubernetes");
+}
+
+#[test]
+fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
+    let shop = Shop::installed(BOUND);
+    let id = shop.service(&shop.id, "aws-identity");
+    shop.environment.sandbox.qovery(|qovery| {
+        qovery.set_job(&id, "auto_preview", json!(true));
+        qovery.set_job(&id, "description", json!("by hand"));
+        qovery.set_job(&id, "labels_groups", json!([{ "id": "a1b2ffff-0000-4000-8000-00000000ffff" }]));
+        qovery.set_setting(&id, "a.setting.of.tomorrow", json!(1));
+    });
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0, "what the manifest does not name is no difference");
+    let mut wanted = job_of(&shop);
+
+    shop.environment.write_manifest(&BOUND.replace("tag: \"1.0\"", "tag: \"1.1\""));
+    let run = shop.environment.run(&["install"]).ended(0);
+    assert_eq!(run.done(), ["edit lifecycle job `aws-identity`: `image.tag`"]);
+    wanted["source"]["image"]["tag"] = json!("1.1");
+    let mut edited = job_of(&shop);
+    // What Qovery shows of what nobody has set comes back with the request.
+    edited.retain(|key, _| wanted.contains_key(key));
+    assert_eq!(edited, wanted);
+
+    shop.environment.write_manifest(&format!(
+        "{}  advancedSettings: {{security.read_only_root_filesystem: true}}\n",
+        BOUND.replace("\"1.0\"", "\"1.1\"")
+    ));
+    let run = shop.environment.run(&["install"]).ended(0);
+    assert_eq!(run.done(), ["set advanced settings of the job: `security.read_only_root_filesystem` to `true`"]);
+    let settings = shop.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
+    assert_eq!((&settings["security.read_only_root_filesystem"], &settings["a.setting.of.tomorrow"]), (&json!(true), &json!(1)));
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+
+    shop.environment.write_manifest(&BOUND.replace("IRSA_PROOF: required", "IRSA_PROOF: \"off\"").replace("\"1.0\"", "\"1.1\""));
+    assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit variable `IRSA_PROOF` of the job"]);
+}
+
+#[test]
+fn a_job_from_git_is_installed_and_found_again() {
+    let manifest = BOUND.replace(
+        "image: {registry: ghcr, name: acme/qovery-irsa, tag: \"1.0\"}",
+        "git: {url: \"https://github.com/acme/identity.git\", token: bot}",
+    );
+    let shop = Shop::installed(&manifest);
+    assert_eq!(job_of(&shop)["source"]["docker"]["git_repository"]["provider"], "GITHUB");
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+    shop.environment.write_manifest(BOUND);
+    assert!(shop.environment.run(&["install"]).ended(0).done()[0].starts_with("edit lifecycle job `aws-identity`: `image.registry`"));
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+}
+
+#[test]
+fn a_missing_secret_gets_the_value_at_hand_which_is_never_shown() {
+    let mut shop = Shop::new(&BOUND.replace("[IRSA_QOVERY_TOKEN]", "[IRSA_QOVERY_TOKEN, AWS_SECRET_ACCESS_KEY]"));
+    shop.environment.unset("AWS_SECRET_ACCESS_KEY");
+    let refused = shop.environment.run(&["install"]).ended(3);
+    assert_eq!(refused.writes, 0);
+    assert!(refused.err.contains("the job would not see secret `AWS_SECRET_ACCESS_KEY`"), "{}", refused.err);
+    shop.environment.set("AWS_SECRET_ACCESS_KEY", "hush-hush-value");
+    let run = shop.environment.run(&["install", "--format=json"]).ended(0);
+    assert!(
+        run.json()["applied"].as_array().unwrap().iter().any(|done| done["action"] == "create secret `AWS_SECRET_ACCESS_KEY` of the job")
+    );
+    assert!(!run.out.contains("hush-hush") && !run.err.contains("hush-hush"));
+    let id = shop.service(&shop.id, "aws-identity");
+    assert_eq!(shop.environment.sandbox.qovery(|qovery| qovery.variables_of(&id))["AWS_SECRET_ACCESS_KEY"], "hush-hush-value");
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0, "a value that cannot be read is not written again");
+}
+
+#[test]
+fn an_environment_that_has_something_else_of_that_name_is_refused() {
+    let shop = Shop::new(&BOUND.replace("name: aws-identity", "name: API"));
+    let run = shop.environment.run(&["install"]).ended(3);
+    assert_eq!(run.writes, 0);
+    assert!(run.err.contains("refused: application `api` has the name of the job, and is no lifecycle job"), "{}", run.err);
+}
+
+#[test]
+fn the_environment_can_be_named_by_a_flag_and_nothing_else_is_needed() {
+    let mut shop = Shop::new(BOUND);
+    for name in [
+        "QOVERY_ENVIRONMENT_ID",
+        "QOVERY_KUBERNETES_NAMESPACE_NAME",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+        "KUBECONFIG",
+    ] {
+        shop.environment.unset(name);
+    }
+    let id = shop.id.clone();
+    shop.environment.run(&["install", "--environment", &id]).ended(0);
+    let run = shop.environment.run(&["install"]).ended(2);
+    assert!(run.err.contains("`QOVERY_ENVIRONMENT_ID` is not set"), "{}", run.err);
+}
+
+#[test]
+fn each_no_of_qovery_is_a_clear_error() {
+    let mut shop = Shop::new(BOUND);
+    for (token, cause) in [("qov_nobody_knows", "caused by: Unauthorized: "), (READER_TOKEN, "caused by: Forbidden: ")] {
+        shop.environment.set("IRSA_QOVERY_TOKEN", token);
+        let run = shop.environment.run(&["install"]).ended(1);
+        assert!(run.err.contains(cause) && run.err.contains("\nhint: "), "{}", run.err);
+        assert!(!run.err.contains(token));
+        assert_eq!(run.writes, 0);
+    }
+    shop.environment.set("IRSA_QOVERY_TOKEN", qovery_irsa_sandbox::qovery::TOKEN);
+    shop.environment.set("IRSA_TIMEOUT", "10s");
+    let error = |status, message: &str| Fault::Error { status, code: String::new(), message: message.to_owned() };
+    for (operation, fault, cause) in [
+        ("qovery:getEnvironment", error(404, "gone"), "caused by: Not Found: gone"),
+        ("qovery:createJob", error(400, "cpu is too large"), "caused by: Bad Request: cpu is too large"),
+        ("qovery:createJob", error(502, "no"), "caused by: Bad Gateway: no"),
+        ("qovery:listVariables", Fault::TruncatedBody, "caused by: NoConnection: "),
+        ("qovery:listVariables", Fault::Throttle, "caused by: Too Many Requests: "),
+        ("qovery:createVariable", error(500, "later"), "caused by: Internal Server Error: later"),
+    ] {
+        let rule = shop.environment.sandbox.faults().add(operation, When::Always, fault);
+        let run = shop.environment.run(&["install"]).ended(1);
+        assert!(run.err.contains(cause) && run.err.contains("\nhint: ") | run.err.contains("Bad Request"), "{operation}: {}", run.err);
+        shop.environment.sandbox.faults().remove(rule);
+    }
+    shop.environment.run(&["install"]).ended(0);
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0, "it continues where it stopped");
+}
+
+#[test]
+fn faults_that_pass_and_answers_that_are_lost_leave_one_job() {
+    let operations = [
+        "qovery:getEnvironment",
+        "qovery:createJob",
+        "qovery:createVariable",
+        "qovery:createEnvironmentDeploymentStage",
+        "qovery:attachServiceToDeploymentStage",
+    ];
+    for operation in operations {
+        for fault in [Fault::Throttle, Fault::error(503, ""), Fault::lost_answer()] {
+            let shop = Shop::new(BOUND);
+            shop.environment.sandbox.faults().add(operation, When::Nth(1), fault.clone());
+            shop.environment.run(&["install"]).ended(0);
+            assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0, "{operation} {fault:?}");
+            let stages = shop.environment.sandbox.qovery(|qovery| qovery.stages(&shop.id));
+            assert_eq!(stages.iter().filter(|(name, _)| name == "identities").count(), 1, "{operation} {fault:?}");
+            assert_eq!(stages[0].0, "identities", "{operation} {fault:?}: {stages:?}");
+        }
+    }
+}
+
+#[test]
+fn the_job_is_printed_for_terraform_without_asking_anybody() {
+    let mut shop = Shop::new(BOUND);
+    shop.environment.variables.retain(|name, _| name == "IRSA_MANIFEST");
+    let run = shop.environment.run(&["install", "--print", "terraform"]).ended(0);
+    assert!(run.out.ends_with("}\n") && run.out.contains("resource \"qovery_job\" \"aws_identity\" {\n"), "{}", run.out);
+    assert!(run.err.is_empty());
+    assert!(shop.environment.sandbox.witness().calls().is_empty());
+    let conflict = shop.environment.run(&["install", "--print", "terraform", "--dry-run"]).ended(2);
+    assert!(conflict.err.contains("cannot be used with"), "{}", conflict.err);
+}
