@@ -236,8 +236,13 @@ fn pieces(text: &str) -> Vec<String> {
     plain.replace(": ", "…").split('…').map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// Messages that no literal here holds: the AWS SDK's own words, and texts that are put together.
-const ELSEWHERE: [&str; 4] = [
+/// Messages that no literal here holds: the AWS SDK's own words, those of HTTP, and texts that are put together.
+const ELSEWHERE: [&str; 9] = [
+    "Unauthorized",
+    "Forbidden",
+    "Not Found",
+    "Conflict",
+    "Too Many Requests",
     "no credentials found in chain. Attempted",
     "the variable NAME is not set",
     "use the identity's audience instead",

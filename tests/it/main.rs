@@ -12,6 +12,7 @@ mod harness;
 mod install;
 mod killed;
 mod lessons;
+mod moving_over;
 mod process;
 mod proof;
 mod properties;

@@ -61,6 +61,11 @@ impl Kubernetes {
         Some(self.store.put(resource, object))
     }
 
+    /// Removes an object by plural resource name, namespace and name, as somebody else does; none if it is not there.
+    pub fn remove_object(&mut self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.store.take(by_plural(resource)?, namespace, name)
+    }
+
     /// An object by plural resource name, namespace (empty if it is in none) and name.
     #[must_use]
     pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<&Value> {
