@@ -116,6 +116,7 @@ pub struct Patience {
 
 /// No single attempt takes longer: a connection that hangs is one to give up.
 const ATTEMPT: Duration = Duration::from_secs(20);
+const TIMEOUT: &str = "Timeout";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE_WHEN_THROTTLED: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -171,19 +172,24 @@ impl Patience {
     /// A call in flight is not interrupted.
     ///
     /// # Errors
-    /// The last failure.
+    /// The last failure that says more than that the time was over.
     pub async fn call<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
         let mut attempts = 0_u32;
+        let mut last: Option<CallError> = None;
         loop {
             let until = self.until.min(Instant::now() + ATTEMPT);
             let error = match timeout_at(until, attempt()).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
-                Err(_) => CallError::new(Kind::Transient, "Timeout", self.timeout_message()),
+                Err(_) => match last.take() {
+                    Some(said) if Instant::now() >= self.until && said.code != TIMEOUT => return Err(said),
+                    _ => CallError::new(Kind::Transient, TIMEOUT, self.timeout_message()),
+                },
             };
             if !error.passes() || !self.sleep(pause(&error, attempts)).await {
                 return Err(error);
             }
+            last = Some(error);
             attempts += 1;
         }
     }
@@ -258,6 +264,20 @@ mod tests {
         let error = patience.call::<()>(async || std::future::pending().await).await.unwrap_err();
         assert_eq!(error.to_string(), "Timeout: no answer within the 50 s of the whole run");
         assert_eq!(started.elapsed(), Duration::from_secs(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_refused_before_it_hung_is_quoted() {
+        let (_interrupt, patience) = patience(Duration::from_secs(10));
+        let mut attempts = 0;
+        let error = patience
+            .call::<()>(async || {
+                attempts += 1;
+                if attempts == 1 { Err(fault(Kind::Throttled)) } else { std::future::pending().await }
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(error, fault(Kind::Throttled));
     }
 
     #[tokio::test(start_paused = true)]

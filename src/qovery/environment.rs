@@ -41,7 +41,7 @@ struct Reference {
 
 #[derive(Deserialize)]
 struct List<T> {
-    #[serde(default = "Vec::new")]
+    /// The description lets it be left out; the API never does, and nothing may be created on the word of an answer without it.
     results: Vec<T>,
 }
 

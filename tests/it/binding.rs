@@ -2,7 +2,7 @@
 
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
-    qovery::READER_TOKEN,
+    qovery::{Kind, READER_TOKEN},
 };
 use serde_json::json;
 
@@ -134,6 +134,7 @@ fn faults_that_stay_end_before_the_deadline_with_the_reason_and_a_later_run_comp
         (LIST, error(500, "broken"), "caused by: Internal Server Error: broken", false),
         (LIST, Fault::Throttle, "caused by: Too Many Requests: too many requests", false),
         (LIST, Fault::TruncatedBody, "caused by: NoConnection: ", false),
+        (LIST, error(200, "not the answer that was asked for"), "caused by: UnreadableAnswer: missing field `results`", false),
         (PUT, error(409, "a deployment is in progress"), "caused by: Conflict: a deployment is in progress", true),
         (PUT, error(400, "odd setting"), "caused by: Bad Request: odd setting", true),
     ] {
@@ -168,4 +169,16 @@ fn a_service_that_somebody_binds_elsewhere_meanwhile_is_not_taken_from_them() {
     assert_eq!(output.status.code(), Some(3), "{err}");
     assert!(err.contains("application `api` runs with ServiceAccount `theirs`"), "{err}");
     assert_eq!(shop.account_of("api"), "theirs");
+}
+
+#[test]
+fn a_cron_job_is_bound_by_its_id_as_any_job() {
+    let shop = Shop::new(BOUND);
+    let nightly = shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, Kind::Job, "nightly"));
+    shop.environment.write_manifest(&BOUND.replace("[api, worker]", &format!("[{}]", nightly.to_uppercase())));
+    assert_eq!(shop.environment.start().done().last(), Some(&"bind job `nightly` to ServiceAccount `app`"));
+    assert_eq!((shop.account_of("nightly"), shop.account_of("api")), ("app".to_owned(), String::new()));
+    shop.environment.write_manifest(&BOUND.replace("[api, worker]", "[db, nobody]"));
+    let run = shop.environment.run(&["start"]).ended(3);
+    assert!(run.err.contains("database `db` cannot be bound") && run.err.contains("has no service `nobody`; there are"), "{}", run.err);
 }

@@ -167,6 +167,7 @@ fn each_no_of_qovery_is_a_clear_error() {
         ("qovery:createJob", error(400, "cpu is too large"), "caused by: Bad Request: cpu is too large"),
         ("qovery:createJob", error(502, "no"), "caused by: Bad Gateway: no"),
         ("qovery:listVariables", Fault::TruncatedBody, "caused by: NoConnection: "),
+        ("qovery:listVariables", error(200, "not what was asked for"), "caused by: UnreadableAnswer: missing field `results`"),
         ("qovery:listVariables", Fault::Throttle, "caused by: Too Many Requests: "),
         ("qovery:createVariable", error(500, "later"), "caused by: Internal Server Error: later"),
     ] {

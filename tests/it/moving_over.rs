@@ -135,10 +135,10 @@ fn watched<T>(shop: &Shop, running: &str, step: impl FnOnce(&Shop) -> T) -> T {
     let ended = Arc::new(AtomicBool::new(false));
     let sandbox = &shop.environment.sandbox;
     let (done, seen) = thread::scope(|scope| {
-        let stop = Arc::clone(&ended);
+        let until = Arc::clone(&ended);
         let watcher = scope.spawn(move || {
             let mut seen = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            while !until.load(Ordering::Relaxed) {
                 seen.extend(have_their_role(sandbox, running).err());
                 thread::sleep(Duration::from_millis(1));
             }
