@@ -159,7 +159,7 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
 fn hint_of_qovery(failed: &Failed) -> Option<&'static str> {
     match failed.source.kind {
         Kind::Unauthenticated => Some(
-            "Qovery does not know the token: make an API token in the console (organization settings, API tokens), and give it to the job as secret `IRSA_QOVERY_TOKEN`",
+            "Qovery does not know the token: make an API token in the console (organization settings, API tokens); a job takes it as secret `IRSA_QOVERY_TOKEN`, `install` as variable `QOVERY_API_TOKEN`",
         ),
         Kind::Denied => Some("give the API token a role that may change the services of this environment"),
         Kind::NotFound => Some("check `QOVERY_ENVIRONMENT_ID`, and that the API token is of the environment's organization"),

@@ -205,7 +205,9 @@ impl<'a> Report<'a> {
                 self.document.outcome = match (exit_code, self.applied_count()) {
                     (DONE, 0) if self.document.command == "doctor" => "healthy",
                     (FAILED, _) => "broken",
-                    (DONE, 0) => "nothing to do",
+                    (DONE, 0) if self.document.plan.is_empty() => "nothing to do",
+                    // A dry run.
+                    (DONE, 0) => "to do",
                     (DONE, _) => "done",
                     _ => "to do",
                 };

@@ -179,7 +179,7 @@ pub(super) struct Job {
     /// Variables of the job that everybody may read.
     #[serde(default)]
     pub(super) variables: Typed<BTreeMap<String, Typed<String>>>,
-    /// Secrets that the job must see, by name. One that is missing gets its value from the environment of `install`.
+    /// Secrets that the job must see, by name. One that is missing gets the value of `IRSA_SECRET_<name>` from `install`.
     #[serde(default)]
     pub(super) secrets: Typed<Vec<Typed<String>>>,
     /// Advanced settings of the job; those that are not named here stay as they are.

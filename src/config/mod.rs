@@ -56,6 +56,8 @@ const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
 const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The sections of a manifest; anything else at its top is a mistake.
 const SECTIONS: [&str; 3] = ["defaults", "identities", "job"];
+/// What stands before the name of a secret in the variable that gives its value to `install`.
+pub const SECRET_PREFIX: &str = "IRSA_SECRET_";
 /// The largest manifest, in bytes.
 const LARGEST_MANIFEST: usize = 1 << 20;
 
@@ -228,7 +230,11 @@ pub fn load(
         }
     };
     let binds = flags.purpose == Purpose::Start && identities.iter().any(|identity| !identity.services.services.is_empty());
-    let qovery = if binds { settings::qovery(flags, &variables, "services are bound through Qovery's API", &log) } else { None };
+    let qovery = if binds {
+        settings::qovery(flags, &variables, ("IRSA_QOVERY_TOKEN", "services are bound through Qovery's API"), &log)
+    } else {
+        None
+    };
     match settings.environment {
         Some(environment) if log.is_empty() => Ok(Config {
             environment,
@@ -273,7 +279,8 @@ pub struct InstallConfig {
     pub job: JobSpec,
     /// How Qovery's API is reached; nothing if the job is only printed.
     pub qovery: Option<QoveryAccess>,
-    /// What secrets of the job would be set to, if they are not there.
+    /// What secrets of the job would be set to, if they are not there: the values of `IRSA_SECRET_<NAME>`. Never those of the variables of
+    /// their own names, which are the installer's: an administrator's AWS keys must not become the job's.
     pub secrets: BTreeMap<VariableName, Secret>,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
@@ -298,7 +305,7 @@ pub fn load_install(
     let job = typed.and_then(|typed| job::job(typed.job, &At::root(&log)));
     match job {
         Some(job) if log.is_empty() => {
-            let value = |name: &VariableName| all.get(name.as_str()).filter(|value| !value.is_empty());
+            let value = |name: &VariableName| all.get(&format!("{SECRET_PREFIX}{name}")).filter(|value| !value.is_empty());
             let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
             Ok(InstallConfig { job, qovery: installing.qovery, secrets, timeout: installing.timeout })
         }

@@ -107,7 +107,7 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
     let manifest = flags.manifest.clone().or_else(|| v.irsa_manifest.as_ref().map(PathBuf::from));
     Installing {
         manifest: manifest.unwrap_or_else(|| super::DEFAULT_MANIFEST.into()),
-        qovery: if flags.prints { None } else { qovery(flags, v, "the job is installed through Qovery's API", log) },
+        qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
         timeout: timeout(flags, v, log),
     }
 }
@@ -117,8 +117,8 @@ fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
     time(log, given, &(10..=3600), DEFAULT_TIMEOUT)
 }
 
-/// How Qovery's API is reached; every problem goes to the log.
-pub(super) fn qovery(flags: &Flags, v: &Variables, why: &str, log: &ProblemLog) -> Option<QoveryAccess> {
+/// How Qovery's API is reached; every problem goes to the log. With the usual name of the token, and why one is needed.
+pub(super) fn qovery(flags: &Flags, v: &Variables, (name, why): (&str, &str), log: &ProblemLog) -> Option<QoveryAccess> {
     let (environment, id) =
         flag_or_variable(("--environment", flags.environment.as_deref()), ("QOVERY_ENVIRONMENT_ID", v.qovery_environment_id.as_deref()));
     if id.is_none() {
@@ -126,21 +126,18 @@ pub(super) fn qovery(flags: &Flags, v: &Variables, why: &str, log: &ProblemLog) 
     }
     let environment = parsed(log, environment, id);
     let url = parsed(log, "IRSA_QOVERY_API_URL", Some(v.irsa_qovery_api_url.as_deref().unwrap_or(QOVERY_API)));
-    let token = qovery_token(v, why, log);
+    let token = qovery_token(v, name, why, log);
     Some(QoveryAccess { url: url?, token: token?, environment: environment? })
 }
 
-fn qovery_token(v: &Variables, why: &str, log: &ProblemLog) -> Option<Secret> {
+fn qovery_token(v: &Variables, usual: &str, why: &str, log: &ProblemLog) -> Option<Secret> {
     let names = [
         ("IRSA_QOVERY_TOKEN", &v.irsa_qovery_token),
         ("QOVERY_API_TOKEN", &v.qovery_api_token),
         ("QOVERY_CLI_ACCESS_TOKEN", &v.qovery_cli_access_token),
     ];
     let Some((name, token)) = names.into_iter().find_map(|(name, value)| Some((name, value.as_deref()?.trim()))) else {
-        log.setting(
-            "IRSA_QOVERY_TOKEN",
-            format_args!("is not set: {why}; make an API token in the console, and give it as a secret of this name"),
-        );
+        log.setting(usual, format_args!("is not set: {why}; make an API token in the console, and give it by this name"));
         return None;
     };
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

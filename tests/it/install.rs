@@ -19,6 +19,8 @@ fn the_job_is_installed_by_one_command_and_again_changes_nothing() {
     let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
     assert_eq!(dry.writes, 0);
     assert!(dry.out.lines().last().unwrap().starts_with("5 actions to do"), "{}", dry.out);
+    let json = shop.environment.run(&["install", "--dry-run", "--format=json"]).ended(0).json();
+    assert_eq!((&json["outcome"], json["plan"].as_array().unwrap().len()), (&json!("to do"), 5));
     let first = shop.environment.run(&["install"]).ended(0);
     assert_eq!(first.done(), dry.planned());
     assert_eq!(
@@ -105,13 +107,12 @@ fn a_job_from_git_is_installed_and_found_again() {
 }
 
 #[test]
-fn a_missing_secret_gets_the_value_at_hand_which_is_never_shown() {
+fn a_missing_secret_gets_the_value_meant_for_it_which_is_never_shown_and_never_the_installers_own() {
     let mut shop = Shop::new(&BOUND.replace("[IRSA_QOVERY_TOKEN]", "[IRSA_QOVERY_TOKEN, AWS_SECRET_ACCESS_KEY]"));
-    shop.environment.unset("AWS_SECRET_ACCESS_KEY");
     let refused = shop.environment.run(&["install"]).ended(3);
     assert_eq!(refused.writes, 0);
     assert!(refused.err.contains("the job would not see secret `AWS_SECRET_ACCESS_KEY`"), "{}", refused.err);
-    shop.environment.set("AWS_SECRET_ACCESS_KEY", "hush-hush-value");
+    shop.environment.set("IRSA_SECRET_AWS_SECRET_ACCESS_KEY", "hush-hush-value");
     let run = shop.environment.run(&["install", "--format=json"]).ended(0);
     assert!(
         run.json()["applied"].as_array().unwrap().iter().any(|done| done["action"] == "create secret `AWS_SECRET_ACCESS_KEY` of the job")
@@ -145,6 +146,8 @@ fn the_environment_can_be_named_by_a_flag_and_nothing_else_is_needed() {
     }
     let id = shop.id.clone();
     shop.environment.run(&["install", "--environment", &id]).ended(0);
+    let dry = shop.environment.run(&["install", "--environment", &id, "--dry-run", "--format=json"]).ended(0).json();
+    assert_eq!(dry["outcome"], "nothing to do");
     let run = shop.environment.run(&["install"]).ended(2);
     assert!(run.err.contains("`QOVERY_ENVIRONMENT_ID` is not set"), "{}", run.err);
 }

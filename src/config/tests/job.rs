@@ -33,8 +33,12 @@ fn of_job(keys: &str) -> String {
 
 #[test]
 fn every_key_of_the_job_is_read_and_nothing_of_the_identities() {
-    let config =
-        installing(&Flags::default(), &[("TAG", "1.2"), ("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "")], JOB).unwrap();
+    let config = installing(
+        &Flags::default(),
+        &[("TAG", "1.2"), ("IRSA_SECRET_AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "the installer's own")],
+        JOB,
+    )
+    .unwrap();
     let job = config.job;
     assert_eq!((job.name.as_str(), job.stage.as_ref().unwrap().as_str()), ("aws-identity", "identities"));
     assert_eq!((job.cpu, job.memory, job.max_duration, job.restarts, job.auto_deploy), (200, 128, 1800, 0, Some(false)));
@@ -48,7 +52,7 @@ fn every_key_of_the_job_is_read_and_nothing_of_the_identities() {
     assert_eq!(
         config.secrets.keys().map(crate::model::job::VariableName::as_str).collect::<Vec<_>>(),
         ["AWS_ACCESS_KEY_ID"],
-        "an empty one is none"
+        "the installer's own keys are not the job's"
     );
     assert_eq!(config.qovery.unwrap().environment.as_str(), "1a2b3c4d-0000-4000-8000-000000000000");
 }
@@ -75,7 +79,7 @@ fn a_flag_names_the_environment_and_printing_needs_none() {
     insta::assert_snapshot!(installing(&Flags::default(), &none, manifest).unwrap_err(), @"
     2 problems in the configuration
       `QOVERY_ENVIRONMENT_ID` is not set: the job is installed through Qovery's API, which asks for the environment's id
-      `IRSA_QOVERY_TOKEN` is not set: the job is installed through Qovery's API; make an API token in the console, and give it as a secret of this name
+      `QOVERY_API_TOKEN` is not set: the job is installed through Qovery's API; make an API token in the console, and give it by this name
     ");
 }
 

@@ -162,7 +162,7 @@ impl InstallRefusal {
             }
             Self::SecretMissing(name) => {
                 format!(
-                    "set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `{name}` set"
+                    "set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `IRSA_SECRET_{name}` set"
                 )
             }
             Self::SecretReadable(name) => format!("delete variable `{name}` in the console and create it anew as a secret"),

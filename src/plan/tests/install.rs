@@ -237,7 +237,7 @@ fn a_secret_that_is_missing_or_readable_is_a_refusal_and_one_that_is_there_stays
     observed.variables.remove(0);
     insta::assert_snapshot!(lines(&spec(), &observed), @"
     refused: the job would not see secret `AWS_SECRET_ACCESS_KEY`: it is neither set in the environment or above it, nor is its value known here
-    hint: set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `AWS_SECRET_ACCESS_KEY` set
+    hint: set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `IRSA_SECRET_AWS_SECRET_ACCESS_KEY` set
     ");
     observed.variables.push(variable(54, "AWS_SECRET_ACCESS_KEY", Some("readable"), false));
     let refused = lines(&spec(), &observed);
