@@ -86,8 +86,10 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
                 return Err(Stop::Interrupted);
             }
             let started = Instant::now();
-            let answer =
-                self.patience.call(async || self.cloud.carry_out(action).await.map_err(|error| settling(action, actions, error))).await;
+            let answer = self
+                .patience
+                .call(action.call(), async || self.cloud.carry_out(action).await.map_err(|error| settling(action, actions, error)))
+                .await;
             match answer {
                 Ok(()) => (self.done.borrow_mut())(Applied { action: action.clone(), took: started.elapsed() }),
                 Err(error) if is_overtaken(action, writers, &error) => return Err(Stop::Taken(action.clone())),

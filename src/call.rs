@@ -2,12 +2,19 @@
 //!
 //! Each adapter turns its own errors into [`CallError`]; nobody else sees an SDK's.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
+
+use crate::pace::Pace;
 
 /// A call that failed, in the service's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +76,6 @@ impl CallError {
         }
         messages.join(": ")
     }
-
-    fn passes(&self) -> bool {
-        matches!(self.kind, Kind::Throttled | Kind::Transient)
-    }
 }
 
 impl fmt::Display for CallError {
@@ -105,6 +108,26 @@ impl Failed {
     }
 }
 
+/// What the calls of one kind took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// How often it was sent.
+    pub attempts: u32,
+    /// From sending to the answer.
+    pub calling: Duration,
+    /// Between an attempt and the next.
+    pub pausing: Duration,
+}
+
+/// Where the time of a run went. Calls run side by side, so that their sum may be more than the whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// By call, as permissions name it.
+    pub calls: BTreeMap<&'static str, Took>,
+    /// Waiting for what was done to show.
+    pub waiting: Duration,
+}
+
 /// How long a run may go on: until its deadline, or until it is interrupted.
 #[derive(Clone, Debug)]
 pub struct Patience {
@@ -112,13 +135,21 @@ pub struct Patience {
     until: Instant,
     limit: Duration,
     interrupted: watch::Receiver<bool>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What all calls of a run know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    spent: Spent,
+    /// By service.
+    paces: BTreeMap<&'static str, Pace>,
 }
 
 /// No single attempt takes longer: a connection that hangs is one to give up.
 const ATTEMPT: Duration = Duration::from_secs(20);
 const TIMEOUT: &str = "Timeout";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const FIRST_PAUSE_WHEN_THROTTLED: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Patience {
@@ -126,7 +157,17 @@ impl Patience {
     #[must_use]
     pub fn new(limit: Duration, interrupted: watch::Receiver<bool>) -> Self {
         let began = Instant::now();
-        Self { began, until: began + limit, limit, interrupted }
+        Self { began, until: began + limit, limit, interrupted, shared: Arc::default() }
+    }
+
+    /// Where the time went until now.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.shared().spent.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, but not longer than this from now.
@@ -155,9 +196,23 @@ impl Patience {
         }
     }
 
-    /// Sleeps, unless that would outlast the deadline or the run is interrupted: then false, at once.
+    /// What this comes to, unless the deadline comes first.
+    pub async fn within<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.until, future).await.ok()
+    }
+
+    /// Waits for what was done to show, unless that would outlast the deadline or the run is interrupted: then false, at once.
     pub async fn sleep(&self, pause: Duration) -> bool {
-        let wake = Instant::now() + pause;
+        let began = Instant::now();
+        let slept = self.rest_until(began + pause).await;
+        self.shared().spent.waiting += began.elapsed();
+        slept
+    }
+
+    async fn rest_until(&self, wake: Instant) -> bool {
+        if wake <= Instant::now() {
+            return true;
+        }
         if wake >= self.until {
             return false;
         }
@@ -168,30 +223,75 @@ impl Patience {
     }
 
     /// Calls until it succeeds, fails for good, or the deadline is near; between attempts it waits, longer each time, with jitter.
+    /// What a service throttles slows all calls of that service down, also those that are sent for the first time. The time is booked on `call`, as permissions name it.
     ///
     /// A call in flight is not interrupted.
     ///
     /// # Errors
     /// The last failure that says more than that the time was over.
-    pub async fn call<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+    pub async fn call<T>(&self, call: &'static str, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+        let service = call.split_once(':').map_or(call, |(service, _)| service);
         let mut attempts = 0_u32;
         let mut last: Option<CallError> = None;
         loop {
-            let until = self.until.min(Instant::now() + ATTEMPT);
-            let error = match timeout_at(until, attempt()).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => error,
-                Err(_) => match last.take() {
-                    Some(said) if Instant::now() >= self.until && said.code != TIMEOUT => return Err(said),
-                    _ => CallError::new(Kind::Transient, TIMEOUT, self.timeout_message()),
-                },
+            let (slot, said) = self.shared().paces.entry(service).or_default().slot(Instant::now());
+            if !self.rest(call, slot).await {
+                return Err(last.or(said).unwrap_or_else(|| CallError::new(Kind::Transient, TIMEOUT, self.timeout_message())));
+            }
+            let sent = Instant::now();
+            let answer = timeout_at(self.until.min(sent + ATTEMPT), attempt()).await;
+            let answer = answer.unwrap_or_else(|_| Err(CallError::new(Kind::Transient, TIMEOUT, self.timeout_message())));
+            self.attempted(call, service, sent, answer.as_ref().err());
+            let error = match (answer, last) {
+                (Ok(answer), _) => return Ok(answer),
+                // What the service said says more than that the time was over.
+                (Err(error), Some(said)) if error.code == TIMEOUT && said.code != TIMEOUT && Instant::now() >= self.until => {
+                    return Err(said);
+                }
+                (Err(error), _) => error,
             };
-            if !error.passes() || !self.sleep(pause(&error, attempts)).await {
+            // What is throttled waits for its slot.
+            let goes_on = match error.kind {
+                Kind::Throttled => true,
+                Kind::Transient => self.rest(call, Instant::now() + pause(&error, attempts)).await,
+                _ => false,
+            };
+            if !goes_on {
                 return Err(error);
             }
             last = Some(error);
             attempts += 1;
         }
+    }
+
+    /// Books an attempt, and what its answer says of the pace.
+    fn attempted(&self, call: &'static str, service: &'static str, sent: Instant, error: Option<&CallError>) {
+        let mut shared = self.shared();
+        let took = shared.spent.calls.entry(call).or_default();
+        took.attempts += 1;
+        took.calling += sent.elapsed();
+        let pace = shared.paces.entry(service).or_default();
+        match error {
+            Some(error) if error.kind == Kind::Throttled => pace.throttled(sent, Instant::now(), error),
+            Some(error) if error.kind == Kind::Transient => {}
+            _ => pace.answered(),
+        }
+    }
+
+    /// Rests between attempts of a call, unless that would outlast the deadline or the run is interrupted: then false, at once.
+    async fn rest(&self, call: &'static str, wake: Instant) -> bool {
+        let began = Instant::now();
+        let rested = self.rest_until(wake).await;
+        if !began.elapsed().is_zero() {
+            self.shared().spent.calls.entry(call).or_default().pausing += began.elapsed();
+        }
+        rested
+    }
+
+    /// The seconds of the whole run.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.limit.as_secs()
     }
 
     fn timeout_message(&self) -> String {
@@ -205,8 +305,7 @@ impl Patience {
 
 /// Half fixed, half random, doubled each time: enough apart that many jobs do not knock together.
 fn pause(error: &CallError, attempts: u32) -> Duration {
-    let first = if error.kind == Kind::Throttled { FIRST_PAUSE_WHEN_THROTTLED } else { FIRST_PAUSE };
-    let longest = first.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
+    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
     let jittered = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
     error.retry_after.map_or(jittered, |asked| jittered.max(asked.min(LONGEST_PAUSE)))
 }
@@ -230,7 +329,7 @@ mod tests {
         for kind in [Kind::Throttled, Kind::Transient] {
             let mut left = 5;
             let answer = patience
-                .call(async || {
+                .call("test:Call", async || {
                     left -= 1;
                     if left == 0 { Ok("done") } else { Err(fault(kind)) }
                 })
@@ -243,11 +342,11 @@ mod tests {
     async fn a_lasting_fault_ends_before_the_deadline_and_a_final_one_at_once() {
         let (_interrupt, patience) = patience(Duration::from_mins(1));
         let started = Instant::now();
-        assert_eq!(patience.call::<()>(async || Err(fault(Kind::Denied))).await, Err(fault(Kind::Denied)));
+        assert_eq!(patience.call::<()>("test:Call", async || Err(fault(Kind::Denied))).await, Err(fault(Kind::Denied)));
         assert_eq!(started.elapsed(), Duration::ZERO);
         let mut attempts = 0;
         let answer = patience
-            .call::<()>(async || {
+            .call::<()>("test:Call", async || {
                 attempts += 1;
                 Err(fault(Kind::Transient))
             })
@@ -261,7 +360,7 @@ mod tests {
     async fn a_call_that_hangs_is_given_up_and_tried_again() {
         let (_interrupt, patience) = patience(Duration::from_secs(50));
         let started = Instant::now();
-        let error = patience.call::<()>(async || std::future::pending().await).await.unwrap_err();
+        let error = patience.call::<()>("test:Call", async || std::future::pending().await).await.unwrap_err();
         assert_eq!(error.to_string(), "Timeout: no answer within the 50 s of the whole run");
         assert_eq!(started.elapsed(), Duration::from_secs(50));
     }
@@ -271,7 +370,7 @@ mod tests {
         let (_interrupt, patience) = patience(Duration::from_secs(10));
         let mut attempts = 0;
         let error = patience
-            .call::<()>(async || {
+            .call::<()>("test:Call", async || {
                 attempts += 1;
                 if attempts == 1 { Err(fault(Kind::Throttled)) } else { std::future::pending().await }
             })
@@ -285,7 +384,7 @@ mod tests {
         let (interrupt, patience) = patience(Duration::from_mins(5));
         let mut attempts = 0;
         let answer = patience
-            .call::<()>(async || {
+            .call::<()>("test:Call", async || {
                 attempts += 1;
                 interrupt.send_replace(true);
                 tokio::time::sleep(Duration::from_secs(5)).await;

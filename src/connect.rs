@@ -12,6 +12,9 @@ use crate::{
     qovery::Qovery,
 };
 
+const CALLER: &str = "sts:GetCallerIdentity";
+const DESCRIBE: &str = "eks:DescribeCluster";
+
 /// AWS, Kubernetes, Qovery, and the place in them.
 #[derive(Debug)]
 pub struct Connection {
@@ -46,6 +49,9 @@ pub enum ConnectError {
     /// An EKS token needs the cluster's name.
     #[error("`QOVERY_KUBERNETES_CLUSTER_NAME` is not set, and there is no other way to Kubernetes")]
     NoCluster,
+    /// The program that a kubeconfig names for credentials does not end.
+    #[error("the kubeconfig's program for credentials did not end within the {0} s of the whole run")]
+    Slow(u64),
     /// Two sources name different issuers.
     #[error("the cluster's OIDC issuer is contradictory: {first_source} says `{first}`, {second_source} says `{second}`")]
     Contradiction {
@@ -82,10 +88,12 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         (Access::Token, Some(token), _) => Kubernetes::by_mounted_token(token)?,
         (Access::Eks, _, Some((name, cluster))) => {
             let doing = format!("make a token for cluster `{name}`");
-            let bearer = patience.call(async || aws.cluster_token(name).await).await.map_err(Failed::to(doing, "sts:GetCallerIdentity"))?;
+            let token = patience.call(CALLER, async || aws.cluster_token(name).await).await;
+            let bearer = token.map_err(Failed::to(doing, CALLER))?;
             Kubernetes::by_bearer_token(&cluster.endpoint, &cluster.certificate_authority, bearer)?
         }
-        _ => Kubernetes::by_kubeconfig().await?,
+        // It may name a program that is to give the credentials.
+        _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,
     };
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
     let token_issuer = token.filter(|_| access == Access::Token).map(|token| token.issuer()).transpose()?;
@@ -113,7 +121,8 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
 
 /// The cluster's discovery document; where it may not be read, EKS.
 async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
-    let discovered = patience.call(async || kubernetes.issuer().await).await;
+    let call = "kubernetes:get /.well-known/openid-configuration";
+    let discovered = patience.call(call, async || kubernetes.issuer().await).await;
     let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound));
     if closed
         && config.environment.cluster.is_some()
@@ -121,14 +130,13 @@ async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience:
     {
         return Ok(issuer);
     }
-    let call = "kubernetes:get /.well-known/openid-configuration";
     Ok(discovered.map_err(Failed::to("read the cluster's OIDC issuer", call))?)
 }
 
 async fn describe(config: &Config, aws: &Aws, patience: &Patience) -> Result<(ClusterName, Cluster), ConnectError> {
     let name = config.environment.cluster.clone().ok_or(ConnectError::NoCluster)?;
     let doing = format!("describe EKS cluster `{name}`");
-    let cluster = patience.call(async || aws.cluster(&name).await).await.map_err(Failed::to(doing, "eks:DescribeCluster"))?;
+    let cluster = patience.call(DESCRIBE, async || aws.cluster(&name).await).await.map_err(Failed::to(doing, DESCRIBE))?;
     Ok((name, cluster))
 }
 

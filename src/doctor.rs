@@ -118,7 +118,11 @@ impl Doctor<'_> {
     /// ServiceAccount and annotation: the role that its pods ask for, and the audience of their tokens.
     async fn service_account(&self, patient: &Patient, account: &Account, checks: &mut Vec<Check>) -> Option<(RoleArn, Audience)> {
         let subject = &patient.subject;
-        let observed = match self.patience.call(async || self.connection.kubernetes.service_account(subject).await).await {
+        let observed = match self
+            .patience
+            .call("kubernetes:get serviceaccounts", async || self.connection.kubernetes.service_account(subject).await)
+            .await
+        {
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 checks.push(Check::broken("ServiceAccount", format!("`{subject}` does not exist"), "run `start`, or create it"));
@@ -137,7 +141,11 @@ impl Doctor<'_> {
     }
 
     async fn token(&self, subject: &Subject, audience: &Audience, checks: &mut Vec<Check>) -> Option<String> {
-        match self.patience.call(async || self.connection.kubernetes.token(subject, audience).await).await {
+        match self
+            .patience
+            .call("kubernetes:create serviceaccounts/token", async || self.connection.kubernetes.token(subject, audience).await)
+            .await
+        {
             Ok(token) => {
                 checks.push(Check::ok("token", format!("the cluster gives one for `{audience}`")));
                 Some(token)
@@ -159,8 +167,8 @@ impl Doctor<'_> {
         });
         let aws = &self.connection.aws;
         let (provider, observed) = tokio::join!(
-            self.patience.call(async || aws.provider(&self.provider.arn).await),
-            self.patience.call(async || aws.role(&role.name).await)
+            self.patience.call("iam:GetOpenIDConnectProvider", async || aws.provider(&self.provider.arn).await),
+            self.patience.call("iam:GetRole", async || aws.role(&role.name).await)
         );
         let unknown = [(Link::Provider, provider.as_ref().err()), (Link::Role, observed.as_ref().err())];
         let unknown: Vec<Check> = unknown.into_iter().filter_map(|(link, error)| Some(Check::unknown(link.name(), error?))).collect();
@@ -192,7 +200,7 @@ impl Doctor<'_> {
 
     async fn session(&self, role: &RoleArn, token: Option<&str>, checks: &mut Vec<Check>) {
         let Some(token) = token else { return };
-        match self.patience.call(async || self.connection.aws.assume_with_token(role, token).await).await {
+        match self.patience.call("sts:AssumeRoleWithWebIdentity", async || self.connection.aws.assume_with_token(role, token).await).await {
             Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
             Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) => checks.push(Check::unknown("session", &error)),
             Err(error) => {
@@ -208,7 +216,11 @@ impl Doctor<'_> {
 
     async fn pod_identity(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
         let Some(cluster) = &self.connection.place.cluster else { return };
-        match self.patience.call(async || self.connection.aws.pod_identity_roles(cluster, subject).await).await {
+        match self
+            .patience
+            .call("eks:ListPodIdentityAssociations", async || self.connection.aws.pod_identity_roles(cluster, subject).await)
+            .await
+        {
             Ok(roles) if roles.is_empty() => checks.push(Check::ok("pod identity", "no association stands in the way")),
             Ok(roles) => {
                 let evidence = format!("an association gives pods `{}`, before the annotation's `{role}`", roles.join("`, `"));
@@ -219,7 +231,7 @@ impl Doctor<'_> {
     }
 
     async fn pods(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
-        match self.patience.call(async || self.connection.kubernetes.pods_of(subject).await).await {
+        match self.patience.call("kubernetes:list pods", async || self.connection.kubernetes.pods_of(subject).await).await {
             Ok(pods) => {
                 let stale = stale(&pods, role, &subject.namespace);
                 if stale.is_empty() {

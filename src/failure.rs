@@ -74,7 +74,7 @@ impl RunError {
             Self::Refused(_) => REFUSED,
             Self::NotProven(_) => NOT_PROVEN,
             Self::Apply(ApplyError::Failed(failed)) if failed.iter().any(|failed| failed.source.kind == Kind::Held) => REFUSED,
-            Self::Connect(ConnectError::Call(_))
+            Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_))
             | Self::Observe(_)
             | Self::Apply(_)
             | Self::NotVerified { .. }
@@ -184,6 +184,7 @@ fn hint_of_connection(error: &ConnectError) -> Option<String> {
         ConnectError::Contradiction { .. } => {
             "one of them is of another cluster: correct or remove `IRSA_OIDC_ISSUER`, or correct the cluster's name"
         }
+        ConnectError::Slow(_) => "run that program by hand to see what it waits for",
         ConnectError::Kubernetes(crate::kubernetes::KubernetesProblem::Kubeconfig(_)) => "correct `KUBECONFIG`, or unset it",
         _ => return None,
     };

@@ -69,7 +69,7 @@ impl Installer<'_> {
     }
 
     async fn call<T>(&self, doing: &str, call: &'static str, attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, Failed> {
-        self.patience.call(attempt).await.map_err(Failed::to(doing, call))
+        self.patience.call(call, attempt).await.map_err(Failed::to(doing, call))
     }
 
     /// Reads only, side by side where nothing waits for another.
@@ -136,7 +136,8 @@ impl Installer<'_> {
                 return Err(RunError::Interrupted);
             }
             let started = Instant::now();
-            let done = self.patience.call(async || created.carry_out(action, &self.qovery, &self.config.secrets).await).await;
+            let done =
+                self.patience.call(action.call(), async || created.carry_out(action, &self.qovery, &self.config.secrets).await).await;
             match done {
                 Ok(()) => report.did(action, started.elapsed()),
                 // A name that is taken by now is an answer too: look again.

@@ -14,7 +14,7 @@
 //!            → prove         a token minted for the ServiceAccount gets the role → adapters
 //!            → output        the job's outputs for Qovery
 //!            → report        what one sees; failure: exit codes and hints
-//! adapters = aws, kubernetes, qovery (over http and call): their errors become ours there and nowhere else
+//! adapters = aws, kubernetes, qovery (over http and call; pace: how fast): their errors become ours there and nowhere else
 //! everything → model, model → nothing
 //! ```
 
@@ -35,6 +35,7 @@ pub mod kubernetes;
 pub mod model;
 pub mod observe;
 pub mod output;
+pub mod pace;
 pub mod plan;
 pub mod prove;
 pub mod qovery;

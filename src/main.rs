@@ -1,17 +1,33 @@
 //! The process edge: arguments, environment, signals, standard streams, exit code.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use qovery_irsa::{cli::Cli, run};
+use qovery_irsa::{cli::Cli, failure::FAILED, run};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return no_runtime(&error),
+    };
+    let code = runtime.block_on(command(&cli));
+    // Not waited for: a look-up of a name, or a program for credentials, that outlives the run.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// Threads and timers are not to be had.
+fn no_runtime(error: &std::io::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: the process cannot be set up\n  caused by: {error}");
+    ExitCode::from(FAILED)
+}
+
+async fn command(cli: &Cli) -> u8 {
     let (interrupt, interrupted) = watch::channel(false);
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         if let Ok(mut signals) = signal(kind) {
@@ -26,5 +42,5 @@ async fn main() -> ExitCode {
     // A value that is no text is shown as what is wrong with it, not as missing.
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    ExitCode::from(run(&cli, variables, interrupted, &mut std::io::stdout(), &mut std::io::stderr()).await)
+    run(cli, variables, interrupted, &mut std::io::stdout(), &mut std::io::stderr()).await
 }

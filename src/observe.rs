@@ -77,7 +77,7 @@ pub async fn observe_leftovers(identities: &[Identity], connection: &Connection,
         Ok::<_, Failed>(roles.into_iter().filter_map(|role| Some((namespace_of(&role, path)?, role.name))).collect::<Vec<_>>())
     });
     let (mut seen, listed) = tokio::try_join!(observe(identities, connection, patience), try_join_all(listed))?;
-    let namespaces = patience.call(async || connection.kubernetes.namespaces().await).await.ok();
+    let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
     let gone = listed.into_iter().flatten().filter(|(namespace, _)| namespaces.as_ref().is_some_and(|exist| !exist.contains(namespace)));
     let no_documents = BTreeMap::new();
     let roles = try_join_all(gone.map(async |(_, name)| observer.role(&name, Some(&no_documents)).await)).await?;
@@ -99,7 +99,7 @@ pub async fn limits(connection: &Connection, patience: &Patience) -> Result<Limi
     let observer = Observer { connection, patience };
     let (trust_policy, namespaces) = tokio::join!(
         observer.call("read the account's quotas", "iam:GetAccountSummary", async || connection.aws.trust_policy_quota().await),
-        patience.call(async || connection.kubernetes.namespaces().await),
+        patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await),
     );
     Ok(Limits { trust_policy: Some(trust_policy?), namespaces: namespaces.ok() })
 }
@@ -123,6 +123,8 @@ struct SeenRole<'a> {
     wanted: Wanted<'a>,
 }
 
+const NAMESPACES: &str = "kubernetes:list namespaces";
+
 struct Observer<'a> {
     connection: &'a Connection,
     patience: &'a Patience,
@@ -135,7 +137,7 @@ impl Observer<'_> {
         call: &'static str,
         attempt: impl AsyncFnMut() -> Result<T, CallError>,
     ) -> Result<T, Failed> {
-        self.patience.call(attempt).await.map_err(Failed::to(doing, call))
+        self.patience.call(call, attempt).await.map_err(Failed::to(doing, call))
     }
 
     async fn role<'a>(&self, name: &RoleName, wanted: Wanted<'a>) -> Result<Option<SeenRole<'a>>, Failed> {

@@ -99,6 +99,7 @@ pub async fn prove(
 }
 
 const TOKEN: &str = "kubernetes:create serviceaccounts/token";
+const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 
 struct Prover<'a, C> {
     identities: &'a [Identity],
@@ -112,19 +113,19 @@ impl<C: Cloud> Prover<'_, C> {
         let (subject, role) = (&account.subject, &account.role);
         let not_proven = |source, broken| NotProven { subject: subject.clone(), role: role.clone(), broken, source };
         let doing = format!("request a token of ServiceAccount `{subject}`");
-        let token = self.patience.call(async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
+        let token = self.patience.call(TOKEN, async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
         let token = token.map_err(|source| not_proven(source, None))?;
         let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
-            let answer = self.patience.call(async || self.cloud.assume(role, &token).await).await;
+            let answer = self.patience.call(ASSUME, async || self.cloud.assume(role, &token).await).await;
             let source = match answer {
                 Ok(session) if is_of_role(&session, role) => return Ok(()),
                 Ok(session) => CallError::new(Kind::Other, "OtherRole", format!("STS gave `{session}`")),
                 Err(error) => error,
             };
             let may_pass = is_of_the_trust(&source);
-            let source = Failed { doing, call: "sts:AssumeRoleWithWebIdentity", source };
+            let source = Failed { doing, call: ASSUME, source };
             let broken = self.broken(account, &token).await;
             // What is seen to be right must only show; what is seen to be broken may be the past, for a while.
             let passes = may_pass && (broken.is_none() || started.elapsed() < SHOWS_THE_PAST);

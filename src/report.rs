@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apply::ApplyError,
-    call::CallError,
+    call::{CallError, Patience, Spent, Took},
     config::Format,
     doctor::{Check, State},
     failure::{DONE, FAILED, RunError},
@@ -20,6 +20,9 @@ use crate::{
     output::Outputs,
     plan::{Call, Plan},
 };
+
+/// A run that takes longer says where its time went.
+const LONG: Duration = Duration::from_secs(5);
 
 /// The report of one run.
 pub struct Report<'a> {
@@ -30,6 +33,7 @@ pub struct Report<'a> {
     colours: bool,
     /// Whether what was printed speaks for itself.
     silent: bool,
+    patience: Option<Patience>,
     document: Document,
 }
 
@@ -54,6 +58,8 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Value>,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Value>,
 }
 
 /// An action: the call, and the line that people read.
@@ -82,7 +88,20 @@ impl<'a> Report<'a> {
     pub fn new(command: &str, format: Format, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
         let colours =
             format == Format::Text && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { format, out, err, colours, silent: false, document: Document { command: command.to_owned(), ..Document::default() } }
+        Self {
+            format,
+            out,
+            err,
+            colours,
+            silent: false,
+            patience: None,
+            document: Document { command: command.to_owned(), ..Document::default() },
+        }
+    }
+
+    /// The clock of the run, which knows where its time goes.
+    pub fn clock(&mut self, patience: &Patience) {
+        self.patience = Some(patience.clone());
     }
 
     /// A line for people.
@@ -200,6 +219,9 @@ impl<'a> Report<'a> {
     /// The last line, or the error; in JSON the document. Returns the exit code.
     #[must_use]
     pub fn finish(mut self, result: Result<(u8, String), RunError>, took: Duration, termination_log: &Path) -> u8 {
+        let spent = self.patience.as_ref().map(Patience::spent);
+        let time = spent.as_ref().filter(|_| took >= LONG).map(|spent| time_line(spent, took));
+        self.document.time = spent.as_ref().map(time_document);
         let exit_code = match result {
             Ok((exit_code, last_line)) => {
                 self.document.outcome = match (exit_code, self.applied_count()) {
@@ -211,6 +233,9 @@ impl<'a> Report<'a> {
                     (DONE, _) => "done",
                     _ => "to do",
                 };
+                if let Some(time) = time {
+                    self.line(&time);
+                }
                 if !self.silent {
                     self.line(&format!("{last_line}, {}", shown(took)));
                 }
@@ -219,7 +244,7 @@ impl<'a> Report<'a> {
             Err(error) => {
                 self.document.outcome = error.outcome();
                 self.document.error = Some(Self::described(&error));
-                let text = self.error_text(&error);
+                let text = self.error_text(&error, time);
                 let _ = self.err.write_all(text.as_bytes());
                 let _ = self.err.flush();
                 write_termination_log(termination_log, &text);
@@ -246,13 +271,14 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn error_text(&self, error: &RunError) -> String {
+    fn error_text(&self, error: &RunError, time: Option<String>) -> String {
         let mut lines = Vec::new();
         for failed in failures(error) {
             lines.push(format!("error: {failed}\n"));
             lines.extend(causes(failed).iter().map(|cause| format!("  caused by: {cause}\n")));
         }
         lines.extend(self.applied_before().map(|before| format!("  {before}\n")));
+        lines.extend(time.map(|time| format!("  {time}\n")));
         lines.extend(error.hint().map(|hint| format!("hint: {hint}\n")));
         lines.concat()
     }
@@ -293,6 +319,29 @@ fn write_termination_log(path: &Path, text: &str) {
     if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
         let _ = file.write_all(&text.as_bytes()[..end]);
     }
+}
+
+/// The calls that took most of the time.
+fn time_line(spent: &Spent, took: Duration) -> String {
+    let whole = |call: &Took| call.calling + call.pausing;
+    let mut calls: Vec<(&str, Took)> = spent.calls.iter().map(|(name, call)| (*name, *call)).collect();
+    calls.retain(|(_, call)| whole(call) >= took / 20);
+    calls.sort_by_key(|(_, call)| std::cmp::Reverse(whole(call)));
+    let calls = calls.iter().take(5).map(|(name, call)| match call.attempts {
+        1 => format!("{name} {}", shown(call.calling)),
+        attempts => format!("{name} {} in {attempts} attempts and {} between them", shown(call.calling), shown(call.pausing)),
+    });
+    let waiting = (spent.waiting >= took / 20).then(|| format!("{} waiting for what was done to show", shown(spent.waiting)));
+    let parts: Vec<String> = calls.chain(waiting).collect();
+    format!("time: {}, of it {}", shown(took), if parts.is_empty() { "nothing in long calls".to_owned() } else { parts.join("; ") })
+}
+
+fn time_document(spent: &Spent) -> Value {
+    let calls = spent.calls.iter().map(|(name, call)| {
+        let (calling, pausing) = (rounded(call.calling), rounded(call.pausing));
+        ((*name).to_owned(), json!({ "attempts": call.attempts, "calling_seconds": calling, "pausing_seconds": pausing }))
+    });
+    json!({ "calls": calls.collect::<serde_json::Map<_, _>>(), "waiting_seconds": rounded(spent.waiting) })
 }
 
 /// `1 action`, `2 actions`.

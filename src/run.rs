@@ -54,6 +54,7 @@ async fn execute(
     }
     let config = config::load(flags, variables, config::read_file)?;
     let patience = Patience::new(config.timeout, interrupted);
+    report.clock(&patience);
     let connection = tokio::select! {
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(RunError::Interrupted),
@@ -63,13 +64,13 @@ async fn execute(
     };
     let work = Work { goal, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
     if !applies {
-        let (_, plan) = work.plan(Freshness::Unsettled, report).await?;
+        let (_, plan) = Box::pin(work.plan(Freshness::Unsettled, report)).await?;
         report.plan(&plan);
         let count = plan.actions().count();
         let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };
         return Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }));
     }
-    let Converged { desired, applied } = work.converge(report).await?;
+    let Converged { desired, applied } = Box::pin(work.converge(report)).await?;
     if goal == Goal::Start {
         let proof = prove(&config.identities, &desired, &connection, &patience, config.proof, report);
         tokio::select! {
@@ -109,6 +110,7 @@ async fn install_job(
         return Ok((DONE, String::new()));
     }
     let patience = Patience::new(config.timeout, interrupted);
+    report.clock(&patience);
     let to_do = install::run(&config, dry, &patience, report).await?;
     let job = &config.job.name;
     Ok((
@@ -128,8 +130,9 @@ async fn examine_all(
     patience: &Patience,
     report: &mut Report<'_>,
 ) -> Result<(u8, String), RunError> {
-    let account = patience.call(async || connection.aws.account().await).await;
-    let account = account.map_err(Failed::to("ask who the job is for AWS", "sts:GetCallerIdentity"))?;
+    let call = "sts:GetCallerIdentity";
+    let account = patience.call(call, async || connection.aws.account().await).await;
+    let account = account.map_err(Failed::to("ask who the job is for AWS", call))?;
     report.place(connection.place.namespace.as_str(), connection.place.issuer.as_str(), account.id.as_str());
     let desired = Desired::new(&config.identities, &connection.place, &account)?;
     let of_manifest = desired.service_accounts.into_iter().map(|wanted| Patient { subject: wanted.subject, role: Some(wanted.role) });

@@ -82,14 +82,16 @@ impl fmt::Debug for Kubernetes {
 }
 
 impl Kubernetes {
-    /// By the kubeconfig that `KUBECONFIG` names, or `~/.kube/config`.
+    /// By the kubeconfig that `KUBECONFIG` names, or `~/.kube/config`. A program that it names for credentials is run beside the
+    /// rest of the process.
     ///
     /// # Errors
     /// It cannot be used.
     pub async fn by_kubeconfig() -> Result<Self, KubernetesProblem> {
         let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
         let config = config.map_err(|error| KubernetesProblem::Kubeconfig(without_content(&error)))?;
-        Self::of(config)
+        let client = tokio::task::spawn_blocking(|| Self::of(config)).await;
+        client.unwrap_or_else(|error| Err(KubernetesProblem::Kubeconfig(error.to_string())))
     }
 
     /// By the token mounted into the pod.

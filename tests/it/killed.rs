@@ -1,6 +1,8 @@
-//! The process is killed right after a write; the next run ends where an undisturbed one does.
+//! The process is killed, right after a write or at any moment; the next run ends where an undisturbed one does. Asked to end, it ends
+//! in time and says what it did.
 
 use std::{
+    process::Child,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -10,7 +12,19 @@ use qovery_irsa_sandbox::faults::{Fault, Point, When};
 use crate::{
     harness::{Environment, GIVEN, MANIFEST, NAMESPACE},
     runs::by_hand,
+    together::{may_assume, namespaces, subject},
 };
+
+/// A role of its own, and a place in one that all have together.
+const OWN_AND_SHARED: &str = r#"
+identities:
+  - serviceAccount: app
+    role: {scope: shared, name: together, policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]}
+  - serviceAccount: own
+    role:
+      policies: ["arn:aws:iam::aws:policy/AmazonSQSFullAccess"]
+      inlinePolicies: {own: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::own/*"}]}}
+"#;
 
 /// The writes of a run, as calls.
 fn writes_of(environment: &Environment, command: &str) -> Vec<String> {
@@ -64,5 +78,102 @@ fn a_run_killed_after_any_write_is_completed_by_the_next() {
                 assert_eq!(environment.sandbox.state(), *end, "{command} killed after {operation}");
             }
         }
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Runs the command in all namespaces at once, again and again; before each has succeeded it is killed up to three times, each time at
+/// a random moment. Answers how many were killed.
+fn killed_at_random(environment: &Environment, namespaces: &[String], command: &str, chance: &mut fastrand::Rng) -> usize {
+    let mut killed = 0;
+    for round in 0..4 {
+        let mut running: Vec<(Instant, Child)> = Vec::new();
+        for namespace in namespaces {
+            let end = Instant::now() + if round < 3 { Duration::from_millis(chance.u64(5..900)) } else { Duration::from_mins(1) };
+            running.push((end, environment.spawn_in(namespace, &[command])));
+        }
+        running.sort_by_key(|(end, _)| *end);
+        for (end, mut child) in running {
+            while child.try_wait().unwrap().is_none() && Instant::now() < end {
+                sleep(Duration::from_millis(2));
+            }
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                killed += 1;
+            }
+            let output = child.wait_with_output().unwrap();
+            assert!(
+                round < 3 || output.status.success(),
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    killed
+}
+
+#[test]
+fn runs_that_are_killed_at_random_among_others_leave_what_the_next_ones_complete() {
+    let seed = 20_261_124;
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let mut environment = Environment::new(OWN_AND_SHARED);
+    environment.set("IRSA_SETTLE", "1");
+    environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
+    let clones = namespaces(&environment, 12);
+    // Slow enough that a run has moments at which it can be killed.
+    let mean = Duration::from_millis(20);
+    environment.sandbox.faults().add("*", When::Always, Fault::ExponentialLatency { mean });
+    let killed = killed_at_random(&environment, &clones, "start", &mut chance);
+    assert!(killed > 12, "only {killed} were killed");
+    let own_roles = |environment: &Environment| {
+        environment.sandbox.aws(|aws| aws.roles().values().filter(|role| role.name.starts_with("own-")).cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(own_roles(&environment).len(), 12);
+    for role in own_roles(&environment) {
+        assert_eq!((role.attached.len(), role.inline.len()), (1, 1), "{}", role.name);
+    }
+    assert_eq!(may_assume(&environment, "together", &clones), clones.iter().map(|namespace| subject(namespace)).collect());
+    for clone in &clones {
+        environment.set("QOVERY_KUBERNETES_NAMESPACE_NAME", clone);
+        assert_eq!(environment.start().writes, 0, "{clone} was not complete");
+    }
+
+    let (leaving, staying) = clones.split_at(8);
+    let killed = killed_at_random(&environment, leaving, "delete", &mut chance);
+    assert!(killed > 8, "only {killed} were killed");
+    assert_eq!(own_roles(&environment).len(), 4);
+    assert_eq!(may_assume(&environment, "together", &clones), staying.iter().map(|namespace| subject(namespace)).collect());
+    let accounts = environment.sandbox.state()["kubernetes"].to_string();
+    assert!(leaving.iter().all(|namespace| !accounts.contains(&format!("\"{namespace}/app\""))), "{accounts}");
+}
+
+/// Kubernetes gives a pod 30 s between SIGTERM and SIGKILL.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>
+#[test]
+fn asked_to_end_while_a_call_hangs_the_run_ends_within_the_time_that_kubernetes_gives() {
+    for (operation, applied) in [("iam:CreateRole", "1 of 5"), ("iam:GetRole", ""), ("kubernetes:create serviceaccounts/token", "5 of 5")] {
+        let environment = Environment::new(MANIFEST);
+        let hang = Fault::Hang { point: Point::Before, duration: Duration::from_mins(2) };
+        environment.sandbox.faults().add(operation, When::Always, hang);
+        let child = environment.spawn_in(NAMESPACE, &["start"]);
+        while environment.sandbox.witness().count(operation) == 0 {
+            sleep(Duration::from_millis(5));
+        }
+        signal(&child, "TERM");
+        let asked = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{operation}: {err}");
+        assert!(asked.elapsed() < Duration::from_secs(25), "{operation}: {:?}", asked.elapsed());
+        assert!(err.starts_with("error: ") && err.contains("hint: deploy again: it continues where it stopped"), "{operation}: {err}");
+        assert!(err.contains(&format!("applied before this: {applied}")) || applied.is_empty(), "{operation}: {err}");
+        environment.sandbox.faults().clear();
+        environment.start();
+        assert_eq!(environment.start().writes, 0, "{operation}");
     }
 }

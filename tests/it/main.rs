@@ -4,6 +4,7 @@
 
 mod access;
 mod binding;
+mod deadline;
 mod doctor;
 mod documents;
 mod events;
@@ -12,6 +13,7 @@ mod harness;
 mod install;
 mod killed;
 mod lessons;
+mod matrix;
 mod moving_over;
 mod process;
 mod proof;
@@ -20,5 +22,6 @@ mod qovery;
 mod readme;
 mod runs;
 mod schedules;
+mod storm;
 mod together;
 mod virtual_cloud;

@@ -17,7 +17,7 @@ use qovery_irsa::{
         registry::{entries, projection},
         trust::{self, Trusted},
     },
-    plan::{Action, Goal, SubjectChange},
+    plan::{Action, Call as _, Goal, SubjectChange},
 };
 use tokio::{
     sync::watch,
@@ -56,7 +56,7 @@ fn read_add_write(world: Rc<World>, identity: Identity, place: Place, goal: Goal
         let action = Action::UpdateTrust { role, trust: observed.trust.rendered(&provider, &trusted), subjects: SubjectChange::default() };
         let (_interrupt, interrupted) = watch::channel(false);
         Patience::new(Duration::from_mins(5), interrupted)
-            .call(async || cloud.carry_out(&action).await)
+            .call(action.call(), async || cloud.carry_out(&action).await)
             .await
             .map_err(|error| error.to_string())
     })

@@ -16,12 +16,12 @@ use crate::{
 
 const SHARED: &str = "identities: [{serviceAccount: app, role: {scope: shared, name: together, policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}}]";
 
-fn subject(namespace: &str) -> String {
+pub(crate) fn subject(namespace: &str) -> String {
     format!("system:serviceaccount:{namespace}:app")
 }
 
 /// Who of these may assume a role, by an evaluator that is not the job's.
-fn may_assume(environment: &Environment, role: &str, namespaces: &[String]) -> BTreeSet<String> {
+pub(crate) fn may_assume(environment: &Environment, role: &str, namespaces: &[String]) -> BTreeSet<String> {
     let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
     let trust: Value = environment.sandbox.aws(|aws| serde_json::from_str(&aws.roles()[role].trust).unwrap());
     let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
@@ -29,7 +29,7 @@ fn may_assume(environment: &Environment, role: &str, namespaces: &[String]) -> B
     who_may_assume(&trust, &provider, &issuer, "sts.amazonaws.com", &subjects).into_iter().collect()
 }
 
-fn namespaces(environment: &Environment, count: usize) -> Vec<String> {
+pub(crate) fn namespaces(environment: &Environment, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|number| format!("z{number}-clone")).collect();
     environment.sandbox.kubernetes(|kubernetes| names.iter().for_each(|name| kubernetes.add_namespace(name)));
     names

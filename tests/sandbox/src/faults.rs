@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{errors::Protocol, service::Response, witness::matches};
@@ -31,8 +31,11 @@ pub enum Fault {
         message: String,
     },
     /// A new connection is reset before anything is read from it. The rule's pattern is asked about
-    /// `aws:connect`, `kubernetes:connect` and `kubernetes-2:connect`; connections that stand are left alone.
+    /// `aws:connect`, `kubernetes:connect`, `kubernetes-2:connect` and `qovery:connect`; connections that stand are left alone.
     RefuseConnection,
+    /// The TLS handshake of a new connection is answered by an alert. The rule's pattern is asked about `aws:tls`, `kubernetes:tls`,
+    /// `kubernetes-2:tls` and `qovery:tls`.
+    BreakTls,
     /// The connection is reset. [`Point::After`] is the lost answer: the state has changed and nobody is told.
     Reset(Point),
     /// The connection is closed in order, without an answer.
@@ -77,6 +80,11 @@ pub enum When {
     Next(u64),
     /// Each with this probability.
     Probability(f64),
+    /// Those beyond this many a second of wall time, as a service counts that throttles: a bucket that holds the calls of one second.
+    Beyond {
+        /// How many a second are let through.
+        per_second: u32,
+    },
 }
 
 impl Fault {
@@ -99,6 +107,7 @@ impl Fault {
             Self::Throttle => "throttle",
             Self::Error { .. } => "error",
             Self::RefuseConnection => "refused connection",
+            Self::BreakTls => "broken TLS",
             Self::Reset(Point::Before) => "reset",
             Self::Reset(Point::After) => "lost answer",
             Self::Close(_) => "closed connection",
@@ -134,6 +143,14 @@ struct Rule {
     fault: Fault,
     matched: u64,
     random: Random,
+    bucket: Option<Bucket>,
+}
+
+/// What is left of the calls that a rate allows.
+#[derive(Debug)]
+struct Bucket {
+    left: f64,
+    filled: Instant,
 }
 
 impl Faults {
@@ -143,7 +160,7 @@ impl Faults {
         Self(Arc::new(Mutex::new(Rules { seed, added: 0, list: Vec::new() })))
     }
 
-    /// Adds a rule for an operation such as `iam:CreateRole`, or for all that begin as a pattern ending in `*`.
+    /// Adds a rule for an operation such as `iam:CreateRole`, or for all that begin as a pattern ending in `*`; `|` divides several.
     ///
     /// Latencies and hangs of several rules add up; of the faults that take the place of the answer the rule added
     /// first wins.
@@ -154,7 +171,7 @@ impl Faults {
         let id = RuleId(rules.added);
         // Each rule draws from a sequence of its own, so that one rule's calls do not disturb another's.
         let random = Random::new(rules.seed ^ id.0.wrapping_mul(0xD1B5_4A32_D192_ED03));
-        rules.list.push(Rule { id, pattern: pattern.to_owned(), when, fault, matched: 0, random });
+        rules.list.push(Rule { id, pattern: pattern.to_owned(), when, fault, matched: 0, random, bucket: None });
         id
     }
 
@@ -182,14 +199,20 @@ impl Faults {
 
     /// Whether a new connection to a server is to be refused.
     pub(crate) fn refuses(&self, server: &str) -> bool {
-        let operation = format!("{server}:connect");
-        let mut refused = false;
-        for rule in &mut self.rules().list {
-            if rule.fault == Fault::RefuseConnection {
-                refused |= rule.strikes(&operation);
-            }
+        self.strikes(&Fault::RefuseConnection, &format!("{server}:connect"))
+    }
+
+    /// Whether the TLS handshake of a new connection to a server is to fail.
+    pub(crate) fn breaks_tls(&self, server: &str) -> bool {
+        self.strikes(&Fault::BreakTls, &format!("{server}:tls"))
+    }
+
+    fn strikes(&self, fault: &Fault, operation: &str) -> bool {
+        let mut struck = false;
+        for rule in self.rules().list.iter_mut().filter(|rule| rule.fault == *fault) {
+            struck |= rule.strikes(operation);
         }
-        refused
+        struck
     }
 
     /// What happens to one call.
@@ -197,7 +220,8 @@ impl Faults {
         let mut decision = Decision::default();
         for rule in &mut self.rules().list {
             let stale = matches!(rule.fault, Fault::Stale { .. });
-            if rule.fault == Fault::RefuseConnection || (stale && !may_be_stale(operation)) || !rule.strikes(operation) {
+            let of_connections = matches!(rule.fault, Fault::RefuseConnection | Fault::BreakTls);
+            if of_connections || (stale && !may_be_stale(operation)) || !rule.strikes(operation) {
                 continue;
             }
             decision.add(&rule.fault, operation, &mut rule.random);
@@ -218,7 +242,19 @@ impl Rule {
             When::Nth(n) => self.matched == n,
             When::Next(n) => self.matched <= n,
             When::Probability(p) => self.random.unit() < p,
+            When::Beyond { per_second } => !self.takes(f64::from(per_second)),
         }
+    }
+
+    /// Whether the bucket has a call left.
+    fn takes(&mut self, per_second: f64) -> bool {
+        let now = Instant::now();
+        let bucket = self.bucket.get_or_insert(Bucket { left: per_second, filled: now });
+        let refill = now.duration_since(bucket.filled).as_secs_f64() * per_second;
+        *bucket = Bucket { left: (bucket.left + refill).min(per_second), filled: now };
+        let has = bucket.left >= 1.0;
+        bucket.left -= f64::from(u8::from(has));
+        has
     }
 }
 
@@ -282,7 +318,7 @@ impl Decision {
                 Point::After => self.after += *duration,
             },
             Fault::Stale { up_to } => self.age = Some(up_to.mul_f64(random.unit())),
-            Fault::RefuseConnection => return,
+            Fault::RefuseConnection | Fault::BreakTls => return,
         }
         self.names.push(fault.name());
     }
@@ -335,6 +371,7 @@ mod tests {
             (When::Always, [true, true, true, true]),
             (When::Nth(2), [false, true, false, false]),
             (When::Next(2), [true, true, false, false]),
+            (When::Beyond { per_second: 3 }, [false, false, false, true]),
             (When::Probability(0.0), [false; 4]),
             (When::Probability(1.0), [true; 4]),
         ];

@@ -16,6 +16,7 @@ use std::{
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::watch,
     time::sleep,
@@ -28,6 +29,9 @@ use crate::{
 
 /// The first byte of a TLS connection; no HTTP method begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The fatal alert 40 of TLS. <https://www.rfc-editor.org/rfc/rfc8446#section-6>
+const HANDSHAKE_FAILURE: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28];
 
 /// What the servers of one sandbox share.
 #[derive(Clone)]
@@ -173,12 +177,17 @@ async fn connection(core: Arc<Core>, stream: TcpStream) {
     // Small answers leave at once; a failure costs only time.
     let _ = stream.set_nodelay(true);
     let tls = core.tls.clone();
+    let breaks_tls = first[0] == TLS_HANDSHAKE && core.surroundings.faults.breaks_tls(core.name);
     let number = core.surroundings.witness.connected();
     let wire = Wire::new(stream, Arc::clone(&reset));
     let service = service_fn(move |request| exchange(Arc::clone(&core), number, Arc::clone(&reset), request));
     let http = http1::Builder::new();
     // Broken connections are the tests' own doing and no news.
-    if first[0] == TLS_HANDSHAKE {
+    if first[0] == TLS_HANDSHAKE && breaks_tls {
+        let mut wire = wire;
+        // Whoever shakes hands hears it or has left.
+        let _ = wire.write_all(&HANDSHAKE_FAILURE).await;
+    } else if first[0] == TLS_HANDSHAKE {
         if let Ok(wire) = tls.accept(wire).await {
             let _ = http.serve_connection(TokioIo::new(wire), service).await;
         }

@@ -232,9 +232,9 @@ pub fn rounds(calls: &[Call]) -> usize {
     rounds
 }
 
-/// Whether a pattern names an operation: equal, or equal up to a `*` at its end.
+/// Whether a pattern names an operation: equal, or equal up to a `*` at its end; or one of several, divided by `|`, does.
 pub(crate) fn matches(pattern: &str, operation: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == operation, |prefix| operation.starts_with(prefix))
+    pattern.split('|').any(|pattern| pattern.strip_suffix('*').map_or(pattern == operation, |prefix| operation.starts_with(prefix)))
 }
 
 #[cfg(test)]
