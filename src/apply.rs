@@ -42,13 +42,20 @@ pub enum ApplyError {
 }
 
 /// Carries out a plan: the prelude, then all lanes at once. A lane stops at its first failure; the others go on.
+/// IAM may show the past for as long as `settle` says.
 ///
 /// `done` is told of each action as it is done.
 ///
 /// # Errors
 /// An action failed, or a signal came; a call in flight was finished.
-pub async fn apply(plan: &Plan, cloud: &impl Cloud, patience: &Patience, done: impl FnMut(Applied)) -> Result<Outcome, ApplyError> {
-    let applier = Applier { cloud, patience, done: RefCell::new(done) };
+pub async fn apply(
+    plan: &Plan,
+    cloud: &impl Cloud,
+    patience: &Patience,
+    settle: Duration,
+    done: impl FnMut(Applied),
+) -> Result<Outcome, ApplyError> {
+    let applier = Applier { cloud, patience, settle, done: RefCell::new(done) };
     let mut stops = vec![applier.lane(&plan.prelude, Writers::One).await];
     if stops[0].is_ok() {
         stops = join_all(plan.lanes.iter().map(|lane| applier.lane(&lane.actions, lane.writers))).await;
@@ -76,6 +83,7 @@ enum Stop {
 struct Applier<'a, C, F> {
     cloud: &'a C,
     patience: &'a Patience,
+    settle: Duration,
     done: RefCell<F>,
 }
 
@@ -86,10 +94,12 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
                 return Err(Stop::Interrupted);
             }
             let started = Instant::now();
-            let answer = self
-                .patience
-                .call(action.call(), async || self.cloud.carry_out(action).await.map_err(|error| settling(action, actions, error)))
-                .await;
+            let mut answer = self.carry_out(action, actions).await;
+            // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
+            let denied = answer.as_ref().is_err_and(|error| error.kind == Kind::Denied);
+            if denied && action.changes_role() && self.patience.sleep(self.settle).await {
+                answer = self.carry_out(action, actions).await;
+            }
             match answer {
                 Ok(()) => (self.done.borrow_mut())(Applied { action: action.clone(), took: started.elapsed() }),
                 Err(error) if is_overtaken(action, writers, &error) => return Err(Stop::Taken(action.clone())),
@@ -100,6 +110,11 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
             }
         }
         Ok(())
+    }
+
+    async fn carry_out(&self, action: &Action, lane: &[Action]) -> Result<(), CallError> {
+        let attempt = async || self.cloud.carry_out(action).await.map_err(|error| settling(action, lane, error));
+        self.patience.call(action.call(), attempt).await
     }
 }
 

@@ -94,7 +94,7 @@ impl<C: Cloud> Work<'_, C> {
                 Next::GiveUp => return Err(course.in_vain()),
             };
             report.plan(&plan);
-            let outcome = apply(&plan, self.cloud, self.patience, |done| {
+            let outcome = apply(&plan, self.cloud, self.patience, self.settle, |done| {
                 report.did(&done.action, done.took);
                 applied.push(done.action);
             })

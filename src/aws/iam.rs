@@ -123,7 +123,7 @@ impl Aws {
     pub async fn update_role(&self, name: &RoleName, description: &str, max_session_duration: u32) -> Result<(), CallError> {
         let call =
             self.iam.update_role().role_name(name.as_str()).description(description).max_session_duration(seconds(max_session_duration));
-        done(call.send().await)
+        self.done(name, call.send().await).await
     }
 
     /// `PutRolePermissionsBoundary`
@@ -131,7 +131,11 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn put_boundary(&self, name: &RoleName, boundary: &PolicyArn) -> Result<(), CallError> {
-        done(self.iam.put_role_permissions_boundary().role_name(name.as_str()).permissions_boundary(boundary.as_str()).send().await)
+        self.done(
+            name,
+            self.iam.put_role_permissions_boundary().role_name(name.as_str()).permissions_boundary(boundary.as_str()).send().await,
+        )
+        .await
     }
 
     /// `DeleteRolePermissionsBoundary`
@@ -139,7 +143,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_boundary(&self, name: &RoleName) -> Result<(), CallError> {
-        gone(self.iam.delete_role_permissions_boundary().role_name(name.as_str()).send().await)
+        self.gone(name, self.iam.delete_role_permissions_boundary().role_name(name.as_str()).send().await).await
     }
 
     /// `TagRole`
@@ -147,7 +151,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn tag_role(&self, name: &RoleName, tags: &BTreeMap<String, String>) -> Result<(), CallError> {
-        done(self.iam.tag_role().role_name(name.as_str()).set_tags(Some(sdk_tags(tags)?)).send().await)
+        self.done(name, self.iam.tag_role().role_name(name.as_str()).set_tags(Some(sdk_tags(tags)?)).send().await).await
     }
 
     /// `UntagRole`
@@ -155,7 +159,8 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn untag_role(&self, name: &RoleName, keys: &BTreeSet<String>) -> Result<(), CallError> {
-        gone(self.iam.untag_role().role_name(name.as_str()).set_tag_keys(Some(keys.iter().cloned().collect())).send().await)
+        self.gone(name, self.iam.untag_role().role_name(name.as_str()).set_tag_keys(Some(keys.iter().cloned().collect())).send().await)
+            .await
     }
 
     /// `UpdateAssumeRolePolicy`: the whole document.
@@ -163,7 +168,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn update_trust(&self, name: &RoleName, trust: &TrustPolicy) -> Result<(), CallError> {
-        done(self.iam.update_assume_role_policy().role_name(name.as_str()).policy_document(trust.minified()).send().await)
+        self.done(name, self.iam.update_assume_role_policy().role_name(name.as_str()).policy_document(trust.minified()).send().await).await
     }
 
     /// `DeleteRole`
@@ -171,7 +176,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_role(&self, name: &RoleName) -> Result<(), CallError> {
-        gone(self.iam.delete_role().role_name(name.as_str()).send().await)
+        self.gone(name, self.iam.delete_role().role_name(name.as_str()).send().await).await
     }
 
     /// `ListAttachedRolePolicies`, all pages; none if the role is missing.
@@ -195,7 +200,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn attach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
-        done(self.iam.attach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
+        self.done(name, self.iam.attach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await).await
     }
 
     /// `DetachRolePolicy`
@@ -203,7 +208,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn detach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
-        gone(self.iam.detach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
+        self.gone(name, self.iam.detach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await).await
     }
 
     /// `ListRolePolicies`, all pages; none if the role is missing.
@@ -237,7 +242,7 @@ impl Aws {
     /// IAM refuses or does not answer.
     pub async fn put_inline_policy(&self, name: &RoleName, policy: &PolicyName, document: &Value) -> Result<(), CallError> {
         let call = self.iam.put_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).policy_document(document.to_string());
-        done(call.send().await)
+        self.done(name, call.send().await).await
     }
 
     /// `DeleteRolePolicy`
@@ -245,7 +250,38 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_inline_policy(&self, name: &RoleName, policy: &PolicyName) -> Result<(), CallError> {
-        gone(self.iam.delete_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await)
+        self.gone(name, self.iam.delete_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await).await
+    }
+
+    /// A change of a role that was made.
+    async fn done<T, E>(&self, name: &RoleName, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+    {
+        match done(answer) {
+            Err(denied) if denied.kind == Kind::Denied => Err(self.missing(name).await.unwrap_or(denied)),
+            answer => answer,
+        }
+    }
+
+    /// A removal from a role that was made, or that nothing was there for.
+    async fn gone<T, E>(&self, name: &RoleName, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+    {
+        match self.done(name, answer).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// That the role is missing, in IAM's words, if it is. A call names a role without its path, and of one that is not there IAM knows
+    /// none: to a job that may change the roles below a path only, it then says that the call is not allowed.
+    async fn missing(&self, name: &RoleName) -> Option<CallError> {
+        let error = self.iam.get_role().role_name(name.as_str()).send().await.err()?;
+        Some(error::of_sdk(&error)).filter(|error| error.kind == Kind::NotFound)
     }
 }
 
@@ -269,15 +305,6 @@ where
     SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
 {
     answer.map(drop).map_err(|error| error::of_sdk(&error))
-}
-
-/// A removal that was made, or that nothing was there for.
-fn gone<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
-{
-    found(answer).map(drop)
 }
 
 /// IAM returns documents percent-encoded as in RFC 3986.

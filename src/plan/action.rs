@@ -205,6 +205,14 @@ impl fmt::Display for SubjectChange {
     }
 }
 
+impl Action {
+    /// Whether it is a call on a role that is there.
+    #[must_use]
+    pub fn changes_role(&self) -> bool {
+        self.call().starts_with("iam:") && !matches!(self, Self::CreateProvider { .. } | Self::AddAudience { .. } | Self::CreateRole(_))
+    }
+}
+
 impl Call for Action {
     /// As `CloudTrail` or an audit log shows it.
     fn call(&self) -> &'static str {

@@ -4,9 +4,17 @@ use qovery_irsa_sandbox::{
     Setup,
     faults::{Fault, When},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Environment, MANIFEST, NAMESPACE};
+
+const JOB: &str = "arn:aws:iam::123456789012:user/job";
+const POLICY: &str = "docs/permissions/iam-policy.json";
+
+/// What the job's own credentials need where it acts in another role.
+fn assume_deployer() -> Value {
+    json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::123456789012:role/deployer"})
+}
 
 #[test]
 fn an_eks_token_is_made_in_the_binary_when_there_is_no_other_way() {
@@ -118,11 +126,9 @@ fn without_credentials_the_error_says_how_to_give_some() {
 
 #[test]
 fn a_role_can_be_assumed_and_the_cluster_is_still_described_with_the_jobs_own_credentials() {
-    let mut environment = Environment::new(MANIFEST);
+    let mut environment = Environment::new(MANIFEST).with_permissions(POLICY, &[assume_deployer()]);
     environment.unset("KUBECONFIG");
-    let admin = environment.sandbox.aws(|aws| aws.admin_arn());
-    let trust =
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": admin}, "Action": "sts:AssumeRole"}]});
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": JOB}, "Action": "sts:AssumeRole"}]});
     environment.sandbox.aws(|aws| {
         aws.add_role("deployer", "/", &trust.to_string());
         let role = aws.role_mut("deployer").unwrap();
@@ -220,10 +226,8 @@ fn a_kubeconfig_that_cannot_be_read_shows_nothing_of_what_stands_in_it() {
 
 #[test]
 fn credentials_that_fail_once_are_asked_for_again() {
-    let mut environment = Environment::new(MANIFEST);
-    let admin = environment.sandbox.aws(|aws| aws.admin_arn());
-    let trust =
-        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": admin}, "Action": "sts:AssumeRole"}]});
+    let mut environment = Environment::new(MANIFEST).with_permissions(POLICY, &[assume_deployer()]);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": JOB}, "Action": "sts:AssumeRole"}]});
     environment.sandbox.aws(|aws| {
         aws.add_role("deployer", "/", &trust.to_string());
         aws.role_mut("deployer").unwrap().attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());

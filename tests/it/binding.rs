@@ -164,9 +164,7 @@ fn a_service_that_somebody_binds_elsewhere_meanwhile_is_not_taken_from_them() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     shop.environment.sandbox.qovery(|qovery| qovery.set_setting(&id, "security.service_account_name", json!("theirs")));
-    let output = child.wait_with_output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{err}");
+    let err = child.end().ended(3).err;
     assert!(err.contains("application `api` runs with ServiceAccount `theirs`"), "{err}");
     assert_eq!(shop.account_of("api"), "theirs");
 }

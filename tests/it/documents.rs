@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use qovery_irsa_sandbox::aws::Credentials;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Environment, GIVEN, MANIFEST},
+    harness::{Environment, GIVEN, MANIFEST, given_roles_statement},
     runs::by_hand,
 };
 
@@ -17,41 +16,28 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The documents of a YAML file of Kubernetes objects.
-fn objects(path: &str) -> Vec<Value> {
+pub(crate) fn objects(path: &str) -> Vec<Value> {
     let text = read(path);
     serde_yaml::Deserializer::from_str(&text).map(|document| serde::Deserialize::deserialize(document).unwrap()).collect()
 }
 
-/// An environment whose job may do exactly what the files in `docs/permissions` say.
+/// An environment whose job may do exactly what the files in `docs/permissions` say, and reaches Kubernetes by way of EKS.
 fn least_privilege(manifest: &str, policy: &str, statements: &[Value]) -> Environment {
-    let mut environment = Environment::new(manifest);
-    let mut document: Value = serde_json::from_str(&read(policy)).unwrap();
-    document["Statement"].as_array_mut().unwrap().extend(statements.iter().cloned());
+    let mut environment = Environment::new(manifest).with_permissions(policy, statements);
     environment.sandbox.aws(by_hand);
-    let Credentials { access_key_id, secret_access_key, .. } = environment.sandbox.aws(|aws| aws.add_user("job", Some(document)));
-    environment.set("AWS_ACCESS_KEY_ID", &access_key_id);
-    environment.set("AWS_SECRET_ACCESS_KEY", &secret_access_key);
     environment.unset("KUBECONFIG");
-    environment.sandbox.kubernetes(|kubernetes| {
-        for object in objects("docs/permissions/rbac.yaml") {
-            kubernetes.put_object(object);
-        }
-        let arn = "arn:aws:iam::123456789012:user/job".to_owned();
-        kubernetes.access_entries.insert(arn, ("job".to_owned(), vec!["qovery-irsa".to_owned()]));
-    });
     environment
 }
 
-/// The addition for roles outside the path, from the text.
-fn given_roles_statement() -> Value {
-    let text = read("docs/permissions.md");
-    let block = text.split("```json\n").skip(1).find(|block| block.contains("iam:UpdateAssumeRolePolicy")).unwrap();
-    serde_json::from_str(&block.split("```").next().unwrap().replace("made-by-hand", "by-hand")).unwrap()
+fn addition() -> Value {
+    let mut addition = given_roles_statement();
+    addition["Resource"] = json!(["arn:aws:iam::123456789012:role/by-hand"]);
+    addition
 }
 
 /// What `start`, drift of everything, a smaller manifest, `sweep` and `delete` ask for.
@@ -140,7 +126,7 @@ fn the_policy_that_forces_a_boundary_lets_the_job_work_within_it_and_not_without
 
 #[test]
 fn a_role_given_by_arn_needs_the_documented_addition_and_no_more() {
-    let addition = given_roles_statement();
+    let addition = addition();
     let environment = least_privilege(GIVEN, "docs/permissions/iam-policy.json", std::slice::from_ref(&addition));
     environment.start();
     environment.delete();

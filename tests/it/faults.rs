@@ -6,6 +6,7 @@ use qovery_irsa_sandbox::faults::{Fault, Point, When};
 
 use crate::{
     harness::{Environment, GIVEN, MANIFEST, NAMESPACE},
+    killed::signal,
     runs::by_hand,
 };
 
@@ -165,15 +166,12 @@ fn a_service_that_never_answers_ends_the_run_before_the_deadline() {
 fn a_signal_lets_the_call_in_flight_finish_and_reports_what_was_applied() {
     let environment = Environment::new(MANIFEST);
     environment.sandbox.faults().add("iam:CreateRole", When::Nth(1), Fault::Latency(Duration::from_millis(600)));
-    let child = environment.spawn_in(NAMESPACE, &["start"]);
+    let running = environment.spawn_in(NAMESPACE, &["start"]);
     while environment.sandbox.witness().count("iam:CreateRole") == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
+    signal(&running, "TERM");
+    let err = running.end().ended(1).err;
     assert!(err.contains("error: interrupted by a signal") && err.contains("applied before this: 2 of 5 actions"), "{err}");
     assert_eq!(environment.roles(), 1);
     environment.start();

@@ -1,13 +1,23 @@
-//! An environment in a sandbox, and the job run in it as Qovery runs it.
+//! An environment in a sandbox, and the job run in it as Qovery runs it: with what the files in `docs/permissions` allow it and no more,
+//! and with an eye on what it prints. So every test of the suite is one of these two as well.
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
-use qovery_irsa_sandbox::{Sandbox, Setup};
-use serde_json::Value;
+use qovery_irsa_sandbox::{
+    Sandbox, Setup,
+    aws::Credentials,
+    cluster::Cluster,
+    qovery,
+    witness::{Mark, Witness},
+};
+use serde_json::{Value, json};
+
+use crate::documents::{objects, read};
 
 pub(crate) const NAMESPACE: &str = "z1a2b3c4-shop";
 
@@ -39,6 +49,12 @@ pub(crate) struct Environment {
     pub(crate) variables: BTreeMap<String, String>,
 }
 
+/// Roles made by hand, which tests give by ARN: the documented addition to the policy names them.
+const GIVEN_ROLES: [&str; 2] = ["by-hand", "my-s3-role"];
+
+/// The bearer token of the job in kubeconfigs.
+const TOKEN: &str = "a-token-that-must-not-show";
+
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -47,6 +63,60 @@ pub(crate) struct Run {
     pub(crate) err: String,
     /// How often anything was changed by it.
     pub(crate) writes: usize,
+}
+
+/// What this comes to, if it takes no longer. A machine may stand still for a while: what is late is done again, twice at most.
+#[track_caller]
+pub(crate) fn in_time<T>(limit: Duration, mut attempt: impl FnMut() -> T) -> T {
+    for _ in 0..3 {
+        let began = Instant::now();
+        let result = attempt();
+        if began.elapsed() < limit {
+            return result;
+        }
+    }
+    panic!("three times it took longer than {limit:?}");
+}
+
+/// A run that is under way.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    witness: Witness,
+    began: Mark,
+    variables: BTreeMap<String, String>,
+}
+
+impl Running {
+    /// Waits for its end. Nothing that it printed or wrote shows a secret.
+    pub(crate) fn end(self) -> Run {
+        let Output { status, stdout, stderr } = self.child.wait_with_output().unwrap();
+        let writes = self.witness.since(self.began).iter().filter(|call| call.changed).count();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let run = Run { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr), writes };
+        let files = ["IRSA_OUTPUT", "IRSA_TERMINATION_LOG"]
+            .map(|name| self.variables.get(name).and_then(|path| std::fs::read_to_string(path).ok()));
+        for text in [&run.out, &run.err].into_iter().chain(files.iter().flatten()) {
+            assert_eq!(shown_secrets(text, &self.variables), [] as [String; 0], "in\n{text}");
+        }
+        run
+    }
+}
+
+/// What must not be in what a job prints: the values of secret variables, the tokens that the sandbox gives out, and what tokens, keys and
+/// pre-signed URLs look like.
+fn shown_secrets(text: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
+    let secret = |name: &str| name.contains("SECRET") || name.ends_with("_TOKEN");
+    let values = variables.iter().filter(|(name, value)| secret(name) && !value.is_empty()).map(|(_, value)| value.as_str());
+    let known =
+        [TOKEN, qovery::TOKEN, qovery::READER_TOKEN, "eyJ", "k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token", "PRIVATE KEY"];
+    values.chain(known).filter(|secret| text.contains(secret)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_secret_that_is_printed_is_seen() {
+    let variables = BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), "s3cret".to_owned()), ("AWS_REGION".to_owned(), "eu".to_owned())]);
+    assert_eq!(shown_secrets("error in eu: s3cret, Bearer eyJhbGciOi", &variables), ["s3cret", "eyJ"]);
+    assert_eq!(shown_secrets("error in eu", &variables), [] as [String; 0]);
 }
 
 impl Run {
@@ -70,6 +140,22 @@ impl Run {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}", self.out))
     }
+}
+
+/// The cluster's kubeconfig with the job's token for the administrator's.
+pub(crate) fn job_kubeconfig(cluster: &Cluster) -> String {
+    let mut document: Value = serde_json::from_slice(&std::fs::read(cluster.kubeconfig()).unwrap()).unwrap();
+    document["users"][0]["user"] = json!({ "token": TOKEN });
+    let path = cluster.kubeconfig().with_file_name("job-kubeconfig");
+    std::fs::write(&path, document.to_string()).unwrap();
+    path.display().to_string()
+}
+
+/// The addition for roles outside the path, from the text.
+pub(crate) fn given_roles_statement() -> Value {
+    let text = read("docs/permissions.md");
+    let block = text.split("```json\n").skip(1).find(|block| block.contains("iam:UpdateAssumeRolePolicy")).unwrap();
+    serde_json::from_str(block.split("```").next().unwrap()).unwrap()
 }
 
 impl Environment {
@@ -99,7 +185,35 @@ impl Environment {
         ] {
             variables.insert(name.to_owned(), value);
         }
-        Self { sandbox, variables }
+        let environment = Self { sandbox, variables };
+        let roles: Vec<String> = GIVEN_ROLES.iter().map(|name| format!("arn:aws:iam::123456789012:role/{name}")).collect();
+        let mut addition = given_roles_statement();
+        addition["Resource"] = json!(roles);
+        environment.with_permissions("docs/permissions/iam-policy.json", &[addition])
+    }
+
+    /// The job may do what this policy and these further statements say, and in Kubernetes what `rbac.yaml` says.
+    pub(crate) fn with_permissions(mut self, policy: &str, statements: &[Value]) -> Self {
+        let partition = format!("arn:{}:", self.sandbox.setup().partition);
+        let mut document: Value = serde_json::from_str(&read(policy).replace("arn:aws:", &partition)).unwrap();
+        document["Statement"].as_array_mut().unwrap().extend(statements.iter().cloned());
+        let Credentials { access_key_id, secret_access_key, .. } = self.sandbox.aws(|aws| aws.add_user("job", Some(document)));
+        self.set("AWS_ACCESS_KEY_ID", &access_key_id);
+        self.set("AWS_SECRET_ACCESS_KEY", &secret_access_key);
+        let kubeconfig = job_kubeconfig(self.sandbox.cluster());
+        self.set("KUBECONFIG", &kubeconfig);
+        let arn = format!("{partition}iam::123456789012:user/job");
+        let groups = ["qovery-irsa"];
+        for cluster in [Some(self.sandbox.cluster()), self.sandbox.second_cluster()].into_iter().flatten() {
+            cluster.kubernetes(|kubernetes| {
+                for object in objects("docs/permissions/rbac.yaml") {
+                    kubernetes.put_object(object);
+                }
+                kubernetes.add_token(TOKEN, "job", &groups);
+                kubernetes.access_entries.insert(arn.clone(), ("job".to_owned(), groups.map(str::to_owned).into()));
+            });
+        }
+        self
     }
 
     /// Replaces the manifest.
@@ -143,21 +257,20 @@ impl Environment {
 
     /// The same with other variables.
     pub(crate) fn run_with(&self, arguments: &[&str], variables: &BTreeMap<String, String>) -> Run {
-        let before = self.sandbox.witness().writes().len();
-        let Output { status, stdout, stderr } = self.command(arguments, variables).output().unwrap();
-        Run {
-            code: status.code().unwrap_or(-1),
-            out: String::from_utf8(stdout).unwrap(),
-            err: String::from_utf8(stderr).unwrap(),
-            writes: self.sandbox.witness().writes().len() - before,
-        }
+        self.spawn_with(arguments, variables).end()
     }
 
     /// Starts a run in another namespace of the cluster, and does not wait for it.
-    pub(crate) fn spawn_in(&self, namespace: &str, arguments: &[&str]) -> Child {
+    pub(crate) fn spawn_in(&self, namespace: &str, arguments: &[&str]) -> Running {
         let mut variables = self.variables.clone();
         variables.insert("QOVERY_KUBERNETES_NAMESPACE_NAME".to_owned(), namespace.to_owned());
-        self.command(arguments, &variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.spawn_with(arguments, &variables)
+    }
+
+    fn spawn_with(&self, arguments: &[&str], variables: &BTreeMap<String, String>) -> Running {
+        let (witness, began) = (self.sandbox.witness().clone(), self.sandbox.witness().mark());
+        let child = self.command(arguments, variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { child, witness, began, variables: variables.clone() }
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 //! in time and says what it did.
 
 use std::{
-    process::Child,
+    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use qovery_irsa_sandbox::faults::{Fault, Point, When};
 
 use crate::{
-    harness::{Environment, GIVEN, MANIFEST, NAMESPACE},
+    harness::{Environment, GIVEN, MANIFEST, NAMESPACE, Running, in_time},
     runs::by_hand,
     together::{may_assume, namespaces, subject},
 };
@@ -44,15 +44,15 @@ fn kill_after(environment: &Environment, command: &str, operation: &str, which: 
     let hang = Fault::Hang { point: Point::After, duration: Duration::from_mins(1) };
     let rule = environment.sandbox.faults().add(operation, When::Nth(which), hang);
     let before = environment.sandbox.witness().mark();
-    let mut child = environment.spawn_in(NAMESPACE, &[command]);
+    let mut running = environment.spawn_in(NAMESPACE, &[command]);
     let deadline = Instant::now() + Duration::from_secs(30);
     let done = || environment.sandbox.witness().since(before).iter().any(|call| call.faults.contains(&"hang") && call.changed);
     while !done() {
         assert!(Instant::now() < deadline, "{operation} never came");
         sleep(Duration::from_millis(2));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    running.child.kill().unwrap();
+    assert_eq!(running.end().code, -1);
     environment.sandbox.faults().remove(rule);
 }
 
@@ -81,8 +81,8 @@ fn a_run_killed_after_any_write_is_completed_by_the_next() {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+pub(crate) fn signal(running: &Running, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &running.child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
@@ -91,27 +91,22 @@ fn signal(child: &Child, name: &str) {
 fn killed_at_random(environment: &Environment, namespaces: &[String], command: &str, chance: &mut fastrand::Rng) -> usize {
     let mut killed = 0;
     for round in 0..4 {
-        let mut running: Vec<(Instant, Child)> = Vec::new();
+        let mut running: Vec<(Instant, Running)> = Vec::new();
         for namespace in namespaces {
             let end = Instant::now() + if round < 3 { Duration::from_millis(chance.u64(5..900)) } else { Duration::from_mins(1) };
             running.push((end, environment.spawn_in(namespace, &[command])));
         }
         running.sort_by_key(|(end, _)| *end);
-        for (end, mut child) in running {
-            while child.try_wait().unwrap().is_none() && Instant::now() < end {
+        for (end, mut run) in running {
+            while run.child.try_wait().unwrap().is_none() && Instant::now() < end {
                 sleep(Duration::from_millis(2));
             }
-            if child.try_wait().unwrap().is_none() {
-                child.kill().unwrap();
+            if run.child.try_wait().unwrap().is_none() {
+                run.child.kill().unwrap();
                 killed += 1;
             }
-            let output = child.wait_with_output().unwrap();
-            assert!(
-                round < 3 || output.status.success(),
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
+            let run = run.end();
+            assert!(round < 3 || run.code == 0, "{}{}", run.out, run.err);
         }
     }
     killed
@@ -160,16 +155,15 @@ fn asked_to_end_while_a_call_hangs_the_run_ends_within_the_time_that_kubernetes_
         let environment = Environment::new(MANIFEST);
         let hang = Fault::Hang { point: Point::Before, duration: Duration::from_mins(2) };
         environment.sandbox.faults().add(operation, When::Always, hang);
-        let child = environment.spawn_in(NAMESPACE, &["start"]);
-        while environment.sandbox.witness().count(operation) == 0 {
-            sleep(Duration::from_millis(5));
-        }
-        signal(&child, "TERM");
-        let asked = Instant::now();
-        let output = child.wait_with_output().unwrap();
-        let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{operation}: {err}");
-        assert!(asked.elapsed() < Duration::from_secs(25), "{operation}: {:?}", asked.elapsed());
+        let begin = || {
+            let (mark, running) = (environment.sandbox.witness().mark(), environment.spawn_in(NAMESPACE, &["start"]));
+            while !environment.sandbox.witness().since(mark).iter().any(|call| call.operation == operation) {
+                sleep(Duration::from_millis(5));
+            }
+            signal(&running, "TERM");
+            running
+        };
+        let err = in_time(Duration::from_secs(25), || begin().end().ended(1).err);
         assert!(err.starts_with("error: ") && err.contains("hint: deploy again: it continues where it stopped"), "{operation}: {err}");
         assert!(err.contains(&format!("applied before this: {applied}")) || applied.is_empty(), "{operation}: {err}");
         environment.sandbox.faults().clear();

@@ -116,8 +116,15 @@ struct Cell {
     for_ever: bool,
 }
 
+/// How a cell went that did not fail.
+enum Played {
+    AsItShouldBe,
+    /// The run outlived its deadline, or the machine stood still.
+    Late,
+}
+
 /// Plays one cell; the way in which it is not as it should be.
-fn play(cell: &Cell, end: &Value) -> Result<Duration, String> {
+fn play(cell: &Cell, end: &Value) -> Result<Played, String> {
     let mut shop = arranged(cell.command);
     let when = if cell.for_ever { When::Always } else { When::Nth(1) };
     shop.environment.sandbox.faults().add(&cell.target, when, cell.fault.clone());
@@ -127,6 +134,9 @@ fn play(cell: &Cell, end: &Value) -> Result<Duration, String> {
     let began = Instant::now();
     let run = shop.environment.run(&[cell.command]);
     let took = began.elapsed();
+    if cell.for_ever && took > DEADLINE + Duration::from_secs(3) {
+        return Ok(Played::Late);
+    }
     let told = format!("exit code {} after {took:?}\n{}{}", run.code, run.out, run.err);
     if !shop.environment.sandbox.faults().unmatched().is_empty() {
         return Err(format!("it never came up: {told}"));
@@ -139,9 +149,6 @@ fn play(cell: &Cell, end: &Value) -> Result<Duration, String> {
         let wanted = expected(&cell.target, cell.name);
         if !wanted.contains(&run.code) {
             return Err(format!("{wanted:?} was wanted: {told}"));
-        }
-        if took > DEADLINE + Duration::from_secs(3) {
-            return Err(format!("it outlived its deadline: {told}"));
         }
         if run.code != 0 && !(run.err.starts_with("error: ") && run.err.contains("caused by: ") && run.err.contains("\nhint: ")) {
             let in_vain = run.err.starts_with("error: applied, but this is still to do") || run.err.starts_with("error: not proven");
@@ -159,7 +166,7 @@ fn play(cell: &Cell, end: &Value) -> Result<Duration, String> {
         return Err(told);
     }
     let state = shop.environment.sandbox.state();
-    if state == *end { Ok(took) } else { Err(format!("it ended elsewhere: {told}\n{state:#}")) }
+    if state == *end { Ok(Played::AsItShouldBe) } else { Err(format!("it ended elsewhere: {told}\n{state:#}")) }
 }
 
 fn cells(operations: &BTreeMap<&'static str, BTreeSet<String>>) -> Vec<Cell> {
@@ -219,7 +226,10 @@ fn every_call_survives_every_fault_once_and_ends_in_time_if_it_stays() {
             scope.spawn(|| {
                 loop {
                     let Some(cell) = queue.lock().unwrap().next() else { return };
-                    if let Err(why) = play(cell, &ends[cell.command]) {
+                    let played = (0..3).map(|_| play(cell, &ends[cell.command])).find(|played| !matches!(played, Ok(Played::Late)));
+                    if let Err(why) =
+                        played.map_or_else(|| Err("three times it outlived its deadline".to_owned()), |played| played.map(drop))
+                    {
                         let ever = if cell.for_ever { "for ever" } else { "once" };
                         failures.lock().unwrap().push(format!("{} with {} {ever} at {}: {why}", cell.command, cell.name, cell.target));
                     }

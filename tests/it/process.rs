@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    harness::{Environment, MANIFEST, NAMESPACE},
-    runs::by_hand,
-};
+use crate::harness::{Environment, MANIFEST, NAMESPACE};
 
 #[test]
 fn stop_changes_nothing_says_so_and_needs_no_configuration() {
@@ -129,25 +126,14 @@ fn a_service_that_refuses_a_policy_that_is_none_says_so() {
     assert!(run.err.contains("caused by: NoSuchEntity: ") && run.err.contains("hint: check the ARNs in the manifest"), "{}", run.err);
 }
 
+/// The harness looks at all that any run of the suite prints; here the keys themselves are what is wrong.
 #[test]
-fn nothing_that_is_printed_shows_a_secret() {
+fn a_wrong_key_is_reported_without_it() {
     let mut environment = Environment::new(MANIFEST);
-    environment.sandbox.aws(by_hand);
     environment.unset("KUBECONFIG");
-    let secret = environment.variables["AWS_SECRET_ACCESS_KEY"].clone();
-    let runs = ["start", "plan", "delete"].map(|command| environment.run(&[command, "--format=json"]));
     environment.set("AWS_SECRET_ACCESS_KEY", "wrong-secret-key-that-must-not-show");
-    let wrong = environment.run(&["start"]).ended(1);
-    assert!(wrong.err.contains("SignatureDoesNotMatch") || wrong.err.contains("InvalidSignatureException"), "{}", wrong.err);
-    for run in runs.iter().chain([&wrong]) {
-        for text in [&run.out, &run.err] {
-            assert!(
-                !text.contains(&secret)
-                    && !text.contains("must-not-show")
-                    && !text.contains("k8s-aws-v1.")
-                    && !text.contains("X-Amz-Signature"),
-                "{text}"
-            );
-        }
+    for format in ["text", "json"] {
+        let wrong = environment.run(&["start", "--format", format]).ended(1);
+        assert!(wrong.err.contains("SignatureDoesNotMatch") || wrong.err.contains("InvalidSignatureException"), "{}", wrong.err);
     }
 }

@@ -260,9 +260,8 @@ fn clones_that_start_and_delete_at_the_same_time_do_not_touch_each_other() {
     environment.sandbox.kubernetes(|kubernetes| clones.iter().for_each(|clone| kubernetes.add_namespace(clone)));
     for command in ["start", "delete"] {
         let running: Vec<_> = clones.iter().map(|clone| environment.spawn_in(clone, &[command])).collect();
-        for child in running {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for run in running {
+            run.end().ended(0);
         }
         assert_eq!(environment.roles(), if command == "start" { clones.len() } else { 0 });
     }
@@ -295,7 +294,6 @@ fn a_service_account_that_goes_while_the_tool_lets_go_of_it_is_not_made_again() 
         kubernetes.delete_namespace(NAMESPACE);
         kubernetes.add_namespace(NAMESPACE);
     });
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    child.end().ended(0);
     assert_eq!(environment.service_account(), None);
 }

@@ -10,7 +10,7 @@ use qovery_irsa_sandbox::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Environment, GIVEN, NAMESPACE},
+    harness::{Environment, GIVEN, NAMESPACE, job_kubeconfig},
     runs::by_hand,
 };
 
@@ -37,9 +37,8 @@ pub(crate) fn namespaces(environment: &Environment, count: usize) -> Vec<String>
 
 fn all_at_once(environment: &Environment, namespaces: &[String], command: &str) {
     let running: Vec<_> = namespaces.iter().map(|namespace| environment.spawn_in(namespace, &[command])).collect();
-    for child in running {
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for run in running {
+        run.end().ended(0);
     }
 }
 
@@ -187,8 +186,7 @@ fn sweep_removes_nothing_where_namespaces_cannot_be_listed() {
     environment.sandbox.aws(by_hand);
     environment.start();
     let clones = namespaces(&environment, 1);
-    let child = environment.spawn_in(&clones[0], &["start"]).wait_with_output().unwrap();
-    assert!(child.status.success());
+    environment.spawn_in(&clones[0], &["start"]).end().ended(0);
     environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&clones[0]));
     let denied = environment.sandbox.faults().add("kubernetes:list namespaces", When::Always, Fault::error(403, "Forbidden"));
     let run = environment.run(&["sweep"]).ended(3);
@@ -206,13 +204,13 @@ fn two_clusters_share_a_role_with_a_statement_each() {
     };
     let mut environment = Environment::with(setup, GIVEN);
     environment.sandbox.aws(by_hand);
-    let of_other = environment.sandbox.environment_of(environment.sandbox.second_cluster().unwrap());
+    let other_name = environment.sandbox.second_cluster().unwrap().name().to_owned();
     environment.sandbox.second_cluster().unwrap().kubernetes(|kubernetes| kubernetes.add_namespace(NAMESPACE));
     environment.start();
     let own = environment.variables.clone();
-    for (name, value) in of_other {
-        environment.set(&name, &value);
-    }
+    environment.set("QOVERY_KUBERNETES_CLUSTER_NAME", &other_name);
+    let kubeconfig = job_kubeconfig(environment.sandbox.second_cluster().unwrap());
+    environment.set("KUBECONFIG", &kubeconfig);
     environment.start();
     let trust: Value = environment.sandbox.aws(|aws| serde_json::from_str(&aws.roles()["by-hand"].trust).unwrap());
     assert_eq!(trust["Statement"].as_array().unwrap().len(), 3);
