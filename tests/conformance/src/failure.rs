@@ -30,12 +30,8 @@ impl Error for Failure {
 impl Failure {
     /// With its causes, a line each.
     pub(crate) fn told(&self) -> String {
-        let (mut text, mut cause) = (self.what.clone(), self.source());
-        while let Some(error) = cause {
-            text.push_str(&format!("\n  caused by: {error}"));
-            cause = error.source();
-        }
-        text
+        let causes = std::iter::successors(self.source(), |&error| error.source()).map(|error| format!("caused by: {error}"));
+        std::iter::once(self.what.clone()).chain(causes).collect::<Vec<_>>().join("\n  ")
     }
 }
 

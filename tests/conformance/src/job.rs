@@ -95,7 +95,7 @@ impl Run {
     }
 
     fn told(&self, wanted: &str) -> String {
-        let indented = |text: &str| text.lines().map(|line| format!("\n    {line}")).collect::<String>();
+        let indented = |text: &str| format!("\n{text}").trim_end().replace('\n', "\n    ");
         format!("`{}` ended with {}; {wanted}\n  stdout:{}\n  stderr:{}", self.command, self.code, indented(&self.out), indented(&self.err))
     }
 

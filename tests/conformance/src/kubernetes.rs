@@ -105,9 +105,9 @@ impl Kubernetes {
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Failure> {
+    pub(crate) async fn merge(&self, path: &str, change: &Value) -> Result<Value, Failure> {
         let path = format!("{path}?fieldManager={FIELD_MANAGER}");
-        self.send(Method::PATCH, &path, "application/merge-patch+json", Some(patch)).await.doing(|| format!("PATCH {path}"))
+        self.send(Method::PATCH, &path, "application/merge-patch+json", Some(change)).await.doing(|| format!("PATCH {path}"))
     }
 
     /// # Errors

@@ -34,11 +34,14 @@ pub(crate) const ADMIN_KEY: &str = "test";
 
 /// Who asked for what, in order.
 type Log = Arc<Mutex<Vec<(String, String)>>>;
+/// A role that goes when this is about to be done to it.
+type Loss = Arc<Mutex<Option<(String, String)>>>;
 
 /// The servers; they end with the process.
 pub(crate) struct ThirdPartyIam {
     pub(crate) url: String,
     log: Log,
+    loss: Loss,
 }
 
 impl ThirdPartyIam {
@@ -51,10 +54,10 @@ impl ThirdPartyIam {
         let quotas = IAM_SUMMARY_QUOTAS
             .iter()
             .fold(FixedQuotas::default(), |quotas, quota| quotas.with(IAM_SERVICE_CODE, quota.quota_code, quota.default));
-        let log = Log::default();
+        let (log, loss) = (Log::default(), Loss::default());
         let iam = IamService::new(state.clone()).with_quota_provider(Some(Arc::new(quotas)));
         let mut registry = ServiceRegistry::new();
-        registry.register(Arc::new(WithPaths { iam, state: state.clone(), log: log.clone() }));
+        registry.register(Arc::new(WithPaths { iam, state: state.clone(), log: log.clone(), loss: loss.clone() }));
         registry.register(Arc::new(StsService::new(state.clone())));
         let mut config = DispatchConfig::new(REGION, ACCOUNT);
         config.verify_sigv4 = true;
@@ -67,7 +70,12 @@ impl ThirdPartyIam {
         let address = listener.local_addr().doing(|| "cannot listen on loopback".to_owned())?;
         let app = Router::new().fallback(dispatch).layer(Extension(Arc::new(registry))).layer(Extension(Arc::new(config)));
         tokio::spawn(async move { axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await });
-        Ok(Self { url: format!("http://{address}"), log })
+        Ok(Self { url: format!("http://{address}"), log, loss })
+    }
+
+    /// Deletes a role when this action is next asked for it, before it is decided whether that is allowed: as if somebody else had been faster.
+    pub(crate) fn lose_role_before(&self, role: &str, action: &str) {
+        *self.loss.lock().unwrap_or_else(PoisonError::into_inner) = Some((role.to_owned(), action.to_owned()));
     }
 
     /// The calls to IAM that were let in and could have changed something, of this access key, since the last question.
@@ -97,6 +105,21 @@ struct WithPaths {
     iam: IamService,
     state: SharedIamState,
     log: Log,
+    loss: Loss,
+}
+
+impl WithPaths {
+    fn lose(&self, name: &str, action: &str) {
+        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        if loss.as_ref().is_some_and(|(role, before)| role == name && before == action) {
+            *loss = None;
+            if let Some(account) = self.state.write().get_mut(ACCOUNT) {
+                account.roles.remove(name);
+                account.role_policies.remove(name);
+                account.role_inline_policies.remove(name);
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -122,6 +145,7 @@ impl AwsService for WithPaths {
     fn iam_action_for(&self, request: &AwsRequest) -> Option<IamAction> {
         let mut action = self.iam.iam_action_for(request)?;
         let Some(name) = request.query_params.get("RoleName") else { return Some(action) };
+        self.lose(name, action.action);
         if action.action == "CreateRole" {
             let path = request.query_params.get("Path").map_or("/", String::as_str);
             action.resource = format!("arn:aws:iam::{ACCOUNT}:role{path}{name}");

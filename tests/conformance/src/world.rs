@@ -39,6 +39,8 @@ pub(crate) enum Lack {
     TrustPolicyCheck,
     /// IAM lets a user do what no policy allows.
     CallerPermissions,
+    /// IAM is out of reach between two calls of the job.
+    Moments,
 }
 
 impl fmt::Display for Lack {
@@ -49,6 +51,7 @@ impl fmt::Display for Lack {
             Self::CaseOfNames => "IAM tells names apart by case: that a role whose name differs only by case is refused",
             Self::TrustPolicyCheck => "IAM takes any text for a trust policy: that IAM accepts those which the job writes",
             Self::CallerPermissions => "IAM lets everybody do everything: that the published policy suffices, and what happens without it",
+            Self::Moments => "IAM is not in this process: what happens when others change a role between two calls of the job",
         })
     }
 }
@@ -191,6 +194,9 @@ impl World {
     /// # Errors
     /// They refuse what is asked of them.
     pub(crate) async fn examine(&mut self) -> Result<(), Failure> {
+        if self.third_party_iam.is_none() {
+            self.lacks.insert(Lack::Moments);
+        }
         let name = format!("Conformance-Case-{}", self.id);
         self.aws.create_role_by_hand(&name).await?;
         if self.aws.role(&name.to_lowercase()).await?.is_none() {
@@ -367,6 +373,16 @@ impl World {
             }
         }
         left
+    }
+
+    /// Deletes a role in the moment in which the job asks for this change of it.
+    ///
+    /// # Errors
+    /// IAM is not in this process.
+    pub(crate) fn lose_role_before(&self, role: &str, action: &str) -> Result<(), Failure> {
+        let iam = self.third_party_iam.as_ref().ok_or_else(|| Failure::new("IAM is not in this process"))?;
+        iam.lose_role_before(role, action);
+        Ok(())
     }
 
     /// Whether IAM may show the past, as AWS does.

@@ -267,13 +267,35 @@ pub(super) async fn no_policy(world: &World) -> Result<(), Failure> {
     environment.remove().await
 }
 
+pub(super) async fn malformed_policy(world: &World) -> Result<(), Failure> {
+    let role = r#"role: {inlinePolicies: {odd: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: nonsense, Resource: "*"}]}}}"#;
+    let environment = world.environment("malformed", &manifest(role)).await?;
+    environment.run(&["start"])?.ended(1)?.says("caused by: MalformedPolicyDocument: ")?;
+    check(environment.service_account().await?.is_none(), || "a ServiceAccount names a role that is not ready".to_owned())?;
+    environment.run(&["delete"])?.ended(0)?;
+    environment.remove().await
+}
+
+pub(super) async fn namespace_gone(world: &World) -> Result<(), Failure> {
+    let environment = world.environment("no-more", &manifest(ROLE)).await?;
+    environment.run(&["start"])?.ended(0)?;
+    let role = environment.role_arn("app").await?;
+    world.remove_namespace(&environment.namespace).await?;
+    let run = environment.run(&["start"])?.ended(1)?;
+    run.says("caused by: ")?;
+    environment.run(&["delete"])?.ended(0)?;
+    check(world.aws.role(name_of(&role)).await?.is_none(), || format!("role `{role}` is left"))?;
+    environment.run_without_writes(&["delete"])?.ended(0)?.found_nothing()
+}
+
 /// Another audience, further subjects, a pattern, and the statement that stands in when nobody is left.
 pub(super) async fn trust_policies(world: &World) -> Result<(), Failure> {
     let mut environment = world.environment("trust", &manifest("role: {extraSubjects: [kube-system/keda-operator]}")).await?;
-    environment.set("IRSA_PROOF", "off");
     environment.run(&["start"])?.ended(0)?;
+    environment.run_without_writes(&["start"])?.ended(0)?.found_nothing()?;
     environment.write_manifest(&manifest("audience: somebody\n    role: {extraSubjects: [kube-system/keda-operator]}"))?;
     environment.run(&["start"])?.ended(0)?;
+    environment.run_without_writes(&["start"])?.ended(0)?.found_nothing()?;
     environment.run(&["delete"])?.ended(0)?;
     environment.write_manifest(&manifest("role: {scope: cluster, name: conformance-<ID>-cluster, namespaces: [conformance-<ID>-*]}"))?;
     environment.run(&["start"])?.ended(0)?;
