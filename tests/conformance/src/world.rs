@@ -33,6 +33,8 @@ pub(crate) enum Lack {
     TokenSignature,
     /// STS refuses every token of this cluster, which it cannot verify or does not know.
     Tokens,
+    /// STS gives a role to whom its trust policy does not name.
+    TrustPolicies,
     /// IAM tells names apart that differ only by case.
     CaseOfNames,
     /// IAM takes a trust policy that is none.
@@ -48,6 +50,7 @@ impl fmt::Display for Lack {
         f.write_str(match self {
             Self::TokenSignature => "STS does not verify signatures: that a forged token gets no role",
             Self::Tokens => "STS does not know this cluster's tokens: that a pod gets the role, and nobody else",
+            Self::TrustPolicies => "STS does not read trust policies: that nobody else gets the role",
             Self::CaseOfNames => "IAM tells names apart by case: that a role whose name differs only by case is refused",
             Self::TrustPolicyCheck => "IAM takes any text for a trust policy: that IAM accepts those which the job writes",
             Self::CallerPermissions => "IAM lets everybody do everything: that the published policy suffices, and what happens without it",
@@ -233,21 +236,27 @@ impl World {
                 answer => break answer,
             }
         };
-        let lack = match answer {
-            Assumed::Refused(_) => Some(Lack::Tokens),
-            Assumed::Session(_) => match self.aws.assume(&role, &forged(&token)).await? {
-                Assumed::Session(_) => Some(Lack::TokenSignature),
-                Assumed::Refused(_) => None,
-            },
-        };
+        let mut lacks = BTreeSet::new();
+        if let Assumed::Refused(_) = answer {
+            lacks.insert(Lack::Tokens);
+        } else {
+            let path = format!("/api/v1/namespaces/{}/serviceaccounts/other", environment.namespace);
+            let other =
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": environment.namespace}});
+            self.kubernetes.apply(&path, &other).await?;
+            let others = self.kubernetes.token(&environment.namespace, "other", Some("sts.amazonaws.com"), 600).await?;
+            for (token, lack) in [(others, Lack::TrustPolicies), (forged(&token), Lack::TokenSignature)] {
+                if let Assumed::Session(_) = self.aws.assume(&role, &token).await? {
+                    lacks.insert(lack);
+                }
+            }
+            self.kubernetes.delete(&path).await?;
+        }
         environment.run(&["delete"])?.ended(0)?;
         environment.remove().await?;
-        if lack == Some(Lack::Tokens) {
-            self.variables.insert("IRSA_PROOF".to_owned(), "off".to_owned());
-        } else {
-            self.variables.insert("IRSA_PROOF".to_owned(), "required".to_owned());
-        }
-        self.lacks.extend(lack);
+        let proof = if lacks.contains(&Lack::Tokens) { "off" } else { "required" };
+        self.variables.insert("IRSA_PROOF".to_owned(), proof.to_owned());
+        self.lacks.extend(lacks);
         Ok(())
     }
 

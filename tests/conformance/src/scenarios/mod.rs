@@ -63,9 +63,11 @@ pub(crate) const ALL: &[Scenario] = &[
         Box::pin(permissions::bounded(world))
     }),
     holds("without rbac.yaml the cluster's refusal is said, and nothing is written", &[], |world| Box::pin(permissions::no_rbac(world))),
-    holds("a pod gets the role, and neither another ServiceAccount nor another audience does", &[Lack::Tokens], |world| {
-        Box::pin(proof::pod(world))
-    }),
+    holds(
+        "a pod gets the role, and neither another ServiceAccount nor another audience does",
+        &[Lack::Tokens, Lack::TrustPolicies],
+        |world| Box::pin(proof::pod(world)),
+    ),
     holds("a forged token gets no role", &[Lack::Tokens, Lack::TokenSignature], |world| Box::pin(proof::forgery(world))),
     holds("doctor finds the chain whole, and names the link that is broken", &[Lack::Tokens], |world| Box::pin(proof::doctor(world))),
 ];
