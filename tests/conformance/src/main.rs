@@ -19,7 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use failure::Failure;
+use failure::{Doing as _, Failure};
+use tokio::signal::unix::{SignalKind, signal};
 use world::{Given, Lack, World};
 
 const USAGE: &str = "usage: conformance [--given-aws] [--given-cluster] [--only TEXT]\n  see tests/conformance/README.md\n";
@@ -66,10 +67,15 @@ async fn main() -> ExitCode {
 async fn run() -> Result<bool, Failure> {
     let (given, only) = arguments()?;
     let started = Instant::now();
-    let mut world = World::new(given).await?;
+    // Taken before anything is started, so that nothing stays running.
+    let mut interrupts = signal(SignalKind::interrupt()).doing(|| "cannot wait for signals".to_owned())?;
+    let mut world = tokio::select! {
+        world = World::new(given) => world?,
+        _ = interrupts.recv() => return Err(Failure::new("interrupted")),
+    };
     let outcome = tokio::select! {
         outcome = run_in(&mut world, given, only.as_deref()) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = interrupts.recv() => Err(Failure::new("interrupted")),
     };
     for failure in world.clean_up().await {
         say(&format!("left behind: {}", failure.told()));
@@ -94,6 +100,7 @@ impl std::fmt::Display for Outcome {
 
 async fn run_in(world: &mut World, given: Given, only: Option<&str>) -> Result<Outcome, Failure> {
     say(&format!("{}\njob: {}", world.servers, world.job_path().display()));
+    world.admit_the_job().await?;
     world.examine().await?;
     for lack in &world.lacks {
         say(&format!("not shown here: {lack}"));

@@ -76,7 +76,6 @@ pub(crate) struct World {
     pub(crate) servers: String,
     job: Job,
     variables: BTreeMap<String, String>,
-    key: Key,
     files: TempDir,
     third_party_iam: Option<ThirdPartyIam>,
     api_server: Option<ApiServer>,
@@ -98,7 +97,7 @@ fn compact(document: &str) -> Result<String, Failure> {
 }
 
 impl World {
-    /// Starts what is not given, and gives the job exactly what `docs/permissions/` says.
+    /// Starts what is not given, and changes nothing in what is.
     ///
     /// # Errors
     /// A server is missing, does not start or refuses.
@@ -125,21 +124,12 @@ impl World {
         let issuer = kubernetes.issuer().await?;
         let provider_was_there = aws.audiences(&issuer).await?.is_some();
 
-        let key = aws.create_user(&format!("qovery-irsa-conformance-{id}"), &[("published", &compact(&filled_in(POLICY, &aws))?)]).await?;
-        let (job_token, nobody_token) = if api_server.is_some() {
-            apply_rbac(&kubernetes, RBAC, |_| ()).await?;
-            (JOB_TOKEN.to_owned(), NOBODY_TOKEN.to_owned())
-        } else {
-            as_service_accounts(&kubernetes, &id).await?
-        };
-        kubernetes::write_kubeconfig(&files.path().join("kubeconfig"), kubernetes.cluster(), &job_token)?;
-
         let servers = format!(
             "AWS: {}\nKubernetes: {}",
             third_party_iam.as_ref().map_or_else(|| "given".to_owned(), |_| "fakecloud, in this process".to_owned()),
             api_server.as_ref().map_or_else(|| "given".to_owned(), |server| server.version.clone()),
         );
-        let mut world = Self {
+        Ok(Self {
             aws,
             kubernetes,
             issuer,
@@ -148,28 +138,45 @@ impl World {
             servers,
             job,
             variables: BTreeMap::new(),
-            key,
             files,
             third_party_iam,
             api_server,
-            nobody_token,
+            nobody_token: NOBODY_TOKEN.to_owned(),
             provider_was_there,
-        };
-        world.variables = world.variables_of_the_job(given);
-        Ok(world)
+        })
     }
 
-    fn variables_of_the_job(&self, given: Given) -> BTreeMap<String, String> {
+    /// Makes the job somebody in both, with exactly what `docs/permissions/` gives. What this makes, `clean_up` takes away.
+    ///
+    /// # Errors
+    /// A server refuses.
+    pub(crate) async fn admit_the_job(&mut self) -> Result<(), Failure> {
+        let user = format!("qovery-irsa-conformance-{}", self.id);
+        let key = self.aws.create_user(&user, &[("published", &compact(&filled_in(POLICY, &self.aws))?)]).await?;
+        let token = if self.api_server.is_some() {
+            apply_rbac(&self.kubernetes, RBAC, |_| ()).await?;
+            JOB_TOKEN.to_owned()
+        } else {
+            let (job, nobody) = as_service_accounts(&self.kubernetes, &self.id).await?;
+            self.nobody_token = nobody;
+            job
+        };
+        kubernetes::write_kubeconfig(&self.files.path().join("kubeconfig"), self.kubernetes.cluster(), &token)?;
+        self.variables = self.variables_of_the_job(&key);
+        Ok(())
+    }
+
+    fn variables_of_the_job(&self, key: &Key) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
         let mut set = |name: &str, value: String| drop(variables.insert(name.to_owned(), value));
-        set("AWS_ACCESS_KEY_ID", self.key.id.clone());
-        set("AWS_SECRET_ACCESS_KEY", self.key.secret.clone());
+        set("AWS_ACCESS_KEY_ID", key.id.clone());
+        set("AWS_SECRET_ACCESS_KEY", key.secret.clone());
         set("QOVERY_CLOUD_PROVIDER_REGION", self.aws.region.clone());
         set("QOVERY_ENVIRONMENT_ID", "e1".to_owned());
         set("KUBECONFIG", self.files.path().join("kubeconfig").display().to_string());
         set("IRSA_TIMEOUT", "2m".to_owned());
         set("IRSA_TERMINATION_LOG", self.files.path().join("termination-log").display().to_string());
-        if !given.cluster {
+        if self.api_server.is_some() {
             // The users of the own cluster are people; those may not read the discovery document by default.
             set("IRSA_OIDC_ISSUER", self.issuer.clone());
         }
