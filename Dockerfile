@@ -35,12 +35,14 @@ RUN set -eu; \
     } > "$CARGO_HOME/config.toml"
 
 # The dependencies, in a layer that stays until a manifest or the lock file changes. Empty sources in place of ours do it as well as
-# a tool for this would: there are two packages, and nothing more to install. The sandbox is never built, but is in the workspace.
+# a tool for this would: there is one package to build, and nothing more to install. The sandbox and the conformance are never built nor what they need
+# downloaded, but they are in the workspace.
 COPY Cargo.toml Cargo.lock ./
 COPY tests/sandbox/Cargo.toml tests/sandbox/
+COPY tests/conformance/Cargo.toml tests/conformance/
 RUN set -eu; \
-    mkdir -p src tests/sandbox/src; \
-    echo 'fn main() {}' > src/main.rs; \
+    mkdir -p src tests/sandbox/src tests/conformance/src; \
+    echo 'fn main() {}' | tee src/main.rs > tests/conformance/src/main.rs; \
     touch src/lib.rs tests/sandbox/src/lib.rs; \
     cargo build --release --locked --bin qovery-irsa
 
