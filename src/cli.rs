@@ -25,7 +25,8 @@ const AFTER: &str = "\
 As a Qovery lifecycle job give the events deploy, stop and delete the arguments [\"start\"], [\"stop\"] and [\"delete\"].
 
 Exit codes: 0 done or nothing to do; 1 AWS, Kubernetes or Qovery failed, running again may help; 2 configuration, it will not;
-3 refused, a person must decide; 4 in place, but a pod would not get its role; 10 `plan` found something to do.";
+3 refused, a person must decide; 4 in place, but a pod would not get its role; 10 `plan` found something to do.
+`doctor` exits with 1 if something is broken.";
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]

@@ -199,20 +199,22 @@ fn the_issuer_of_another_cluster_is_named() {
     environment.run(&["start"]).ended(4);
 }
 
+/// That of the ServiceAccount `app` with a role.
+pub(crate) fn association(role: &str) -> PodIdentityAssociation {
+    PodIdentityAssociation {
+        namespace: NAMESPACE.to_owned(),
+        service_account: "app".to_owned(),
+        role_arn: role.to_owned(),
+        tags: [].into(),
+        created: std::time::SystemTime::UNIX_EPOCH,
+    }
+}
+
 #[test]
 fn a_pod_identity_association_that_shadows_the_annotation_is_named_with_both_roles() {
     let environment = made();
     let role = "arn:aws:iam::123456789012:role/shadow".to_owned();
-    environment.sandbox.aws(|aws| {
-        let association = PodIdentityAssociation {
-            namespace: NAMESPACE.to_owned(),
-            service_account: "app".to_owned(),
-            role_arn: role.clone(),
-            tags: [].into(),
-            created: std::time::SystemTime::UNIX_EPOCH,
-        };
-        aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association);
-    });
+    environment.sandbox.aws(|aws| aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association(&role)));
     // A start that has nothing to do does not look; one that changed something does.
     assert!(!environment.start().out.contains("note: "));
     environment.change_role(|role| role.attached.clear());

@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    doctor::association,
     harness::{Environment, GIVEN, MANIFEST, given_roles_statement},
     runs::by_hand,
 };
@@ -40,9 +41,15 @@ fn addition() -> Value {
     addition
 }
 
-/// What `start`, drift of everything, a smaller manifest, `sweep` and `delete` ask for.
+/// What `start`, drift of everything, an association in the way, another audience, a trust policy beyond the default quota, a smaller
+/// manifest, `sweep` and `delete` ask for.
 fn whole_life(environment: &Environment) {
     environment.start();
+    environment.sandbox.aws(|aws| {
+        aws.quotas_mut().trust_policy_size = 8192;
+        let associations = &mut aws.cluster_mut("demo").unwrap().associations;
+        associations.insert("a-1".to_owned(), association("arn:aws:iam::123456789012:role/shadow"));
+    });
     environment.change_role(|role| {
         role.attached.clear();
         role.description = None;
@@ -50,6 +57,12 @@ fn whole_life(environment: &Environment) {
         role.boundary = None;
         role.tags.remove("team");
     });
+    environment.start();
+    let subjects: Vec<String> = (0..40).map(|number| format!("z{number:02}-of-somebody-else/app")).collect();
+    environment.write_manifest(&format!(
+        "identities: [{{serviceAccount: app, audience: another, role: {{extraSubjects: [{}]}}}}]",
+        subjects.join(", ")
+    ));
     environment.start();
     environment.write_manifest("identities: [{serviceAccount: app, role: {}}]");
     environment.start();
@@ -78,12 +91,7 @@ fn the_published_policy_and_roles_are_enough_and_no_permission_is_unused() {
     let used: BTreeSet<String> =
         environment.sandbox.witness().operations().into_iter().filter(|operation| !operation.starts_with("kubernetes:")).collect();
     let policy: Value = serde_json::from_str(&read("docs/permissions/iam-policy.json")).unwrap();
-    // An audience is added to a provider that is there; AWS answers who calls to everyone; quotas are read for a role that outgrows
-    // them; an association is described where there is one.
-    let elsewhere =
-        ["iam:AddClientIDToOpenIDConnectProvider", "sts:GetCallerIdentity", "iam:GetAccountSummary", "eks:DescribePodIdentityAssociation"]
-            .map(str::to_owned);
-    let unused: Vec<String> = actions(&policy).difference(&used).filter(|action| !elsewhere.contains(action)).cloned().collect();
+    let unused: Vec<String> = actions(&policy).difference(&used).cloned().collect();
     assert_eq!(unused, [] as [String; 0]);
 
     let rules = &objects("docs/permissions/rbac.yaml")[0]["rules"];
@@ -122,6 +130,40 @@ fn the_policy_that_forces_a_boundary_lets_the_job_work_within_it_and_not_without
     let run = environment.run(&["start"]).ended(1);
     assert!(run.err.contains("AccessDenied") && run.err.contains("hint: allow `iam:CreateRole`"), "{}", run.err);
     assert!(!environment.sandbox.aws(|aws| aws.roles().values().any(|role| role.path.starts_with("/qovery/"))));
+}
+
+/// Whoever may change the manifest and nothing else: none of these manifests gets a role more than the boundary allows.
+#[test]
+fn no_manifest_gets_a_role_out_of_the_boundary_that_the_platform_team_requires() {
+    let policy = "docs/permissions/iam-policy-with-boundary.json";
+    let boundary = "arn:aws:iam::123456789012:policy/qovery-irsa-boundary";
+    let bounded = "identities: [{serviceAccount: app, role: {policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess], permissionsBoundary: \"arn:aws:iam::123456789012:policy/qovery-irsa-boundary\"}}]";
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}).to_string();
+    let administrator = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let inline = r#"{inlinePolicies: {all: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "*", Resource: "*"}]}}}"#;
+    for (evasion, denied) in [
+        (format!("{{policies: [{administrator}]}}"), "iam:DeleteRolePermissionsBoundary"),
+        (inline.to_owned(), "iam:DeleteRolePermissionsBoundary"),
+        ("{}".to_owned(), "iam:DeleteRolePermissionsBoundary"),
+        (format!("{{policies: [{administrator}], permissionsBoundary: {administrator}}}"), "iam:PutRolePermissionsBoundary"),
+        (format!("{{name: second, policies: [{administrator}]}}"), "iam:CreateRole"),
+        (format!("{{name: third, path: /, permissionsBoundary: \"{boundary}\"}}"), "iam:CreateRole"),
+    ] {
+        let environment = least_privilege(bounded, policy, &[]);
+        environment
+            .sandbox
+            .aws(|aws| aws.call("CreatePolicy", &[("PolicyName", "qovery-irsa-boundary"), ("PolicyDocument", &document)]))
+            .unwrap();
+        environment.start();
+        environment.write_manifest(&format!("identities: [{{serviceAccount: app, role: {evasion}}}]"));
+        let run = environment.run(&["start"]).ended(1);
+        assert!(run.err.contains("AccessDenied: ") && run.err.contains(&format!("hint: allow `{denied}`")), "{evasion}: {}", run.err);
+        let (roles, made) = environment.sandbox.aws(|aws| (aws.roles().clone(), aws.roles().contains_key("third")));
+        assert!(!made, "{evasion}");
+        for role in roles.values().filter(|role| role.path.starts_with("/qovery/")) {
+            assert_eq!(role.boundary.as_deref(), Some(boundary), "{evasion}");
+        }
+    }
 }
 
 #[test]
