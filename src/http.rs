@@ -20,8 +20,8 @@ use rustls::{
 };
 use thiserror::Error;
 
-/// Answers of AWS and Qovery are some kilobytes; one that is larger than this is refused.
-const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// Answers are some kilobytes; one that is larger than this is refused.
+pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// Why there is no HTTP client.
 #[derive(Debug, Error)]
@@ -85,11 +85,17 @@ pub async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, Box<
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(format!("the answer is larger than {LARGEST_ANSWER} bytes").into());
+            return Err(too_large().into());
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// What an answer is refused with that is larger than [`LARGEST_ANSWER`].
+#[must_use]
+pub fn too_large() -> String {
+    format!("the answer is larger than {LARGEST_ANSWER} bytes")
 }
 
 /// Whether TLS itself refused the peer: waiting does not help.

@@ -7,7 +7,6 @@ use aws_sdk_iam::{
     types::{SummaryKeyType, Tag},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{Aws, error};
@@ -15,6 +14,7 @@ use crate::{
     call::{CallError, Kind},
     model::{
         arn::{PolicyArn, RoleArn},
+        document::percent_decoded,
         names::{PolicyName, RoleName},
         observed::{ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
@@ -307,10 +307,8 @@ where
     answer.map(drop).map_err(|error| error::of_sdk(&error))
 }
 
-/// IAM returns documents percent-encoded as in RFC 3986.
-/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html>
 fn decoded(document: &str) -> Result<String, CallError> {
-    percent_decode_str(document).decode_utf8().map(std::borrow::Cow::into_owned).map_err(odd)
+    percent_decoded(document).map_err(odd)
 }
 
 fn sdk_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, CallError> {

@@ -6,17 +6,21 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::Limited;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{AuthInfo, KubeConfigOptions},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use thiserror::Error;
+use tower::util::MapResponseLayer;
 
 use super::error;
 use crate::{
     call::{CallError, Kind},
+    http::LARGEST_ANSWER,
     model::{names::NameProblem, oidc::IssuerUrl, token::Claims},
 };
 
@@ -125,7 +129,8 @@ impl Kubernetes {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
-        Ok(Self { client: Client::try_from(config).map_err(KubernetesProblem::Client)? })
+        let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
+        Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).build() })
     }
 
     /// The issuer of the cluster's tokens, from its discovery document.
@@ -143,6 +148,11 @@ impl Kubernetes {
         let discovery: Discovery = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
         discovery.issuer.parse().map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))
     }
+}
+
+/// An answer that is read only as far as answers go.
+fn limited<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
+    answer.map(|body| Limited::new(body, LARGEST_ANSWER))
 }
 
 /// What is wrong with a kubeconfig, and nothing of what stands in it: it holds keys and tokens.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -25,6 +26,16 @@ pub fn parse(text: &str) -> Result<(Map<String, Value>, Vec<Value>), DocumentPro
         Some(statement @ Value::Object(_)) => Ok((document, vec![statement])),
         _ => Err(DocumentProblem("no `Statement`".to_owned())),
     }
+}
+
+/// A document as it was before it was percent-encoded, which IAM does with all that it returns, as in RFC 3986.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html>
+///
+/// # Errors
+/// What comes out is no text.
+pub fn percent_decoded(document: &str) -> Result<String, DocumentProblem> {
+    let decoded = percent_decode_str(document).decode_utf8().map_err(|error| DocumentProblem(error.to_string()))?;
+    Ok(decoded.into_owned())
 }
 
 /// Whether two documents mean the same to IAM, as far as their form tells.

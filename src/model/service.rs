@@ -33,12 +33,14 @@ impl ServiceRef {
 }
 
 name!(
-    /// Where Qovery's API is: `https://` with host and perhaps a path, never with credentials, since messages show it.
+    /// Where Qovery's API is: `https://` with host and perhaps a path, never with credentials, since messages show it. Without TLS only
+    /// on `127.0.0.1`, where the token stays on the machine.
     ApiUrl,
     "the URL of an API",
     "use `https://` with a host, as `https://api.qovery.com`",
     |text| {
-        text.strip_prefix("https://").is_some_and(|rest| {
+        let local = text.strip_prefix("http://").filter(|rest| rest.split([':', '/']).next() == Some("127.0.0.1"));
+        text.strip_prefix("https://").or(local).is_some_and(|rest| {
             !rest.is_empty()
                 && !rest.starts_with(['/', ':'])
                 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte))

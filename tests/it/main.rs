@@ -10,6 +10,7 @@ mod documents;
 mod events;
 mod faults;
 mod harness;
+mod hostile;
 mod install;
 mod killed;
 mod lessons;
