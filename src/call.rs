@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::pace::Pace;
+use crate::{model::line::bounded, pace::Pace};
 
 /// A call that failed, in the service's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,10 +78,16 @@ impl CallError {
     }
 }
 
+/// The most characters that are shown of a message: IAM's longest, which name a user, a role and its path, have some hundreds.
+const LONGEST_MESSAGE: usize = 2000;
+/// The same of a code and of a request's id.
+const LONGEST_CODE: usize = 128;
+
+/// One line, however much the service said.
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)?;
-        self.request_id.as_ref().map_or(Ok(()), |id| write!(f, " (request id {id})"))
+        write!(f, "{}: {}", bounded(&self.code, LONGEST_CODE), bounded(&self.message, LONGEST_MESSAGE))?;
+        self.request_id.as_ref().map_or(Ok(()), |id| write!(f, " (request id {})", bounded(id, LONGEST_CODE)))
     }
 }
 
@@ -321,6 +327,15 @@ mod tests {
 
     fn fault(kind: Kind) -> CallError {
         CallError::new(kind, "Fault", "for the test")
+    }
+
+    #[test]
+    fn a_service_that_says_megabytes_is_quoted_in_one_line() {
+        let said = "no\n\u{1b}[31merror: nothing".repeat(100_000);
+        let error = CallError { request_id: Some(said.clone()), ..CallError::new(Kind::Denied, &said, said.clone()) };
+        let text = error.to_string();
+        assert!(text.chars().count() < 2300 && !text.contains(char::is_control), "{text:?}");
+        assert!(text.starts_with("no\\n\\u{1b}[31merror: nothing"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

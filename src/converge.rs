@@ -12,7 +12,7 @@ use crate::{
     call::Patience,
     cloud::Cloud,
     failure::RunError,
-    model::{desired::Desired, identity::Identity},
+    model::{desired::Desired, identity::Identity, line::one_line},
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
     report::Report,
 };
@@ -75,7 +75,7 @@ impl<C: Cloud> Work<'_, C> {
             let progress = course.progress();
             self.sleep(progress.before_looking(), &course).await?;
             let (desired, plan) = self.plan(course.progress().freshness(), report).await?;
-            course.left = plan.actions().map(ToString::to_string).collect();
+            course.left = plan.actions().map(|action| one_line(&action.to_string())).collect();
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);

@@ -11,6 +11,7 @@ use crate::{
     http,
     model::{
         job::{JobSource, ObservedEnvironment, VariableName},
+        line::one_line,
         secret::Secret,
         service::{QoveryId, ServiceKind},
     },
@@ -48,7 +49,7 @@ pub async fn run(config: &InstallConfig, dry: bool, patience: &Patience, report:
         if plan.actions.is_empty() || dry {
             return Ok(plan.actions.len());
         }
-        left = plan.actions.iter().map(ToString::to_string).collect();
+        left = plan.actions.iter().map(|action| one_line(&action.to_string())).collect();
         installer.apply(&plan, report).await?;
     }
     Err(RunError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") })

@@ -15,6 +15,7 @@ use crate::{
         desired::{Desired, DesiredServiceAccount},
         diagnosis::{Broken, broken},
         identity::Identity,
+        line::one_line,
         names::Subject,
         oidc::Audience,
         token::Claims,
@@ -44,8 +45,9 @@ pub struct NotProven {
 }
 
 fn told(broken: Option<&Broken>) -> String {
-    let lines =
-        broken.into_iter().flat_map(|broken| broken.evidence.iter().map(|evidence| format!("\n  {}: {evidence}", broken.link.name())));
+    let lines = broken
+        .into_iter()
+        .flat_map(|broken| broken.evidence.iter().map(|evidence| format!("\n  {}: {}", broken.link.name(), one_line(evidence))));
     lines.collect::<Vec<_>>().concat()
 }
 

@@ -16,7 +16,12 @@ use crate::{
     config::Format,
     doctor::{Check, State},
     failure::{DONE, FAILED, RunError},
-    model::{arn::RoleArn, job::ObservedEnvironment, names::Subject},
+    model::{
+        arn::RoleArn,
+        job::ObservedEnvironment,
+        line::{LONGEST_LINE, bounded},
+        names::Subject,
+    },
     output::Outputs,
     plan::{Call, Plan},
 };
@@ -104,14 +109,19 @@ impl<'a> Report<'a> {
         self.patience = Some(patience.clone());
     }
 
-    /// A line for people.
+    /// A line for people: one, whatever stands in it.
     pub fn line(&mut self, text: &str) {
+        self.marked_line("", text);
+    }
+
+    /// A line with a mark before it, in colour perhaps.
+    fn marked_line(&mut self, mark: &str, text: &str) {
         let sink = match self.format {
             Format::Text => &mut *self.out,
             Format::Json => &mut *self.err,
         };
         // Nobody listens any more: no reason to stop half-way.
-        let _ = writeln!(sink, "{text}");
+        let _ = writeln!(sink, "{mark}{}", bounded(text, LONGEST_LINE));
         let _ = sink.flush();
     }
 
@@ -203,7 +213,7 @@ impl<'a> Report<'a> {
                 State::Unknown => ("unknown", "33"),
             };
             let mark = if self.colours { format!("\x1b[{colour}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
-            self.line(&format!("  {mark} {}: {}", check.link, check.evidence));
+            self.marked_line(&format!("  {mark} "), &format!("{}: {}", check.link, check.evidence));
             if let Some(remedy) = &check.remedy {
                 self.line(&format!("          → {remedy}"));
             }
@@ -274,13 +284,14 @@ impl<'a> Report<'a> {
     fn error_text(&self, error: &RunError, time: Option<String>) -> String {
         let mut lines = Vec::new();
         for failed in failures(error) {
-            lines.push(format!("error: {failed}\n"));
-            lines.extend(causes(failed).iter().map(|cause| format!("  caused by: {cause}\n")));
+            // Problems, refusals and what is left to do have a line each.
+            lines.extend(format!("error: {failed}").lines().map(str::to_owned));
+            lines.extend(causes(failed).iter().map(|cause| format!("  caused by: {cause}")));
         }
-        lines.extend(self.applied_before().map(|before| format!("  {before}\n")));
-        lines.extend(time.map(|time| format!("  {time}\n")));
-        lines.extend(error.hint().map(|hint| format!("hint: {hint}\n")));
-        lines.concat()
+        lines.extend(self.applied_before().map(|before| format!("  {before}")));
+        lines.extend(time.map(|time| format!("  {time}")));
+        lines.extend(error.hint().iter().flat_map(|hint| format!("hint: {hint}").lines().map(str::to_owned).collect::<Vec<_>>()));
+        lines.iter().map(|line| format!("{}\n", bounded(line, LONGEST_LINE))).collect()
     }
 
     fn described(error: &RunError) -> Value {

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod fingerprint;
 pub mod identity;
 pub mod job;
+pub mod line;
 pub mod names;
 pub mod observed;
 pub mod oidc;

@@ -8,6 +8,7 @@ use super::install::InstallRefusal;
 
 use crate::model::{
     arn::{PolicyArn, RoleArn},
+    line::one_line,
     names::{Namespace, RoleName, ServiceAccountName, Subject},
     observed::{Field, Owner},
     service::{Service, ServiceRef},
@@ -265,10 +266,10 @@ impl std::error::Error for Refusals {}
 impl fmt::Display for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
-            [only] => write!(f, "refused: {only}"),
+            [only] => write!(f, "refused: {}", one_line(&only.to_string())),
             all => {
                 write!(f, "refused for {} reasons", all.len())?;
-                all.iter().try_for_each(|refusal| write!(f, "\n  {refusal}"))
+                all.iter().try_for_each(|refusal| write!(f, "\n  {}", one_line(&refusal.to_string())))
             }
         }
     }
@@ -279,7 +280,7 @@ impl Refusals {
     #[must_use]
     pub fn hint(&self) -> String {
         let mut hints: Vec<String> = Vec::new();
-        for hint in self.0.iter().map(Refusal::hint) {
+        for hint in self.0.iter().map(|refusal| one_line(&refusal.hint())) {
             if !hints.contains(&hint) {
                 hints.push(hint);
             }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::{
     call::{CallError, Kind},
     http::is_refused_by_tls,
+    model::line::bounded,
 };
 
 /// The body of a refusal: `error` is the status in words, `message` or `detail` the reason.
@@ -24,8 +25,8 @@ pub(super) fn refused(status: u16, retry_after: Option<&str>, body: &[u8]) -> Ca
     let words = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("UnknownError");
     let code = said.error.unwrap_or_else(|| words.to_owned());
     let message = [said.message, said.detail].into_iter().flatten().find(|message| !message.trim().is_empty());
-    let message = message.map_or_else(|| format!("HTTP status {status}"), |message| bounded(&message));
-    CallError { retry_after: retry_after.and_then(seconds), ..CallError::new(kind(status), &bounded(&code), message) }
+    let message = message.map_or_else(|| format!("HTTP status {status}"), |message| compact(&message));
+    CallError { retry_after: retry_after.and_then(seconds), ..CallError::new(kind(status), &compact(&code), message) }
 }
 
 fn kind(status: u16) -> Kind {
@@ -45,13 +46,9 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 /// Whatever stands between may answer with a whole page.
-fn bounded(text: &str) -> String {
+fn compact(text: &str) -> String {
     const LONGEST: usize = 500;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    bounded(&text.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST)
 }
 
 /// A good status with a body that is not what it should be.
