@@ -105,7 +105,7 @@ fn value<'r>(variables: &'r BTreeMap<String, String>, reference: &'r str) -> Res
         (None, Some(default)) => Ok(default),
         (None, None) => {
             let state = if value.is_some() { "is empty" } else { "is not set" };
-            Err(format!("the variable `{name}` {state}: set it, or write `${{{name}:-default}}`"))
+            Err(format!("the variable {} {state}: set it, or write {}", quoted(name), quoted(&format!("${{{name}:-default}}"))))
         }
     }
 }

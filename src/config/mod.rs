@@ -32,13 +32,14 @@ use std::{
 
 use self::{
     node::Node,
-    problems::{At, ProblemLog, choices, one_line},
+    problems::{At, ProblemLog, choices},
     settings::Source,
 };
 use crate::model::{
     arn::RoleArn,
     identity::Identity,
     job::{JobSpec, VariableName},
+    line::bounded,
     names::{ClusterName, Namespace, Region, ServiceAccountName},
     oidc::IssuerUrl,
     secret::Secret,
@@ -60,6 +61,8 @@ const SECTIONS: [&str; 3] = ["defaults", "identities", "job"];
 pub const SECRET_PREFIX: &str = "IRSA_SECRET_";
 /// The largest manifest, in bytes.
 const LARGEST_MANIFEST: usize = 1 << 20;
+/// How much of its path stands before each of its problems, in characters.
+const LONGEST_PATH: usize = 256;
 
 /// What the job is to do and where, as meant: every value is legal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,7 +220,7 @@ pub fn load(
         Source::None => Vec::new(),
         Source::Variables(identity) => identity.into_iter().map(|identity| *identity).collect(),
         Source::Manifest { path, named } => {
-            file = one_line(&path.display().to_string());
+            file = bounded(&path.display().to_string(), LONGEST_PATH);
             match manifest_text(read_file(&path), named, &log) {
                 Some(content) => {
                     text = content;
@@ -299,7 +302,7 @@ pub fn load_install(
     let all = first_of_each(variables);
     let variables = known(&all, &log);
     let installing = settings::installing(flags, &variables, &log);
-    let file = one_line(&installing.manifest.display().to_string());
+    let file = bounded(&installing.manifest.display().to_string(), LONGEST_PATH);
     let text = manifest_text(read_file(&installing.manifest), true, &log);
     let typed = text.as_deref().and_then(|text| typed_manifest(text, &["job"], &all, &log));
     let job = typed.and_then(|typed| job::job(typed.job, &At::root(&log)));

@@ -7,12 +7,16 @@ use std::{
     fmt,
 };
 
-use crate::model::names::NameProblem;
+use crate::model::{line::bounded, names::NameProblem};
 
 /// How many problems are kept and shown; further ones are counted.
 ///
 /// Each one costs a walk through the manifest to find its line, and nobody reads more.
 const SHOWN: usize = 100;
+/// How much of the problems is shown, in bytes; further ones are counted.
+const MOST_TEXT: usize = 32 * 1024;
+/// How much of one problem is shown, in characters.
+const LONGEST_PROBLEM: usize = 1024;
 
 /// Everything that is wrong with the configuration, as the user reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// The problems one by one; of more than a hundred only the first hundred.
+    /// The problems one by one: the first hundred at most, and no more than one reads.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.shown.iter().map(String::as_str)
     }
@@ -123,13 +127,16 @@ impl ProblemLog {
                 Place::Node(path) => {
                     let line = line_of(&path);
                     let at = line.map(|line| format!(":{line}")).unwrap_or_default();
-                    let path = if path.is_empty() { String::new() } else { format!("{}: ", Shown(&path)) };
+                    let path = if path.is_empty() { String::new() } else { format!("{}: ", shortened(&Shown(&path).to_string())) };
                     (line.unwrap_or(usize::MAX), format!("{file}{at}: {path}{text}"))
                 }
             })
             .collect();
         lines.sort_by_key(|(line, _)| *line);
-        Problems { shown: lines.into_iter().map(|(_, text)| text).collect(), count: self.count.get() }
+        let mut left = MOST_TEXT;
+        let fits = |line: &String| left.checked_sub(line.len()).inspect(|less| left = *less).is_some();
+        let shown = lines.into_iter().map(|(_, text)| bounded(&text, LONGEST_PROBLEM)).take_while(fits).collect();
+        Problems { shown, count: self.count.get() }
     }
 }
 
@@ -202,6 +209,16 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// The beginning and the end of a path that is longer than both: where to look, and for what.
+fn shortened(path: &str) -> String {
+    const BEGINNING: usize = 100;
+    const END: usize = 200;
+    match path.chars().count().checked_sub(BEGINNING + END) {
+        None | Some(0) => path.to_owned(),
+        Some(beyond) => path.chars().take(BEGINNING).chain(['…']).chain(path.chars().skip(BEGINNING + beyond)).collect(),
+    }
+}
+
 /// A value for a message: in backticks, on one line, of bounded length.
 pub(super) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text))
@@ -214,23 +231,7 @@ pub(super) fn named(problem: &NameProblem) -> String {
 
 fn printable(text: &str) -> String {
     const LONGEST: usize = 128;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", one_line(&text[..end])),
-        None => one_line(text),
-    }
-}
-
-/// A text without characters that break the line or hide what stands there.
-pub(super) fn one_line(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    bounded(text, LONGEST)
 }
 
 /// `a`, `a` or `b`, `a`, `b` or `c`: every choice in backticks.

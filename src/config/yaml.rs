@@ -8,8 +8,9 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, Ma
 
 use super::{
     node::{Node, Number},
-    problems::{Step, one_line, quoted},
+    problems::{Step, quoted},
 };
+use crate::model::line::one_line;
 
 /// The most nodes that a manifest may hold after its anchors are resolved.
 const MOST_NODES: usize = 100_000;

@@ -55,6 +55,18 @@ fn patterns(identity: &Identity) -> Vec<&str> {
 }
 
 #[test]
+fn problems_are_few_enough_to_read_however_long_names_and_keys_are() {
+    let long = format!("\"${{{}}}\"", "A".repeat(20_000));
+    let deep = format!("{}\"${{X}}\"{}", format!("{{{}: ", "k".repeat(120)).repeat(50), "}".repeat(50));
+    for value in [long, deep] {
+        let all = format!("[&v {value}, {}]", vec!["*v"; 150].join(", "));
+        let problems = shown(loaded(&[], &format!("identities: [{{serviceAccount: app, role: {{inlinePolicies: {{p: {all}}}}}}}]")));
+        assert!(problems.len() < 64 * 1024, "{} bytes for {}…", problems.len(), &value[..40]);
+        assert!(problems.starts_with("151 problems") && problems.contains("is not set") && problems.contains(" more"), "{problems}");
+    }
+}
+
+#[test]
 fn every_key_of_an_identity_is_read() {
     let identities = identities(EVERY_KEY);
     let account = &identities[0].service_account;
