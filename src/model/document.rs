@@ -3,11 +3,15 @@
 //! IAM takes and returns equivalent forms: a string where a list of one could stand, any order, any white space.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// The longest document that IAM takes or returns, in characters, white space included.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
+const LONGEST_DOCUMENT: usize = 131_072;
 
 /// A text that is no policy document.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -32,9 +36,12 @@ pub fn parse(text: &str) -> Result<(Map<String, Value>, Vec<Value>), DocumentPro
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html>
 ///
 /// # Errors
-/// What comes out is no text.
+/// What comes out is no text, or a longer one than IAM takes: read as JSON it would take many times its size.
 pub fn percent_decoded(document: &str) -> Result<String, DocumentProblem> {
     let decoded = percent_decode_str(document).decode_utf8().map_err(|error| DocumentProblem(error.to_string()))?;
+    if decoded.chars().nth(LONGEST_DOCUMENT).is_some() {
+        return Err(DocumentProblem(format!("longer than {LONGEST_DOCUMENT} characters")));
+    }
     Ok(decoded.into_owned())
 }
 
@@ -126,13 +133,25 @@ fn canonical_condition(condition: &Value) -> Value {
         .map(|(operator, keys)| {
             let keys = match keys {
                 Value::Object(keys) => {
-                    keys.iter().map(|(key, values)| (key.to_lowercase(), canonical_list(values, str::to_owned))).collect()
+                    let mut by_key: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+                    for (key, values) in keys {
+                        by_key.entry(key.to_lowercase()).or_default().push(canonical_list(values, str::to_owned));
+                    }
+                    by_key.into_iter().map(|(key, lists)| (key, canonical_lists(lists))).collect()
                 }
                 other => other.clone(),
             };
             (operator.clone(), keys)
         })
         .collect()
+}
+
+/// A key that stands there in two cases is two conditions, and both must hold: no single list means that.
+fn canonical_lists(mut lists: Vec<Value>) -> Value {
+    match lists.pop() {
+        Some(only) if lists.is_empty() => only,
+        last => lists.into_iter().chain(last).map(Ordered).collect::<BTreeSet<_>>().into_iter().map(|Ordered(list)| list).collect(),
+    }
 }
 
 fn canonical_list(values: &Value, text: impl Fn(&str) -> String) -> Value {
@@ -214,6 +233,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_stands_twice_in_two_cases_is_two_conditions() {
+        let condition = |keys: serde_json::Value| json!({"Statement": [{"Effect": "Allow", "Condition": {"StringEquals": keys}}]});
+        let once = condition(json!({"a:sub": "x"}));
+        for keys in [json!({"A:SUB": "y", "a:sub": "x"}), json!({"A:SUB": "x", "a:sub": "y"}), json!({"A:SUB": "x", "a:sub": "x"})] {
+            assert!(!means_the_same(&once, &condition(keys.clone())), "{keys}");
+            assert!(!means_the_same(&condition(json!({"a:sub": ["x", "y"]})), &condition(keys.clone())), "{keys}");
+            assert!(means_the_same(&condition(keys.clone()), &condition(keys.clone())), "{keys}");
+        }
+    }
+
+    #[test]
     fn different_meanings_differ() {
         let base = json!({"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::a"}]});
         for other in [
@@ -248,6 +278,15 @@ mod tests {
         ] {
             assert_eq!(pattern_matches(pattern, text), matches, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_document_longer_than_iam_takes_is_not_read() {
+        for (length, is_read) in [(LONGEST_DOCUMENT, true), (LONGEST_DOCUMENT + 1, false)] {
+            let decoded = percent_decoded(&"%C3%A9".repeat(length));
+            assert_eq!(decoded.is_ok(), is_read, "{length}");
+        }
+        assert_eq!(percent_decoded(&"%7B".repeat(200_000)), Err(DocumentProblem("longer than 131072 characters".to_owned())));
     }
 
     #[test]
