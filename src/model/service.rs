@@ -28,8 +28,23 @@ impl ServiceRef {
     /// Whether this service is meant.
     #[must_use]
     pub fn means(&self, service: &Service) -> bool {
-        self.0.eq_ignore_ascii_case(service.id.as_str()) || self.0.to_lowercase() == service.name.to_lowercase()
+        self.0.eq_ignore_ascii_case(service.id.as_str()) || folded(&self.0) == folded(&service.name)
     }
+}
+
+/// A name without its case. A letter that only becomes an ASCII one by that, as the Kelvin sign a `k`, stays what it is: somebody may have
+/// named a service after another to be taken for it.
+fn folded(name: &str) -> String {
+    let mut folded = String::with_capacity(name.len());
+    for character in name.chars() {
+        let mut lower = character.to_lowercase();
+        if character.is_ascii() || !lower.clone().any(|lower| lower.is_ascii()) {
+            folded.extend(&mut lower);
+        } else {
+            folded.push(character);
+        }
+    }
+    folded
 }
 
 name!(
@@ -134,16 +149,31 @@ pub struct ObservedService {
 mod tests {
     use super::*;
 
+    const ID: &str = "1a2b3c4d-0000-4000-8000-00000000000a";
+
     #[test]
     fn a_service_is_meant_by_name_or_id_whatever_the_case() {
-        let id: QoveryId = "1a2b3c4d-0000-4000-8000-00000000000a".parse().unwrap();
-        let service = Service { id, name: "Api".to_owned(), kind: ServiceKind::of("APPLICATION") };
-        for (text, meant) in
-            [("api", true), ("API", true), ("1A2B3C4D-0000-4000-8000-00000000000A", true), ("ap", false), ("worker", false)]
-        {
+        let service = Service { id: ID.parse().unwrap(), name: "Api".to_owned(), kind: ServiceKind::of("APPLICATION") };
+        for (text, meant) in [
+            ("api", true),
+            ("a\u{440}i", false),
+            ("API", true),
+            ("1A2B3C4D-0000-4000-8000-00000000000A", true),
+            ("ap", false),
+            ("worker", false),
+        ] {
             assert_eq!(text.parse::<ServiceRef>().unwrap().means(&service), meant, "{text}");
         }
         assert_eq!(service.to_string(), "application `Api`");
+    }
+
+    #[test]
+    fn a_letter_that_only_becomes_another_in_lower_case_is_not_that_letter() {
+        let service = Service { name: "\u{212a}afka".to_owned(), id: ID.parse().unwrap(), kind: ServiceKind::Job };
+        assert!(!"kafka".parse::<ServiceRef>().unwrap().means(&service));
+        assert!("\u{212a}AFKA".parse::<ServiceRef>().unwrap().means(&service));
+        let service = Service { name: "Étoile".to_owned(), ..service };
+        assert!("étoile".parse::<ServiceRef>().unwrap().means(&service));
     }
 
     #[test]
