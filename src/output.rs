@@ -42,22 +42,48 @@ pub struct OutputError {
 /// Role ARN and ServiceAccount name of each identity: plain names if there is one, else with the ServiceAccount's name before them.
 #[must_use]
 pub fn outputs(service_accounts: &[DesiredServiceAccount]) -> Outputs {
-    let prefixes: Vec<String> = service_accounts.iter().map(|wanted| name(wanted.subject.service_account.as_str())).collect();
+    let accounts: Vec<&str> = service_accounts.iter().map(|wanted| wanted.subject.service_account.as_str()).collect();
     let mut outputs = Outputs::new();
-    for (wanted, prefix) in service_accounts.iter().zip(&prefixes) {
+    for (wanted, prefix) in service_accounts.iter().zip(prefixes(&accounts)) {
         let account = wanted.subject.service_account.as_str();
-        let prefix = match prefixes.iter().filter(|other| *other == prefix).count() {
-            _ if service_accounts.len() == 1 => String::new(),
-            1 => format!("{prefix}_"),
-            // `a-b` and `a.b` are different ServiceAccounts.
-            _ => format!("{prefix}_{}_", fingerprint(&[account], 5).to_uppercase()),
-        };
         let output =
             |value: String, what: &str| Output { value, sensitive: false, description: format!("{what} of ServiceAccount {account}") };
         outputs.insert(format!("{prefix}ROLE_ARN"), output(wanted.role.to_string(), "role ARN"));
         outputs.insert(format!("{prefix}SERVICE_ACCOUNT_NAME"), output(account.to_owned(), "name"));
     }
     outputs
+}
+
+/// How much of its fingerprint a name may carry to differ from the others; at last all of it.
+const FINGERPRINTS: [usize; 4] = [0, 5, 10, 51];
+
+/// What stands before the names of each ServiceAccount's outputs, no two equal: `a-b` and `a.b` are different ServiceAccounts. Where some
+/// are equal, those with the least of their fingerprints get more of it: one that was named to equal another with its fingerprint gives way.
+fn prefixes(accounts: &[&str]) -> Vec<String> {
+    if let [_] = accounts {
+        return vec![String::new()];
+    }
+    let mut lengths = vec![0; accounts.len()];
+    loop {
+        let of_account = |(account, length): (&&str, &usize)| match FINGERPRINTS[*length] {
+            0 => format!("{}_", name(account)),
+            length => format!("{}_{}_", name(account), fingerprint(&[account], length).to_uppercase()),
+        };
+        let prefixes: Vec<String> = accounts.iter().zip(&lengths).map(of_account).collect();
+        let mut equal: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (prefix, length) in prefixes.iter().zip(&lengths) {
+            equal.entry(prefix).or_default().push(*length);
+        }
+        let longer = |(prefix, length): (&String, &usize)| match &equal[prefix.as_str()] {
+            lengths if lengths.len() > 1 && lengths.iter().min() == Some(length) => (length + 1).min(FINGERPRINTS.len() - 1),
+            _ => *length,
+        };
+        let longer: Vec<usize> = prefixes.iter().zip(&lengths).map(longer).collect();
+        if longer == lengths {
+            return prefixes;
+        }
+        lengths = longer;
+    }
 }
 
 fn name(service_account: &str) -> String {
@@ -126,6 +152,20 @@ mod tests {
             assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
             assert!(!name.starts_with(|first: char| first.is_ascii_digit()), "{name}");
         }
+    }
+
+    #[test]
+    fn no_name_becomes_that_of_another_even_if_it_was_chosen_to() {
+        let fingerprints = ["a-b", "a.b"].map(|account| fingerprint(&[account], 5));
+        let mut accounts = vec!["a-b".to_owned(), "a.b".to_owned()];
+        accounts.extend(fingerprints.iter().map(|fingerprint| format!("a-b-{fingerprint}")));
+        // Two names of one form whose first five characters are equal, found by search.
+        accounts.extend(["c.c.c.c.c.c.c.c-c-c-c.c.c.c.c.c.c.c", "c.c.c.c-c.c-c.c.c-c.c-c.c.c.c-c-c.c"].map(str::to_owned));
+        let all = outputs(&accounts.iter().map(|account| wanted(account)).collect::<Vec<_>>());
+        let told: BTreeSet<&str> = all.values().map(|output| output.value.as_str()).collect();
+        assert_eq!(all.len(), 2 * accounts.len());
+        assert!(accounts.iter().all(|account| told.contains(account.as_str())), "{told:?}");
+        assert!(all.contains_key(&format!("A_B_{}_ROLE_ARN", fingerprints[0].to_uppercase())));
     }
 
     #[test]
