@@ -13,7 +13,7 @@ use crate::{
         job::{JobSource, ObservedEnvironment, VariableName},
         line::one_line,
         secret::Secret,
-        service::{QoveryId, ServiceKind},
+        service::{QoveryId, ServiceKind, is_same_name},
     },
     plan::{
         Call as _,
@@ -87,7 +87,7 @@ impl Installer<'_> {
         let is_job = |kind: &ServiceKind| matches!(kind, ServiceKind::Job);
         let named = services
             .iter()
-            .find(|service| is_job(&service.kind) && service.name.to_lowercase() == spec.name.as_str().to_lowercase())
+            .find(|service| is_job(&service.kind) && is_same_name(&service.name, spec.name.as_str()))
             .map(|service| service.id.clone());
         let organization = &place.organization;
         let (job, variables, registries, git_tokens) = tokio::try_join!(

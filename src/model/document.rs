@@ -86,7 +86,7 @@ pub fn canonical_statement(statement: &Value) -> Ordered {
             .map(|(key, value)| {
                 let value = match key.as_str() {
                     // The names of actions ignore case; resources do not.
-                    "Action" | "NotAction" => canonical_list(value, str::to_lowercase),
+                    "Action" | "NotAction" => canonical_list(value, str::to_ascii_lowercase),
                     "Resource" | "NotResource" => canonical_list(value, str::to_owned),
                     "Principal" | "NotPrincipal" => canonical_principal(value),
                     "Condition" => canonical_condition(value),
@@ -135,7 +135,7 @@ fn canonical_condition(condition: &Value) -> Value {
                 Value::Object(keys) => {
                     let mut by_key: BTreeMap<String, Vec<Value>> = BTreeMap::new();
                     for (key, values) in keys {
-                        by_key.entry(key.to_lowercase()).or_default().push(canonical_list(values, str::to_owned));
+                        by_key.entry(key.to_ascii_lowercase()).or_default().push(canonical_list(values, str::to_owned));
                     }
                     by_key.into_iter().map(|(key, lists)| (key, canonical_lists(lists))).collect()
                 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     names::name,
-    service::{QoveryId, Service},
+    service::{QoveryId, Service, is_same_name},
 };
 
 name!(
@@ -219,7 +219,7 @@ impl Named {
     #[must_use]
     pub fn find<'a>(all: &'a [Self], meant: &QoveryName) -> Option<&'a Self> {
         let by_id = all.iter().find(|named| named.id.as_str().eq_ignore_ascii_case(meant.as_str()));
-        by_id.or_else(|| all.iter().find(|named| named.name.to_lowercase() == meant.as_str().to_lowercase()))
+        by_id.or_else(|| all.iter().find(|named| is_same_name(&named.name, meant.as_str())))
     }
 }
 

@@ -28,23 +28,27 @@ impl ServiceRef {
     /// Whether this service is meant.
     #[must_use]
     pub fn means(&self, service: &Service) -> bool {
-        self.0.eq_ignore_ascii_case(service.id.as_str()) || folded(&self.0) == folded(&service.name)
+        self.0.eq_ignore_ascii_case(service.id.as_str()) || is_same_name(&self.0, &service.name)
     }
 }
 
-/// A name without its case. A letter that only becomes an ASCII one by that, as the Kelvin sign a `k`, stays what it is: somebody may have
-/// named a service after another to be taken for it.
-fn folded(name: &str) -> String {
-    let mut folded = String::with_capacity(name.len());
-    for character in name.chars() {
-        let mut lower = character.to_lowercase();
-        if character.is_ascii() || !lower.clone().any(|lower| lower.is_ascii()) {
-            folded.extend(&mut lower);
-        } else {
-            folded.push(character);
+/// Whether two names are one for Qovery, which ignores their case. A letter that only becomes an ASCII one in lower case, as the Kelvin
+/// sign a `k`, is another: somebody may have named a thing to be taken for it.
+#[must_use]
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    let folded = |name: &str| {
+        let mut folded = String::with_capacity(name.len());
+        for character in name.chars() {
+            let mut lower = character.to_lowercase();
+            if character.is_ascii() || !lower.clone().any(|lower| lower.is_ascii()) {
+                folded.extend(&mut lower);
+            } else {
+                folded.push(character);
+            }
         }
-    }
-    folded
+        folded
+    };
+    folded(one) == folded(other)
 }
 
 name!(

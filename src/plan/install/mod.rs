@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::{Refusal, Refusals};
 use crate::model::{
     job::{JobSpec, Named, ObservedEnvironment, QoveryName, VariableName},
-    service::Service,
+    service::{Service, is_same_name},
 };
 
 /// What is to be done in order, and what people should know.
@@ -54,7 +54,7 @@ pub fn install(spec: &JobSpec, observed: &ObservedEnvironment, at_hand: &BTreeSe
         Ok(actions) => plan.actions.extend(actions),
         Err(refused) => refusals.extend(refused.into_iter().map(|refusal| Refusal::Install(Box::new(refusal)))),
     };
-    let same_name = |service: &&Service| service.name.to_lowercase() == spec.name.as_str().to_lowercase();
+    let same_name = |service: &&Service| is_same_name(&service.name, spec.name.as_str());
     let taken = observed.services.iter().find(same_name).filter(|_| observed.job.as_ref().is_none_or(|job| !job.is_lifecycle));
     add(match taken {
         Some(service) => Err(vec![InstallRefusal::NameTaken { service: Box::new(service.clone()) }]),

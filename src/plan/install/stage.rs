@@ -3,7 +3,7 @@
 use super::{InstallRefusal, JobAction};
 use crate::model::{
     job::{JobSpec, ObservedEnvironment, QoveryName, Stage},
-    service::{Service, ServiceKind},
+    service::{Service, ServiceKind, is_same_name},
 };
 
 /// Puts the job into the stage that the manifest names.
@@ -61,5 +61,5 @@ fn first_user(observed: &ObservedEnvironment, at: usize) -> Option<(&Stage, &Ser
 }
 
 fn is_called(stage: &Stage, name: &QoveryName) -> bool {
-    stage.name.to_lowercase() == name.as_str().to_lowercase()
+    is_same_name(&stage.name, name.as_str())
 }
