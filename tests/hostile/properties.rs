@@ -8,32 +8,36 @@ use std::{
     net::TcpListener,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use qovery_irsa::{
     call::CallError,
-    config::{self, Flags, QoveryAccess},
+    config::{self, Flags, Problems, QoveryAccess},
     http,
     kubernetes::Kubernetes,
     model::{
         desired::DesiredServiceAccount,
         document,
-        identity::RoleOrigin,
+        explain::{Verdict, explain},
+        identity::{RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
         secret::Secret,
         service::{Service, ServiceKind},
         token::Claims,
-        trust::{Kind, TrustPolicy, Trusted},
+        trust::{Kind, SID_PREFIX, TrustPolicy, Trusted},
     },
     output,
     qovery::Qovery,
 };
 use serde_json::{Value, json};
 
-/// The longest error that a person is shown of any input, in bytes.
+/// The longest list of problems that a person is shown of any configuration, in bytes.
 const LONGEST_ERROR: usize = 64 * 1024;
+/// The longest error of a call, in characters.
+const LONGEST_CALL_ERROR: usize = 2500;
 
 const ID: &str = "a1b20003-0000-4000-8000-000000000003";
 
@@ -51,8 +55,19 @@ fn is_one_subject(subject: &Subject) {
     assert_eq!(Subject::from_claim(&claim).as_ref(), Some(subject));
 }
 
+/// Problems are lines for people, and few enough of them.
+fn is_readable(problems: &Problems) {
+    let text = problems.to_string();
+    assert!(text.len() < LONGEST_ERROR, "{} bytes", text.len());
+    assert!(!text.lines().any(|line| line.contains(char::is_control)), "{text:?}");
+}
+
 /// A manifest of any bytes gives the same configuration or the same problems whenever it is read, and problems are lines for people.
 pub fn manifest(data: &[u8]) {
+    let prints = Flags { prints: true, ..Flags::default() };
+    if let Err(problems) = config::load_install(&prints, variables(&[]), |_| Ok(data.to_vec())) {
+        is_readable(&problems);
+    }
     let load = || config::load(&Flags::default(), variables(&[("TEXT", "${TEXT} *?:\"\n'")]), |_| Ok(data.to_vec()));
     match (load(), load()) {
         (Ok(one), Ok(other)) => {
@@ -68,10 +83,8 @@ pub fn manifest(data: &[u8]) {
             }
         }
         (Err(one), Err(other)) => {
-            let text = one.to_string();
-            assert_eq!(text, other.to_string());
-            assert!(text.len() < LONGEST_ERROR, "{} bytes", text.len());
-            assert!(!text.lines().any(|line| line.contains(char::is_control)), "{text:?}");
+            assert_eq!(one, other);
+            is_readable(&one);
         }
         _ => panic!("read twice, it is two things"),
     }
@@ -92,20 +105,41 @@ pub fn interpolation(data: &[u8]) {
     }
     const IN_NAME: &str = "identities: [{serviceAccount: \"${TEXT}\", role: {extraSubjects: [\"z2/${TEXT}\"]}}]";
     let named = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_NAME.into()));
-    let by_variables =
-        config::load(&Flags::default(), variables(&[("SERVICE_ACCOUNT_NAME", value), ("IRSA_POLICY_ARNS", "")]), |_| unreachable());
+    let of_variables = [("SERVICE_ACCOUNT_NAME", value), ("IRSA_POLICY_ARNS", "arn:aws:iam::aws:policy/ReadOnlyAccess")];
+    let by_variables = config::load(&Flags::default(), variables(&of_variables), |_| no_file());
     let in_namespace = [("QOVERY_KUBERNETES_NAMESPACE_NAME", value)];
     let placed = config::load(&Flags::default(), variables(&in_namespace), |_| Ok("identities: [{serviceAccount: app, role: {}}]".into()));
-    for config in [named, by_variables, placed].into_iter().flatten() {
+    for config in [named, by_variables, placed] {
+        let Ok(config) = config.inspect_err(is_readable) else { continue };
         for identity in &config.identities {
             let service_account = identity.service_account.name.clone();
             is_one_subject(&Subject { namespace: config.environment.namespace.clone(), service_account });
             identity.role.extra_subjects.iter().for_each(is_one_subject);
         }
     }
+    // Only where patterns are asked for may one stand, and never one of all namespaces or of more than the namespace.
+    let together = [
+        ("SERVICE_ACCOUNT_NAME", "app"),
+        ("IRSA_POLICY_ARNS", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+        ("IRSA_SCOPE", "cluster"),
+        ("IRSA_ROLE_NAME", "together"),
+        ("IRSA_NAMESPACES", value),
+    ];
+    let Ok(config) = config::load(&Flags::default(), variables(&together), |_| no_file()).inspect_err(is_readable) else { return };
+    for identity in &config.identities {
+        let Scope::Cluster { namespaces } = &identity.role.scope else { panic!("another scope") };
+        for pattern in namespaces {
+            let pattern = pattern.as_str();
+            assert!(pattern.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit()), "{pattern:?}");
+            assert!(
+                pattern.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-*?".contains(&byte)),
+                "{pattern:?}"
+            );
+        }
+    }
 }
 
-fn unreachable() -> std::io::Result<Vec<u8>> {
+fn no_file() -> std::io::Result<Vec<u8>> {
     Err(std::io::ErrorKind::NotFound.into())
 }
 
@@ -119,8 +153,35 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> T {
     text.parse().unwrap_or_else(|problem| panic!("{text}: {problem}"))
 }
 
-/// A trust policy that IAM returned is read to the same meaning as it is written; what is foreign in it stays, and rendering it again
-/// changes nothing.
+/// The statements that do not bear the tool's mark, in order.
+fn unmarked(policy: &TrustPolicy) -> Vec<&Value> {
+    let marked = |statement: &Value| statement["Sid"].as_str().is_some_and(|sid| sid.starts_with(SID_PREFIX));
+    policy.statements().iter().filter(|statement| !marked(statement)).collect()
+}
+
+/// What the tool's statements of a kind ask for, condition by condition.
+fn asked(policy: &TrustPolicy, provider: &Provider, kind: Kind) -> BTreeSet<Vec<String>> {
+    let own = policy.statements().iter().filter(|statement| {
+        let rest = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX));
+        rest.is_some_and(|rest| rest.starts_with("Cluster") == (kind == Kind::Patterns))
+            && document::texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
+    });
+    let conditions = |statement: &Value| {
+        let mut conditions = Vec::new();
+        for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
+            for (key, values) in keys.as_object().into_iter().flatten() {
+                let values: BTreeSet<&str> = document::texts(values).into_iter().collect();
+                conditions.push(format!("{operator} {} {values:?}", key.to_lowercase()));
+            }
+        }
+        conditions.sort();
+        conditions
+    };
+    own.map(conditions).collect()
+}
+
+/// A trust policy that IAM returned is read to the same meaning as it is written; what is foreign in it stays, rendering it again
+/// changes nothing, and what is taken to mean the same asks for the same.
 pub fn trust_policy(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(policy) = TrustPolicy::parse(text) else { return };
@@ -128,17 +189,24 @@ pub fn trust_policy(data: &[u8]) {
     assert!(document::means_the_same(&policy.to_value(), &again.to_value()));
     let (provider, audience) = (provider(), Audience::default());
     let subject = Subject { namespace: parsed("z1"), service_account: parsed("app") };
-    for trusted in [Trusted::nobody(Kind::Subjects), Trusted::subjects(&audience, [&subject])] {
+    let mut patterns = Trusted::nobody(Kind::Patterns);
+    patterns.add(&audience, "system:serviceaccount:z*:app".to_owned());
+    for trusted in [Trusted::nobody(Kind::Subjects), Trusted::subjects(&audience, [&subject]), patterns] {
         let rendered = policy.rendered(&provider, &trusted);
         assert!(!rendered.statements().is_empty(), "wider than before");
         assert_eq!(rendered.rendered(&provider, &trusted).minified(), rendered.minified(), "no fixed point");
-        // What is not ours stands as it stood, in order.
-        let kept: Vec<&Value> = policy.statements().iter().filter(|statement| rendered.statements().contains(statement)).collect();
-        assert!(kept.len() >= policy.foreign_count(&provider).min(policy.statements().len()), "{text}");
-        let claims = rendered.own_claims(&provider, Kind::Subjects);
-        assert_eq!(claims, trusted.claims.values().flatten().cloned().collect(), "{text}");
+        assert_eq!(unmarked(&rendered), unmarked(&policy), "{text}");
+        assert_eq!(rendered.own_claims(&provider, trusted.kind), trusted.claims.values().flatten().cloned().collect(), "{text}");
+        if policy.own_means_the_same(&rendered, &provider, trusted.kind) {
+            assert_eq!(asked(&policy, &provider, trusted.kind), asked(&rendered, &provider, trusted.kind), "{text}");
+        }
     }
-    let _ = (policy.foreign_trusts(&provider, &audience, &subject), policy.deleted_principals());
+    let claims = Claims { issuer: provider.issuer.to_string(), audiences: vec![audience.as_str().to_owned()], subject: subject.claim() };
+    let verdicts = explain(&policy, &provider, &claims);
+    if policy.foreign_trusts(&provider, &audience, &subject) {
+        assert!(verdicts.contains(&Verdict::Allows), "{text}");
+    }
+    let _ = policy.deleted_principals();
 }
 
 /// What was percent-encoded is what comes back; what was not is an answer too, or a problem.
@@ -177,7 +245,9 @@ pub fn output_names(data: &[u8]) {
         })
         .collect();
     let outputs = output::outputs(&wanted);
+    let told: BTreeSet<&str> = outputs.values().map(|output| output.value.as_str()).collect();
     assert_eq!(outputs.len(), 2 * wanted.len());
+    assert!(wanted.iter().all(|wanted| told.contains(wanted.subject.service_account.as_str())));
     for name in outputs.keys() {
         assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !name.as_bytes()[0].is_ascii_digit(), "{name}");
     }
@@ -213,7 +283,7 @@ impl Api {
         Self { answer, runtime, kubernetes, qovery }
     }
 
-    /// The first byte is which status it is, the rest the body.
+    /// The first byte is which status it is, as `2` is 200, `6` 403 and `8` 409; the rest the body.
     fn answers(&self, data: &[u8]) {
         let (status, body) = data.split_first().map_or((0, data), |(status, body)| (*status, body));
         let status = [200, 201, 400, 401, 403, 404, 409, 429, 500, 503][usize::from(status) % 10];
@@ -229,12 +299,14 @@ thread_local! {
     static API: Api = Api::new();
 }
 
-/// An error is bounded and says something, whatever the service said.
-fn is_told<T>(answer: Result<T, CallError>) {
-    if let Err(error) = answer {
-        let text = error.to_string();
-        assert!(!text.is_empty() && text.len() < LONGEST_ERROR, "{} bytes", text.len());
-    }
+/// An error is one line of bounded length and says something, whatever the service said; and there is an answer or an error before a
+/// run would give the call up.
+async fn is_told<T>(answer: impl Future<Output = Result<T, CallError>>) {
+    // No answer is a list that goes on for ever: a run gives it up after 20 s.
+    let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(1), answer).await else { return };
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.chars().count() <= LONGEST_CALL_ERROR, "{} bytes", text.len());
+    assert!(!text.contains(char::is_control), "{text:?}");
 }
 
 /// Whatever the API server answers is an answer or an error.
@@ -243,12 +315,12 @@ pub fn kubernetes_answers(data: &[u8]) {
     API.with(|api| {
         api.answers(data);
         api.runtime.block_on(async {
-            is_told(api.kubernetes.service_account(&subject).await);
-            is_told(api.kubernetes.token(&subject, &Audience::default()).await);
-            is_told(api.kubernetes.issuer().await);
-            is_told(api.kubernetes.namespaces().await);
-            is_told(api.kubernetes.pods_of(&subject).await);
-            is_told(api.kubernetes.release_service_account(&subject, "uid").await);
+            is_told(api.kubernetes.service_account(&subject)).await;
+            is_told(api.kubernetes.token(&subject, &Audience::default())).await;
+            is_told(api.kubernetes.issuer()).await;
+            is_told(api.kubernetes.namespaces()).await;
+            is_told(api.kubernetes.pods_of(&subject)).await;
+            is_told(api.kubernetes.release_service_account(&subject, "uid")).await;
         });
     });
 }
@@ -260,14 +332,14 @@ pub fn qovery_answers(data: &[u8]) {
         api.runtime.block_on(async {
             let id = parsed(ID);
             let service = Service { id: parsed(ID), name: "api".to_owned(), kind: ServiceKind::Application };
-            is_told(api.qovery.services().await);
-            is_told(api.qovery.service_account_of(&service).await);
-            is_told(api.qovery.bind(&service, &parsed("app"), None).await);
-            is_told(api.qovery.place().await);
-            is_told(api.qovery.stages().await);
-            is_told(api.qovery.job(&id).await);
-            is_told(api.qovery.registries(&id).await);
-            is_told(api.qovery.git_tokens(&id).await);
+            is_told(api.qovery.services()).await;
+            is_told(api.qovery.service_account_of(&service)).await;
+            is_told(api.qovery.bind(&service, &parsed("app"), None)).await;
+            is_told(api.qovery.place()).await;
+            is_told(api.qovery.stages()).await;
+            is_told(api.qovery.job(&id)).await;
+            is_told(api.qovery.registries(&id)).await;
+            is_told(api.qovery.git_tokens(&id)).await;
         });
     });
 }

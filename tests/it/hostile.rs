@@ -7,8 +7,9 @@ use std::{
 };
 
 use proptest::prelude::*;
+use serde_json::json;
 
-use crate::harness::{Environment, MANIFEST, in_time};
+use crate::harness::{Environment, MANIFEST, NAMESPACE, in_time};
 
 #[path = "../hostile/properties.rs"]
 #[allow(unreachable_pub, reason = "to the fuzz targets it is a library")]
@@ -31,41 +32,43 @@ fn nearly(seeds: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Sid":"QoveryIrsaX","Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":["system:serviceaccount:z1:app"]}}}]}"#;
-const ACCOUNT: &str = r#"0{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"app","namespace":"z1","uid":"u","annotations":{"a":"b"},"managedFields":[{"manager":"m","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{"f:a":{}}}}}]},"items":[],"issuer":"https://i","status":{"token":"t"}}"#;
-const SERVICES: &str = r#"0{"results":[{"id":"s1","name":"api","service_type":"APPLICATION","serviceType":"APPLICATION"}],"security.service_account_name":"app","id":"e1","name":"n","project":{"id":"p"},"message":"m"}"#;
-const CLAIMS: &str = r#"{"iss":"https://oidc.example.com/id/A","aud":["sts.amazonaws.com"],"sub":"system:serviceaccount:z1:app","exp":1}"#;
+/// The inputs that the fuzz targets begin with.
+macro_rules! seeds {
+    ($($file:literal),+) => {
+        &[$(include_str!(concat!("../../fuzz/seeds/", $file))),+]
+    };
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_manifest_is_read_or_refused_in_lines_for_people(data in nearly(&[MANIFEST])) {
+    fn any_manifest_is_read_or_refused_in_lines_for_people(data in nearly(seeds!["manifest/identities.yml", "manifest/job.yml", "manifest/repeated.yml"])) {
         properties::manifest(&data);
     }
 
     #[test]
-    fn any_value_of_a_variable_stays_one_text_or_one_name(data in nearly(&["app", "z1-shop", "a: b", "*", "x\", \"y", "a:b"])) {
+    fn any_value_of_a_variable_stays_one_text_or_one_name(data in nearly(seeds!["interpolation/name", "interpolation/patterns", "interpolation/yaml"])) {
         properties::interpolation(&data);
     }
 
     #[test]
-    fn any_trust_policy_is_read_to_its_meaning_and_keeps_what_is_foreign(data in nearly(&[TRUST])) {
+    fn any_trust_policy_is_read_to_its_meaning_and_keeps_what_is_foreign(data in nearly(seeds!["trust_policy/both.json", "trust_policy/two-cases.json", "trust_policy/foreign.json"])) {
         properties::trust_policy(&data);
     }
 
     #[test]
-    fn any_percent_encoded_text_comes_back(data in nearly(&["%7B%22a%22%3A1%7D", "%", "%zz", "%E4"])) {
+    fn any_percent_encoded_text_comes_back(data in nearly(seeds!["percent_decoding/document", "percent_decoding/odd"])) {
         properties::percent_decoding(&data);
     }
 
     #[test]
-    fn any_token_has_claims_or_none(data in nearly(&[CLAIMS, "e30.e30.c2ln"])) {
+    fn any_token_has_claims_or_none(data in nearly(seeds!["jwt_claims/claims.json"])) {
         properties::jwt_claims(&data);
     }
 
     #[test]
-    fn any_names_give_outputs_that_qovery_takes(data in nearly(&["app\na-b\na.b\n9x\na--b"])) {
+    fn any_names_give_outputs_that_qovery_takes(data in nearly(seeds!["output_names/names", "output_names/chosen"])) {
         properties::output_names(&data);
     }
 }
@@ -74,13 +77,36 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_answer_of_kubernetes_is_an_answer_or_an_error(data in nearly(&[ACCOUNT])) {
+    fn any_answer_of_kubernetes_is_an_answer_or_an_error(data in nearly(seeds!["kubernetes_answers/service-account", "kubernetes_answers/list", "kubernetes_answers/status"])) {
         properties::kubernetes_answers(&data);
     }
 
     #[test]
-    fn any_answer_of_qovery_is_an_answer_or_an_error(data in nearly(&[SERVICES])) {
+    fn any_answer_of_qovery_is_an_answer_or_an_error(data in nearly(seeds!["qovery_answers/all", "qovery_answers/job", "qovery_answers/refusal"])) {
         properties::qovery_answers(&data);
+    }
+}
+
+/// Each target of `fuzz/` begins with something, and that holds.
+#[test]
+fn what_the_fuzz_targets_begin_with_holds() {
+    let targets: [(&str, fn(&[u8])); 8] = [
+        ("manifest", properties::manifest),
+        ("interpolation", properties::interpolation),
+        ("trust_policy", properties::trust_policy),
+        ("percent_decoding", properties::percent_decoding),
+        ("jwt_claims", properties::jwt_claims),
+        ("kubernetes_answers", properties::kubernetes_answers),
+        ("qovery_answers", properties::qovery_answers),
+        ("output_names", properties::output_names),
+    ];
+    let files = |folder: &str| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    assert_eq!(files("fuzz/seeds").len(), targets.len());
+    assert_eq!(files("fuzz/fuzz_targets").len(), targets.len());
+    for (target, property) in targets {
+        let seeds = files(&format!("fuzz/seeds/{target}"));
+        assert!(!seeds.is_empty(), "{target}");
+        seeds.iter().for_each(|seed| property(&std::fs::read(seed).unwrap()));
     }
 }
 
@@ -134,9 +160,8 @@ fn nothing_that_is_no_name_gets_further_than_the_configuration() {
         "-a",
         "a-",
         ".",
-        "a\u{0}",
     ];
-    for text in odd.into_iter().filter(|text| !text.contains('\0')) {
+    for text in odd {
         let mut environment = Environment::new(MANIFEST);
         environment.set("QOVERY_KUBERNETES_NAMESPACE_NAME", text);
         let run = environment.run(&["start"]).ended(2);
@@ -156,18 +181,21 @@ fn nothing_that_is_no_name_gets_further_than_the_configuration() {
     }
 }
 
-/// A server whose every answer has no end.
-fn endless() -> String {
+/// A server that gives every request this answer: the parts one after another, the last one for ever if it is to have no end.
+fn answering(status: &str, length: usize, parts: &[Vec<u8>], endless: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")
+        .into_bytes();
+    let (first, last) = (parts.split_last().unwrap().1.concat(), parts.last().unwrap().clone());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
+            let (head, first, last) = (head.clone(), first.clone(), last.clone());
             std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 4096]);
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1073741824\r\n\r\n{\"a\": \"";
-                let mut sent = stream.write_all(head.as_bytes());
-                while sent.is_ok() {
-                    sent = stream.write_all(&[b'x'; 65536]);
+                let _ = stream.read(&mut [0; 16384]);
+                let mut sent = stream.write_all(&head).and_then(|()| stream.write_all(&first)).and_then(|()| stream.write_all(&last));
+                while endless && sent.is_ok() {
+                    sent = stream.write_all(&last);
                 }
             });
         }
@@ -175,9 +203,40 @@ fn endless() -> String {
     url
 }
 
+/// A server whose every answer has no end.
+fn endless() -> String {
+    answering("200 OK", 1 << 30, &[br#"{"a": ""#.to_vec(), vec![b'x'; 65536]], true)
+}
+
+/// A server that gives every request this body.
+fn saying(status: &str, body: &str) -> String {
+    answering(status, body.len(), &[body.as_bytes().to_vec()], false)
+}
+
+/// An environment in which one of the three services is this server.
+fn with_service(variable: &str, url: &str) -> Environment {
+    let bound = "identities: [{serviceAccount: app, bindServices: [api], role: {}}]";
+    let mut environment = Environment::new(if variable == "IRSA_QOVERY_API_URL" { bound } else { MANIFEST });
+    environment.set("IRSA_QOVERY_TOKEN", qovery_irsa_sandbox::qovery::TOKEN);
+    environment.set("QOVERY_ENVIRONMENT_ID", "a1b20003-0000-4000-8000-000000000003");
+    environment.set("IRSA_TIMEOUT", "10s");
+    if variable == "KUBECONFIG" {
+        let kubeconfig = environment.sandbox.files().join("hostile");
+        let text = format!(
+            r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{{"name": "c", "context": {{"cluster": "c", "user": "u"}}}}],
+            "clusters": [{{"name": "c", "cluster": {{"server": "{url}"}}}}], "users": [{{"name": "u", "user": {{"token": "t"}}}}]}}"#
+        );
+        std::fs::write(&kubeconfig, text).unwrap();
+        environment.set(variable, &kubeconfig.display().to_string());
+    } else {
+        environment.set(variable, url);
+    }
+    environment
+}
+
 /// The most memory that a run took, in KiB.
 fn most_memory(environment: &Environment) -> (u64, crate::harness::Run) {
-    let mut running = environment.spawn_in(crate::harness::NAMESPACE, &["start"]);
+    let mut running = environment.spawn_in(NAMESPACE, &["start"]);
     let status = format!("/proc/{}/status", running.child.id());
     let mut most = 0;
     while running.child.try_wait().unwrap().is_none() {
@@ -189,29 +248,91 @@ fn most_memory(environment: &Environment) -> (u64, crate::harness::Run) {
     (most, running.end())
 }
 
+const SERVICES: [&str; 3] = ["AWS_ENDPOINT_URL_IAM", "IRSA_QOVERY_API_URL", "KUBECONFIG"];
+
 #[test]
 fn a_body_without_an_end_is_given_up_and_not_kept() {
-    let bound = "identities: [{serviceAccount: app, bindServices: [api], role: {}}]";
-    for variable in ["AWS_ENDPOINT_URL_IAM", "IRSA_QOVERY_API_URL", "KUBECONFIG"] {
-        let mut environment = Environment::new(if variable == "IRSA_QOVERY_API_URL" { bound } else { MANIFEST });
-        environment.set("IRSA_QOVERY_TOKEN", qovery_irsa_sandbox::qovery::TOKEN);
-        environment.set("QOVERY_ENVIRONMENT_ID", "a1b20003-0000-4000-8000-000000000003");
-        environment.set("IRSA_TIMEOUT", "10s");
-        let url = endless();
-        if variable == "KUBECONFIG" {
-            let kubeconfig = environment.sandbox.files().join("endless");
-            let text = format!(
-                r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{{"name": "c", "context": {{"cluster": "c", "user": "u"}}}}],
-                "clusters": [{{"name": "c", "cluster": {{"server": "{url}"}}}}], "users": [{{"name": "u", "user": {{"token": "t"}}}}]}}"#
-            );
-            std::fs::write(&kubeconfig, text).unwrap();
-            environment.set(variable, &kubeconfig.display().to_string());
-        } else {
-            environment.set(variable, &url);
-        }
-        let (most, run) = most_memory(&environment);
+    for variable in SERVICES {
+        let (most, run) = most_memory(&with_service(variable, &endless()));
         let run = run.ended(1);
         assert!(run.err.contains("the answer is larger than 8388608 bytes"), "{variable}: {}", run.err);
         assert!(most < 120 << 10, "{variable}: {most} KiB");
+    }
+}
+
+/// Megabytes of a service's words, with line breaks and escape sequences in them: where it refuses, and where a word is what a list should be.
+#[test]
+fn what_a_service_says_is_told_in_one_line_of_bounded_length() {
+    let words = r"no\n\u001b[31merror: \u202enothing".repeat(100_000);
+    let of_xml = "no&#10;error: nothing".repeat(100_000);
+    let answers = [
+        (
+            "AWS_ENDPOINT_URL_IAM",
+            "403 x",
+            format!(
+                "<ErrorResponse><Error><Code>{of_xml}</Code><Message>{of_xml}</Message></Error><RequestId>{of_xml}</RequestId></ErrorResponse>"
+            ),
+        ),
+        ("IRSA_QOVERY_API_URL", "403 x", format!(r#"{{"error": "{words}", "message": "{words}"}}"#)),
+        ("IRSA_QOVERY_API_URL", "200 x", format!(r#"{{"results": "{words}"}}"#)),
+        (
+            "KUBECONFIG",
+            "403 x",
+            format!(
+                r#"{{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "{words}", "message": "{words}"}}"#
+            ),
+        ),
+        ("KUBECONFIG", "403 x", words.clone()),
+        ("KUBECONFIG", "200 x", format!(r#"{{"issuer": ["{words}"]}}"#)),
+        ("KUBECONFIG", "200 x", format!(r#"{{"issuer": "{words}"}}"#)),
+    ];
+    for (variable, status, body) in answers {
+        let run = with_service(variable, &saying(status, &body)).run(&["start"]).ended(1);
+        let said = &body[..60];
+        assert!(run.err.len() < 8 * 1024, "{variable}: {said}: {} bytes", run.err.len());
+        assert!(!run.err.replace('\n', "").contains(char::is_control), "{variable}: {said}: {:?}", run.err);
+        assert_eq!(run.err.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{variable}: {said}: {}", run.err);
+    }
+}
+
+/// As deep as 8 MiB go: no reader follows.
+#[test]
+fn an_answer_of_any_depth_is_an_error_and_no_overflow() {
+    let answers = [
+        ("AWS_ENDPOINT_URL_IAM", "<a>".repeat(2 << 20)),
+        ("AWS_ENDPOINT_URL_IAM", format!("<GetRoleResponse><GetRoleResult><Role>{}", "<Tags><member>".repeat(500_000))),
+        ("IRSA_QOVERY_API_URL", format!(r#"{{"results": {}"#, "[".repeat(8_000_000))),
+        ("IRSA_QOVERY_API_URL", r#"{"results":"#.repeat(700_000)),
+        ("KUBECONFIG", "[".repeat(8_000_000)),
+        ("KUBECONFIG", format!(r#"{{"issuer": {}"#, r#"{"a":"#.repeat(1_500_000))),
+    ];
+    for (variable, body) in answers {
+        let (most, run) = most_memory(&with_service(variable, &saying("200 OK", &body)));
+        let run = run.ended(1);
+        assert!(run.err.starts_with("error: ") && run.err.len() < 8 * 1024, "{variable}: {}", run.err);
+        assert!(most < 120 << 10, "{variable}: {most} KiB");
+    }
+}
+
+/// Whoever may annotate a ServiceAccount decides what a refusal quotes: it stays a quotation.
+#[test]
+fn a_value_that_reads_like_a_line_of_the_job_is_quoted_and_makes_none() {
+    let forged = "x\nproven: pods get their role\nerror: \u{1b}[2J\u{202e}nothing";
+    let environment = Environment::new(MANIFEST);
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {
+            "name": "app", "namespace": NAMESPACE, "annotations": {"eks.amazonaws.com/role-arn": forged},
+            "managedFields": [{"manager": "m\nhint: delete it", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:eks.amazonaws.com/role-arn": {}}}}}],
+        },
+    });
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
+    for (command, code) in [("start", 3), ("doctor", 1)] {
+        let run = environment.run(&[command]).ended(code);
+        let shown = run.out + &run.err;
+        assert!(!shown.replace('\n', "").contains(char::is_control) && !shown.contains('\u{202e}'), "{shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("proven: ") || line.starts_with("hint: delete it")), "{shown}");
+        assert!(shown.contains(r"x\nproven: pods get their role\nerror: \u{1b}[2J\u{202e}nothing"), "{shown}");
     }
 }
