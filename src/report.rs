@@ -291,7 +291,8 @@ impl<'a> Report<'a> {
         lines.extend(self.applied_before().map(|before| format!("  {before}")));
         lines.extend(time.map(|time| format!("  {time}")));
         lines.extend(error.hint().iter().flat_map(|hint| format!("hint: {hint}").lines().map(str::to_owned).collect::<Vec<_>>()));
-        lines.iter().map(|line| format!("{}\n", bounded(line, LONGEST_LINE))).collect()
+        let lines: Vec<String> = lines.iter().map(|line| bounded(line, LONGEST_LINE)).collect();
+        format!("{}\n", lines.join("\n"))
     }
 
     fn described(error: &RunError) -> Value {

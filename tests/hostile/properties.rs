@@ -93,8 +93,9 @@ pub fn manifest(data: &[u8]) {
 /// Whatever a variable holds becomes part of one text of the manifest, or one name, or a problem; never a key, a list, a pattern, a
 /// second subject.
 pub fn interpolation(data: &[u8]) {
-    let Ok(value) = std::str::from_utf8(data) else { return };
     const IN_TEXTS: &str = "identities: [{serviceAccount: app, role: {description: \"a ${TEXT} b\", inlinePolicies: {own: {Version: \"2012-10-17\", Statement: [{Effect: Allow, Action: \"s3:*\", Resource: \"x${TEXT}\"}]}}}}]";
+    const IN_NAME: &str = "identities: [{serviceAccount: \"${TEXT}\", role: {extraSubjects: [\"z2/${TEXT}\"]}}]";
+    let Ok(value) = std::str::from_utf8(data) else { return };
     if let Ok(config) = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_TEXTS.into())) {
         let [identity] = &config.identities[..] else { panic!("{} identities", config.identities.len()) };
         let RoleOrigin::Made(role) = &identity.role.origin else { panic!("another role") };
@@ -103,7 +104,6 @@ pub fn interpolation(data: &[u8]) {
         let statement = json!({"Effect": "Allow", "Action": "s3:*", "Resource": format!("x{value}")});
         assert_eq!(document, &json!({"Version": "2012-10-17", "Statement": [statement]}));
     }
-    const IN_NAME: &str = "identities: [{serviceAccount: \"${TEXT}\", role: {extraSubjects: [\"z2/${TEXT}\"]}}]";
     let named = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_NAME.into()));
     let of_variables = [("SERVICE_ACCOUNT_NAME", value), ("IRSA_POLICY_ARNS", "arn:aws:iam::aws:policy/ReadOnlyAccess")];
     let by_variables = config::load(&Flags::default(), variables(&of_variables), |_| no_file());
@@ -212,7 +212,7 @@ pub fn trust_policy(data: &[u8]) {
 /// What was percent-encoded is what comes back; what was not is an answer too, or a problem.
 pub fn percent_decoding(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     assert_eq!(document::percent_decoded(&encoded).as_deref(), Ok(text));
     if let Ok(decoded) = document::percent_decoded(text) {
         assert!(decoded.len() <= text.len());

@@ -87,10 +87,12 @@ proptest! {
     }
 }
 
+type Property = fn(&[u8]);
+
 /// Each target of `fuzz/` begins with something, and that holds.
 #[test]
 fn what_the_fuzz_targets_begin_with_holds() {
-    let targets: [(&str, fn(&[u8])); 8] = [
+    let targets: [(&str, Property); 8] = [
         ("manifest", properties::manifest),
         ("interpolation", properties::interpolation),
         ("trust_policy", properties::trust_policy),
@@ -106,20 +108,22 @@ fn what_the_fuzz_targets_begin_with_holds() {
     for (target, property) in targets {
         let seeds = files(&format!("fuzz/seeds/{target}"));
         assert!(!seeds.is_empty(), "{target}");
-        seeds.iter().for_each(|seed| property(&std::fs::read(seed).unwrap()));
+        for seed in seeds {
+            property(&std::fs::read(seed).unwrap());
+        }
     }
 }
 
 /// Each ends with exit code 2 in no time, says what is wrong, and asks nobody anything.
 #[test]
 fn bombs_of_a_manifest_are_refused_before_they_go_off() {
-    let laughs: String =
-        (1..12).map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "))).collect();
+    let laughs = (1..12).map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
+    let laughs = laughs.collect::<Vec<_>>().concat();
     let bombs = [
         format!("a0: &a0 [lol]\n{laughs}identities: *a11\n"),
         format!("identities: {}", "[".repeat(100_000)),
         format!("identities: {}", "{a: ".repeat(100_000)),
-        format!("identities:\n{}", (0..50_000).map(|depth| format!("{}- \n", " ".repeat(depth % 3000))).collect::<String>()),
+        format!("identities:\n{}", (0..50_000).map(|depth| " ".repeat(depth % 3000) + "- \n").collect::<String>()),
         format!("identities: [{{serviceAccount: app, role: {{description: \"{}\"}}}}]", "x".repeat(100 << 20)),
         format!("identities: [{{serviceAccount: app, role: {{description: \"{}\"}}}}]", "${QOVERY_ENVIRONMENT_ID}".repeat(40_000)),
         "? ".repeat(60_000),
