@@ -4,6 +4,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// The longest token that STS takes, in bytes: one that is longer gets no role, whatever it says.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+const LONGEST_TOKEN: usize = 20_000;
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claims {
@@ -22,7 +26,7 @@ impl Claims {
     /// Reads a token in its compact form; none if it is no such token.
     #[must_use]
     pub fn of(token: &str) -> Option<Self> {
-        let payload = token.trim().split('.').nth(1)?;
+        let payload = Some(token.trim()).filter(|token| token.len() <= LONGEST_TOKEN)?.split('.').nth(1)?;
         // By way of an object: read as a struct, a list of three would be claims too.
         let claims: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()?;
         serde_json::from_value(Value::Object(claims)).ok()
@@ -58,6 +62,13 @@ mod tests {
             assert_eq!((claims.issuer.as_str(), claims.subject.as_str()), ("https://i", "s"));
             assert_eq!(claims.audiences, audiences);
         }
+    }
+
+    #[test]
+    fn a_token_longer_than_sts_takes_is_not_read() {
+        let padded = |length: usize| token(&format!(r#"{{"iss":"https://i","aud":"a","sub":"s","x":"{}"}}"#, "x".repeat(length)));
+        assert!(Claims::of(&padded(14_000)).is_some());
+        assert_eq!(Claims::of(&padded(16_000)), None);
     }
 
     #[test]

@@ -318,6 +318,28 @@ fn an_answer_of_any_depth_is_an_error_and_no_overflow() {
     }
 }
 
+/// Each number of a list takes many times its two bytes where it is kept: 8 MiB of them are not.
+#[test]
+fn an_answer_of_many_parts_takes_no_multiple_of_its_size() {
+    let many = "0,".repeat(4_000_000);
+    let role = "<Path>/</Path><RoleName>a</RoleName><RoleId>a</RoleId><Arn>arn:aws:iam::123456789012:role/a</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate>";
+    let answers = [
+        (
+            "AWS_ENDPOINT_URL_IAM",
+            format!(
+                r#"<GetRoleResponse><GetRoleResult><Role>{role}<AssumeRolePolicyDocument>{{"Statement":[{many}0]}}</AssumeRolePolicyDocument></Role></GetRoleResult></GetRoleResponse>"#
+            ),
+        ),
+        ("IRSA_QOVERY_API_URL", format!(r#"{{"results": [], "x": [{many}0]}}"#)),
+        ("KUBECONFIG", format!(r#"{{"issuer": "https://a", "metadata": {{}}, "x": [{many}0]}}"#)),
+    ];
+    for (variable, body) in answers {
+        let (most, run) = most_memory(&with_service(variable, &saying("200 OK", &body)));
+        assert!([1, 3].contains(&run.code), "{variable}: {}", run.err);
+        assert!(most < 120 << 10, "{variable}: {most} KiB");
+    }
+}
+
 /// Whoever may annotate a ServiceAccount decides what a refusal quotes: it stays a quotation.
 #[test]
 fn a_value_that_reads_like_a_line_of_the_job_is_quoted_and_makes_none() {
