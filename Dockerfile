@@ -9,8 +9,6 @@ FROM --platform=$BUILDPLATFORM rust:1.95-bookworm AS build
 ARG TARGETARCH
 WORKDIR /build
 
-# rustc brings musl itself, and rust-lld links for any architecture; gcc is there for the few C files of `ring` alone.
-# The two flags of the linker, short relocations and one copy of equal functions, make the binary 8 % smaller.
 RUN set -eu; \
     arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
     case "$arch" in \
@@ -23,34 +21,27 @@ RUN set -eu; \
         apt-get update; \
         apt-get install --yes --no-install-recommends "$package" "libc6-dev-$arch-cross"; \
         rm -rf /var/lib/apt/lists/*; \
-    fi; \
-    { \
-        echo '[build]'; \
-        echo "target = \"$cpu-unknown-linux-musl\""; \
-        echo "[target.$cpu-unknown-linux-musl]"; \
-        echo 'linker = "rust-lld"'; \
-        echo 'rustflags = ["-Clink-arg=--pack-dyn-relocs=relr", "-Clink-arg=--icf=all"]'; \
-        echo '[env]'; \
-        echo "CC_${cpu}_unknown_linux_musl = \"$cpu-linux-gnu-gcc\""; \
-    } > "$CARGO_HOME/config.toml"
+    fi
 
 # The dependencies, in a layer that stays until a manifest or the lock file changes. Empty sources in place of ours do it as well as
-# a tool for this would: there is one package to build, and nothing more to install. The sandbox and the conformance are never built nor what they need
+# a tool for this would: there is one package to build, and nothing more to install. The other members are never built, nor is what they need
 # downloaded, but they are in the workspace.
+COPY .ci/cargo-image .ci/no-unwind-tables.ld .ci/
 COPY Cargo.toml Cargo.lock ./
+COPY benches/Cargo.toml benches/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
 COPY tests/conformance/Cargo.toml tests/conformance/
 RUN set -eu; \
     mkdir -p src tests/sandbox/src tests/conformance/src; \
     echo 'fn main() {}' | tee src/main.rs > tests/conformance/src/main.rs; \
-    touch src/lib.rs tests/sandbox/src/lib.rs; \
-    cargo build --release --locked --bin qovery-irsa
+    touch src/lib.rs tests/sandbox/src/lib.rs benches/budget.rs; \
+    .ci/cargo-image "${TARGETARCH:-$(dpkg --print-architecture)}" build --release --locked --bin qovery-irsa
 
 # COPY keeps the times of the files, which are older than what was just built from the empty ones: without `touch` cargo would keep that.
 COPY src src
 RUN set -eu; \
     touch src/main.rs src/lib.rs; \
-    cargo build --release --locked --bin qovery-irsa; \
+    .ci/cargo-image "${TARGETARCH:-$(dpkg --print-architecture)}" build --release --locked --bin qovery-irsa; \
     cp target/*-unknown-linux-musl/release/qovery-irsa /qovery-irsa
 
 FROM scratch

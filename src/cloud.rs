@@ -4,6 +4,7 @@
 
 use crate::{
     call::{CallError, Failed, Patience},
+    config::Proof,
     model::{
         arn::RoleArn,
         desired::Place,
@@ -20,11 +21,17 @@ pub trait Cloud {
     /// Namespace, issuer and cluster.
     fn place(&self) -> &Place;
 
-    /// Sees what is there for these identities; for a sweep also what others have left.
+    /// Sees what is there for these identities; with a proof also what their pods get, for a sweep also what others have left.
     ///
     /// # Errors
     /// A service refuses or does not answer.
-    fn observe(&self, goal: Goal, identities: &[Identity], patience: &Patience) -> impl Future<Output = Result<Observed, Failed>>;
+    fn observe(
+        &self,
+        goal: Goal,
+        identities: &[Identity],
+        proof: Proof,
+        patience: &Patience,
+    ) -> impl Future<Output = Result<Observed, Failed>>;
 
     /// Looks up what a role that outgrows the default quota is judged by.
     ///

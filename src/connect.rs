@@ -8,7 +8,7 @@ use crate::{
     config::{Config, KubeAuth},
     http::{self, HttpProblem},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
-    model::{desired::Place, names::ClusterName, oidc::IssuerUrl},
+    model::{arn::Account, desired::Place, names::ClusterName, oidc::IssuerUrl},
     qovery::Qovery,
 };
 
@@ -26,6 +26,9 @@ pub struct Connection {
     pub qovery: Option<Qovery>,
     /// Namespace, issuer and cluster.
     pub place: Place,
+    /// The account that the credentials act in, where that is known without asking: from the role they assume, else from the cluster, which
+    /// EKS describes to its own account only.
+    pub account: Option<Account>,
 }
 
 /// Why there is no connection.
@@ -97,7 +100,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
     };
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
     let token_issuer = token.filter(|_| access == Access::Token).map(|token| token.issuer()).transpose()?;
-    let described_issuer = described.and_then(|(_, cluster)| cluster.issuer);
+    let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
     let known =
         agreed([("`IRSA_OIDC_ISSUER`", config.access.issuer.clone()), ("the mounted token", token_issuer), ("EKS", described_issuer)])?;
     let issuer = match known {
@@ -105,7 +108,8 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         None => discover(config, &aws, &kubernetes, patience).await?,
     };
     let place = Place { namespace: config.environment.namespace.clone(), issuer, cluster: config.environment.cluster.clone() };
-    Ok(Connection { aws, kubernetes, qovery, place })
+    let account = config.access.assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
+    Ok(Connection { aws, kubernetes, qovery, place, account })
 }
 
 /// `KUBECONFIG` if set, else the mounted token, else EKS.

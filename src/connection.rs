@@ -3,6 +3,7 @@
 use crate::{
     call::{CallError, Failed, Kind, Patience},
     cloud::Cloud,
+    config::Proof,
     connect::Connection,
     model::{
         arn::RoleArn,
@@ -21,10 +22,10 @@ impl Cloud for Connection {
         &self.place
     }
 
-    async fn observe(&self, goal: Goal, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
+    async fn observe(&self, goal: Goal, identities: &[Identity], proof: Proof, patience: &Patience) -> Result<Observed, Failed> {
         match goal {
-            Goal::Start => observe::observe_with_services(identities, self, patience).await,
-            Goal::Delete => observe::observe(identities, self, patience).await,
+            Goal::Start => observe::observe_wanted(identities, proof, self, patience).await,
+            Goal::Delete => observe::observe_made(identities, self, patience).await,
             Goal::Sweep => observe::observe_leftovers(identities, self, patience).await,
         }
     }

@@ -11,8 +11,9 @@ use crate::{
     apply::{Outcome, apply},
     call::Patience,
     cloud::Cloud,
+    config::Proof,
     failure::RunError,
-    model::{desired::Desired, identity::Identity, line::one_line},
+    model::{desired::Desired, identity::Identity, line::one_line, observed::Observed},
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
     report::Report,
 };
@@ -27,6 +28,8 @@ pub struct Work<'a, C> {
     pub goal: Goal,
     /// For whom.
     pub identities: &'a [Identity],
+    /// Whether a look shows what pods get.
+    pub proof: Proof,
     /// Where.
     pub cloud: &'a C,
     /// How long it may take.
@@ -40,17 +43,19 @@ pub struct Work<'a, C> {
 pub struct Converged {
     /// What should be, and is.
     pub desired: Desired,
+    /// The look that showed it.
+    pub observed: Observed,
     /// What was done for it.
     pub applied: Vec<Action>,
 }
 
 impl<C: Cloud> Work<'_, C> {
-    /// What should be, and what brings it about from what is there now.
+    /// What should be, what is there now, and what makes this that.
     ///
     /// # Errors
     /// What is there cannot be seen, or may not be touched.
-    pub async fn plan(&self, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Plan), RunError> {
-        let mut observed = self.unless_interrupted(self.cloud.observe(self.goal, self.identities, self.patience)).await?;
+    pub async fn plan(&self, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), RunError> {
+        let mut observed = self.unless_interrupted(self.cloud.observe(self.goal, self.identities, self.proof, self.patience)).await?;
         let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = Desired::new(self.identities, place, &observed.account)?;
@@ -61,7 +66,7 @@ impl<C: Cloud> Work<'_, C> {
             }
             plan => plan?,
         };
-        Ok((desired, plan))
+        Ok((desired, observed, plan))
     }
 
     /// Brings it about, and sees that it is.
@@ -74,12 +79,12 @@ impl<C: Cloud> Work<'_, C> {
         loop {
             let progress = course.progress();
             self.sleep(progress.before_looking(), &course).await?;
-            let (desired, plan) = self.plan(course.progress().freshness(), report).await?;
+            let (desired, observed, plan) = self.plan(course.progress().freshness(), report).await?;
             course.left = plan.actions().map(|action| one_line(&action.to_string())).collect();
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);
-                    return Ok(Converged { desired, applied });
+                    return Ok(Converged { desired, observed, applied });
                 }
                 Next::CarryOut => plan,
                 Next::CarryOutMany => plan.of_many_writers(),

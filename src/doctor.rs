@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
@@ -92,17 +93,18 @@ pub async fn examine(patient: &Patient, connection: &Connection, account: &Accou
 pub async fn glance(desired: &Desired, connection: &Connection, patience: &Patience) -> Vec<String> {
     let patience = patience.at_most(GLANCE);
     let doctor = Doctor { connection, patience: &patience, provider: desired.provider.clone() };
-    let mut notes = Vec::new();
-    for wanted in &desired.service_accounts {
-        let mut checks = Vec::new();
-        doctor.pod_identity(&wanted.subject, &wanted.role, &mut checks).await;
-        doctor.pods(&wanted.subject, &wanted.role, &mut checks).await;
-        let broken = checks.into_iter().filter(|check| check.state == State::Broken);
-        notes.extend(
-            broken.map(|check| format!("ServiceAccount `{}`: {}: {}", wanted.subject, check.evidence, check.remedy.unwrap_or_default())),
+    let notes = desired.service_accounts.iter().map(async |wanted| {
+        let (mut associations, mut pods) = (Vec::new(), Vec::new());
+        tokio::join!(
+            doctor.pod_identity(&wanted.subject, &wanted.role, &mut associations),
+            doctor.pods(&wanted.subject, &wanted.role, &mut pods)
         );
-    }
-    notes
+        let broken = associations.into_iter().chain(pods).filter(|check| check.state == State::Broken);
+        broken
+            .map(|check| format!("ServiceAccount `{}`: {}: {}", wanted.subject, check.evidence, check.remedy.unwrap_or_default()))
+            .collect::<Vec<_>>()
+    });
+    join_all(notes).await.concat()
 }
 
 /// A deploy does not wait longer for what is only worth knowing.

@@ -1,61 +1,83 @@
-//! The second step: see what is there. Reads only, in parallel, in two rounds.
+//! The second step: see what is there. Reads only, in parallel, in two rounds: whether things are there, then what is in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use crate::{
     call::{CallError, Failed, Patience},
+    config::Proof,
     connect::Connection,
     model::{
-        arn::RoleArn,
+        arn::{Account, RoleArn},
         identity::{Identity, RoleOrigin, Scope},
-        names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
+        names::{Namespace, PolicyName, RoleName, ServiceAccountName},
         observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
         service::{ObservedService, Service},
     },
+    prove::{ASSUME, TOKEN},
 };
 
-/// Sees the OIDC provider, and the role and the ServiceAccount of each identity.
+/// Sees the role and the ServiceAccount of each identity, the OIDC provider, the services of the environment if any is to be bound, and,
+/// if there is to be a proof, which session a pod gets.
+///
+/// A session of a role says as much of the provider as reading it: STS gives one only if the provider is there and knows the audience.
+/// So the provider is read only if a session is missing.
 ///
 /// # Errors
-/// A service refuses or does not answer.
-pub async fn observe(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+/// A service refuses or does not answer. That a pod gets no session is no error here.
+pub async fn observe_wanted(
+    identities: &[Identity],
+    proof: Proof,
+    connection: &Connection,
+    patience: &Patience,
+) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let wanted = roles(identities, connection);
-    let (roles, service_accounts) = tokio::try_join!(
-        try_join_all(wanted.iter().map(|(name, wanted)| observer.role(name, *wanted))),
-        try_join_all(identities.iter().map(|identity| observer.service_account(connection.place.subject(identity)))),
-    )?;
-    let roles: Vec<SeenRole<'_>> = roles.into_iter().flatten().collect();
-    let account = match roles.first() {
-        // The account of a role saves the call that asks for it.
-        Some(seen) => seen.role.arn.account.clone(),
-        None => observer.call("ask who the job is for AWS", "sts:GetCallerIdentity", async || connection.aws.account().await).await?,
+    let of_identities = async {
+        let tokens = async { Ok(if proof == Proof::Off { BTreeMap::new() } else { observer.tokens(identities).await }) };
+        let (roles, service_accounts, tokens) =
+            tokio::try_join!(observer.roles(identities), observer.service_accounts(identities), tokens)?;
+        let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &roles, &tokens)).collect();
+        let known = roles.first().map(|seen| seen.role.arn.account.clone());
+        let may_be_proven = pods.len() == identities.len();
+        let account_and_provider = async || {
+            let account = observer.account(known.clone()).await?;
+            let provider = observer.provider(&Provider::of(&connection.place.issuer, &account)).await?;
+            Ok::<_, Failed>((account, provider))
+        };
+        let (roles, sessions, read) = tokio::try_join!(
+            try_join_all(roles.into_iter().map(|seen| observer.policies(seen))),
+            async { Ok(observer.sessions(pods).await) },
+            async { if may_be_proven { Ok(None) } else { account_and_provider().await.map(Some) } },
+        )?;
+        let (account, provider) = match read {
+            Some(read) => read,
+            None if sessions.len() == identities.len() => {
+                let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
+                (observer.account(known).await?, Some(ObservedProvider { audiences }))
+            }
+            None => account_and_provider().await?,
+        };
+        Ok(Observed { provider, roles: roles.into_iter().collect(), service_accounts, sessions, ..Observed::nothing(account) })
     };
-    let provider = Provider::of(&connection.place.issuer, &account);
-    let (provider, roles) =
-        tokio::try_join!(observer.provider(&provider), try_join_all(roles.into_iter().map(|seen| observer.documents(seen))))?;
-    Ok(Observed {
-        account,
-        provider,
-        roles: roles.into_iter().collect(),
-        service_accounts: service_accounts.into_iter().flatten().collect(),
-        left_behind: Vec::new(),
-        services: Vec::new(),
-        limits: Limits::default(),
-    })
+    let (seen, services) = tokio::try_join!(of_identities, observer.services(identities))?;
+    Ok(Observed { services, ..seen })
 }
 
-/// Sees the same, and the services of the environment if any is to be bound.
+/// Sees the role and the ServiceAccount of each identity.
 ///
 /// # Errors
 /// A service refuses or does not answer.
-pub async fn observe_with_services(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let of_qovery = Observer { connection, patience };
-    let (observed, services) = tokio::try_join!(observe(identities, connection, patience), of_qovery.services(identities))?;
-    Ok(Observed { services, ..observed })
+pub async fn observe_made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let (roles, service_accounts) = tokio::try_join!(observer.roles(identities), observer.service_accounts(identities))?;
+    let known = roles.first().map(|seen| seen.role.arn.account.clone());
+    let (account, roles) = tokio::try_join!(observer.account(known), try_join_all(roles.into_iter().map(|seen| observer.policies(seen))))?;
+    Ok(Observed { roles: roles.into_iter().collect(), service_accounts, ..Observed::nothing(account) })
 }
 
 /// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
@@ -76,12 +98,15 @@ pub async fn observe_leftovers(identities: &[Identity], connection: &Connection,
         let roles = observer.call(doing, "iam:ListRoles", async || connection.aws.roles_below(path).await).await?;
         Ok::<_, Failed>(roles.into_iter().filter_map(|role| Some((namespace_of(&role, path)?, role.name))).collect::<Vec<_>>())
     });
-    let (mut seen, listed) = tokio::try_join!(observe(identities, connection, patience), try_join_all(listed))?;
+    let (mut seen, listed) = tokio::try_join!(observe_made(identities, connection, patience), try_join_all(listed))?;
     let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
     let gone = listed.into_iter().flatten().filter(|(namespace, _)| namespaces.as_ref().is_some_and(|exist| !exist.contains(namespace)));
     let no_documents = BTreeMap::new();
-    let roles = try_join_all(gone.map(async |(_, name)| observer.role(&name, Some(&no_documents)).await)).await?;
-    seen.left_behind = roles.into_iter().flatten().map(|seen| seen.role).collect();
+    let roles = try_join_all(gone.map(async |(_, name)| {
+        let Some(role) = observer.role(&name).await? else { return Ok::<_, Failed>(None) };
+        observer.policies(SeenRole { name, role, wanted: Some(&no_documents) }).await.map(Some)
+    }));
+    seen.left_behind = roles.await?.into_iter().flatten().map(|(_, role)| role).collect();
     seen.limits.namespaces = namespaces;
     Ok(seen)
 }
@@ -115,7 +140,7 @@ fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<Ro
     identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).collect()
 }
 
-/// A role before the documents of its inline policies were read.
+/// A role before its permission policies were read.
 struct SeenRole<'a> {
     /// The name it was looked for by: IAM ignores case.
     name: RoleName,
@@ -123,7 +148,17 @@ struct SeenRole<'a> {
     wanted: Wanted<'a>,
 }
 
+/// What a pod shows STS: the token of its ServiceAccount, for the role of its annotation.
+struct Pod<'a> {
+    service_account: &'a ServiceAccountName,
+    token: &'a str,
+    role: RoleArn,
+}
+
 const NAMESPACES: &str = "kubernetes:list namespaces";
+
+/// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
+const GLANCE: Duration = Duration::from_secs(2);
 
 struct Observer<'a> {
     connection: &'a Connection,
@@ -140,38 +175,82 @@ impl Observer<'_> {
         self.patience.call(call, attempt).await.map_err(Failed::to(doing, call))
     }
 
-    async fn role<'a>(&self, name: &RoleName, wanted: Wanted<'a>) -> Result<Option<SeenRole<'a>>, Failed> {
-        let aws = &self.connection.aws;
-        let found = self.call(format!("read role `{name}`"), "iam:GetRole", async || aws.role(name).await);
-        if wanted.is_none() {
-            // Of a role given by ARN the permission policies are nobody's business here.
-            return Ok(found.await?.map(|role| SeenRole { name: name.clone(), role, wanted }));
+    /// The account that the credentials act in, known already or asked for.
+    async fn account(&self, known: Option<Account>) -> Result<Account, Failed> {
+        match known.or_else(|| self.connection.account.clone()) {
+            Some(account) => Ok(account),
+            None => self.call("ask who the job is for AWS", "sts:GetCallerIdentity", async || self.connection.aws.account().await).await,
         }
-        let (found, attached, inline) = tokio::try_join!(
-            found,
-            self.call(format!("list the policies attached to role `{name}`"), "iam:ListAttachedRolePolicies", async || {
-                aws.attached_policies(name).await
-            }),
-            self.call(format!("list the inline policies of role `{name}`"), "iam:ListRolePolicies", async || aws
-                .inline_policies(name)
-                .await),
-        )?;
-        let inline_policies = inline.into_iter().map(|policy| (policy, None)).collect();
-        Ok(found.map(|role| SeenRole { name: name.clone(), role: ObservedRole { attached, inline_policies, ..role }, wanted }))
     }
 
-    /// Reads the documents of the inline policies that are wanted.
-    async fn documents(&self, mut seen: SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
-        let (aws, name) = (&self.connection.aws, &seen.name);
-        let wanted =
-            seen.role.inline_policies.iter_mut().filter(|(policy, _)| seen.wanted.is_some_and(|wanted| wanted.contains_key(*policy)));
-        try_join_all(wanted.map(async |(policy, document)| {
+    async fn roles<'a>(&self, identities: &'a [Identity]) -> Result<Vec<SeenRole<'a>>, Failed> {
+        let found = roles(identities, self.connection).into_iter().map(async |(name, wanted)| {
+            let role = self.role(&name).await?;
+            Ok(role.map(|role| SeenRole { name, role, wanted }))
+        });
+        Ok(try_join_all(found).await?.into_iter().flatten().collect())
+    }
+
+    async fn role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
+        self.call(format!("read role `{name}`"), "iam:GetRole", async || self.connection.aws.role(name).await).await
+    }
+
+    /// Reads the permission policies of a role that the tool makes, and the documents of those inline policies that are wanted. Of a role
+    /// given by ARN they are nobody's business here.
+    async fn policies(&self, seen: SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
+        let SeenRole { name, role, wanted } = seen;
+        let Some(wanted) = wanted else { return Ok((name, role)) };
+        let aws = &self.connection.aws;
+        let documents = try_join_all(wanted.keys().map(async |policy| {
             let doing = format!("read inline policy `{policy}` of role `{name}`");
-            *document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(name, policy).await).await?;
-            Ok(())
-        }))
-        .await?;
-        Ok((seen.name, seen.role))
+            let document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(&name, policy).await).await?;
+            Ok(document.map(|document| (policy.clone(), Some(document))))
+        }));
+        let (attached, inline, documents) = tokio::try_join!(
+            self.call(format!("list the policies attached to role `{name}`"), "iam:ListAttachedRolePolicies", async || {
+                aws.attached_policies(&name).await
+            }),
+            self.call(format!("list the inline policies of role `{name}`"), "iam:ListRolePolicies", async || aws
+                .inline_policies(&name)
+                .await),
+            documents,
+        )?;
+        let inline_policies = inline.into_iter().map(|policy| (policy, None)).chain(documents.into_iter().flatten()).collect();
+        Ok((name, ObservedRole { attached, inline_policies, ..role }))
+    }
+
+    /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once.
+    async fn tokens<'a>(&self, identities: &'a [Identity]) -> BTreeMap<&'a ServiceAccountName, String> {
+        let patience = self.patience.at_most(GLANCE);
+        let tokens = join_all(identities.iter().map(async |identity| {
+            let (subject, audience) = (self.connection.place.subject(identity), &identity.service_account.audience);
+            let token = patience.call(TOKEN, async || self.connection.kubernetes.token(&subject, audience).await).await;
+            Some((&identity.service_account.name, token.ok()?))
+        }));
+        tokens.await.into_iter().flatten().collect()
+    }
+
+    /// What a pod of this identity shows STS, if there are a token and a role.
+    fn pod<'a>(
+        &self,
+        identity: &'a Identity,
+        roles: &[SeenRole<'_>],
+        tokens: &'a BTreeMap<&ServiceAccountName, String>,
+    ) -> Option<Pod<'a>> {
+        let service_account = &identity.service_account.name;
+        let name = self.connection.place.role_name(identity);
+        let seen = roles.iter().find(|seen| seen.name == name)?;
+        Some(Pod { service_account, token: tokens.get(service_account)?, role: seen.role.arn.clone() })
+    }
+
+    /// The sessions that STS gives pods at once, by ServiceAccount: the ARN of role and session.
+    async fn sessions(&self, pods: Vec<Pod<'_>>) -> BTreeMap<ServiceAccountName, String> {
+        let patience = self.patience.at_most(GLANCE);
+        let sessions = join_all(pods.into_iter().map(async |pod| {
+            let session = patience.call(ASSUME, async || self.connection.aws.assume_with_token(&pod.role, pod.token).await).await;
+            Some((pod.service_account.clone(), session.ok()?))
+        }));
+        sessions.await.into_iter().flatten().collect()
     }
 
     async fn provider(&self, provider: &Provider) -> Result<Option<ObservedProvider>, Failed> {
@@ -201,10 +280,14 @@ impl Observer<'_> {
         .await
     }
 
-    async fn service_account(&self, subject: Subject) -> Result<Option<(ServiceAccountName, ObservedServiceAccount)>, Failed> {
-        let doing = format!("read ServiceAccount `{subject}`");
-        let found =
-            self.call(doing, "kubernetes:get serviceaccounts", async || self.connection.kubernetes.service_account(&subject).await).await?;
-        Ok(found.map(|found| (subject.service_account, found)))
+    async fn service_accounts(&self, identities: &[Identity]) -> Result<BTreeMap<ServiceAccountName, ObservedServiceAccount>, Failed> {
+        let found = identities.iter().map(async |identity| {
+            let subject = self.connection.place.subject(identity);
+            let doing = format!("read ServiceAccount `{subject}`");
+            let call = "kubernetes:get serviceaccounts";
+            let found = self.call(doing, call, async || self.connection.kubernetes.service_account(&subject).await).await?;
+            Ok(found.map(|found| (subject.service_account, found)))
+        });
+        Ok(try_join_all(found).await?.into_iter().flatten().collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The step that proves it: a token minted for the ServiceAccount gets the role from STS, as a pod's would.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use thiserror::Error;
@@ -16,7 +16,7 @@ use crate::{
         diagnosis::{Broken, broken},
         identity::Identity,
         line::one_line,
-        names::Subject,
+        names::{ServiceAccountName, Subject},
         oidc::Audience,
         token::Claims,
     },
@@ -66,13 +66,14 @@ impl NotProven {
     }
 }
 
-/// Proves every identity, side by side.
+/// Proves every identity, side by side: by the sessions that its pods were seen to get, else by asking for one.
 ///
 /// # Errors
 /// Those whose pods do not get their role.
 pub async fn prove(
     identities: &[Identity],
     desired: &Desired,
+    seen: &BTreeMap<ServiceAccountName, String>,
     cloud: &impl Cloud,
     patience: &Patience,
     proof: Proof,
@@ -81,7 +82,7 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, cloud, patience };
+    let prover = Prover { identities, desired, seen, cloud, patience };
     let audiences = identities.iter().map(|identity| &identity.service_account.audience);
     let proofs = join_all(desired.service_accounts.iter().zip(audiences).map(|(account, audience)| prover.prove(account, audience))).await;
     let mut failed = Vec::new();
@@ -100,12 +101,15 @@ pub async fn prove(
     if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
-const TOKEN: &str = "kubernetes:create serviceaccounts/token";
-const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
+/// As permissions name the call for a token.
+pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";
+/// As permissions name the call that shows it to STS.
+pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 
 struct Prover<'a, C> {
     identities: &'a [Identity],
     desired: &'a Desired,
+    seen: &'a BTreeMap<ServiceAccountName, String>,
     cloud: &'a C,
     patience: &'a Patience,
 }
@@ -113,6 +117,9 @@ struct Prover<'a, C> {
 impl<C: Cloud> Prover<'_, C> {
     async fn prove(&self, account: &DesiredServiceAccount, audience: &Audience) -> Result<(), NotProven> {
         let (subject, role) = (&account.subject, &account.role);
+        if self.seen.get(&subject.service_account).is_some_and(|session| is_of_role(session, role)) {
+            return Ok(());
+        }
         let not_proven = |source, broken| NotProven { subject: subject.clone(), role: role.clone(), broken, source };
         let doing = format!("request a token of ServiceAccount `{subject}`");
         let token = self.patience.call(TOKEN, async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
@@ -140,7 +147,7 @@ impl<C: Cloud> Prover<'_, C> {
 
     async fn broken(&self, account: &DesiredServiceAccount, token: &str) -> Option<Broken> {
         let claims = Claims::of(token)?;
-        let observed = self.cloud.observe(Goal::Start, self.identities, self.patience).await.ok()?;
+        let observed = self.cloud.observe(Goal::Start, self.identities, Proof::Off, self.patience).await.ok()?;
         broken(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name))
     }
 }

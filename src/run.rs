@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     call::{Failed, Patience},
     cli::{Cli, Command, PrintedForm},
-    config::{self, Config, Flags},
+    config::{self, Config, Flags, Proof},
     connect::{Connection, connect},
     converge::{Converged, Work},
     doctor::{Patient, State, examine, glance},
@@ -62,19 +62,20 @@ async fn execute(
     let Some((goal, applies)) = goal(command) else {
         return examine_all(&config, &connection, &patience, report).await;
     };
-    let work = Work { goal, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
+    let proof = if goal == Goal::Start && applies { config.proof } else { Proof::Off };
+    let work = Work { goal, identities: &config.identities, proof, cloud: &connection, patience: &patience, settle: config.settle };
     if !applies {
-        let (_, plan) = Box::pin(work.plan(Freshness::Unsettled, report)).await?;
+        let (_, _, plan) = Box::pin(work.plan(Freshness::Unsettled, report)).await?;
         report.plan(&plan);
         let count = plan.actions().count();
         let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };
         return Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }));
     }
-    let Converged { desired, applied } = Box::pin(work.converge(report)).await?;
+    let Converged { desired, observed, applied } = Box::pin(work.converge(report)).await?;
     if goal == Goal::Start {
-        let proof = prove(&config.identities, &desired, &connection, &patience, config.proof, report);
+        let proving = prove(&config.identities, &desired, &observed.sessions, &connection, &patience, proof, report);
         tokio::select! {
-            proven = proof => proven.map_err(RunError::NotProven)?,
+            proven = proving => proven.map_err(RunError::NotProven)?,
             () = patience.interruption() => return Err(RunError::Interrupted),
         }
         if !applied.is_empty() {

@@ -1,7 +1,8 @@
 //! Who the job is for AWS: region, the SDK's default chain of credentials, a role assumed on top of it, endpoints.
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
+    profile::ProfileFileRegionProvider, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     sts::AssumeRoleProvider,
 };
 use aws_credential_types::provider::ProvideCredentials as _;
@@ -42,16 +43,18 @@ impl Aws {
     /// # Errors
     /// No region is known.
     pub async fn new(region: Option<&names::Region>, assume_role: Option<&RoleArn>, http: &reqwest::Client) -> Result<Self, AwsProblem> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        // Left to itself the SDK would go on to ask the machine, and wait for it where there is none. A job of Qovery is told.
+        let region = RegionProviderChain::first_try(region.map(|region| Region::new(region.as_str().to_owned())))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        let region = region.region().await.ok_or(AwsProblem::NoRegion)?;
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(region.clone())
             .http_client(SdkHttpClient(http.clone()))
             // For what the providers of credentials ask: nobody else sees these calls.
             .retry_config(RetryConfig::standard().with_max_attempts(5))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region.as_str().to_owned()));
-        }
         let own = loader.load().await;
-        let region = own.region().ok_or(AwsProblem::NoRegion)?.as_ref().to_owned();
         let acting = match assume_role {
             None => own.clone(),
             Some(role) => {
@@ -62,7 +65,13 @@ impl Aws {
         // One rule for trying again, `Patience::call`, for what the job itself asks.
         let iam = aws_sdk_iam::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
         let sts = aws_sdk_sts::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
-        Ok(Self { iam: aws_sdk_iam::Client::from_conf(iam), sts: aws_sdk_sts::Client::from_conf(sts), own, http: http.clone(), region })
+        Ok(Self {
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+            own,
+            http: http.clone(),
+            region: region.as_ref().to_owned(),
+        })
     }
 
     /// The account that the credentials act in.

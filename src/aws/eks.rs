@@ -22,6 +22,7 @@ use crate::{
     call::{CallError, Kind},
     http::{is_refused_by_tls, read_body},
     model::{
+        arn::Account,
         names::{ClusterName, Subject},
         oidc::IssuerUrl,
     },
@@ -36,6 +37,8 @@ pub struct Cluster {
     pub certificate_authority: Vec<u8>,
     /// Its OIDC issuer.
     pub issuer: Option<IssuerUrl>,
+    /// The account it is in.
+    pub account: Option<Account>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +49,7 @@ struct Described {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DescribedCluster {
+    arn: Option<String>,
     endpoint: Option<String>,
     certificate_authority: Option<CertificateAuthority>,
     identity: Option<DescribedIdentity>,
@@ -228,6 +232,7 @@ fn read_cluster(body: &[u8]) -> Result<Cluster, String> {
         endpoint,
         certificate_authority: STANDARD.decode(data).map_err(|error| format!("the certificate authority is no base64: {error}"))?,
         issuer: issuer.transpose().map_err(|problem: crate::model::names::NameProblem| problem.to_string())?,
+        account: cluster.arn.and_then(|arn| Account::of_arn(&arn).ok()),
     })
 }
 

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Pod as Object;
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{ApiResource, ListParams},
+    core::Object,
+};
+use serde::Deserialize;
 
 use super::{Kubernetes, error};
 use crate::{
@@ -11,16 +15,41 @@ use crate::{
     model::{names::Subject, pods::Pod},
 };
 
+/// Of a pod what is looked at: its whole type is two thousand fields, and code that reads each of them.
+type Seen = Object<Spec, Status>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Spec {
+    containers: Option<Vec<Container>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Container {
+    env: Option<Vec<Variable>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Variable {
+    name: String,
+    value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Status {
+    phase: Option<String>,
+}
+
 impl Kubernetes {
     /// The pods of a ServiceAccount that run or are about to.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn pods_of(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
-        let api: Api<Object> = Api::namespaced(self.client.clone(), subject.namespace.as_str());
+        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
+        let api: Api<Seen> = Api::namespaced_with(self.client.clone(), subject.namespace.as_str(), &resource);
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
         let pods = api.list(&parameters).await.map_err(|error| error::of_kube(&error))?;
-        let ended = |pod: &Object| {
+        let ended = |pod: &Seen| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             matches!(phase, Some("Succeeded" | "Failed"))
         };
@@ -28,9 +57,8 @@ impl Kubernetes {
     }
 }
 
-fn observed(pod: &Object) -> Pod {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let variables = containers.flat_map(|container| container.env.iter().flatten());
+fn observed(pod: &Seen) -> Pod {
+    let variables = pod.spec.containers.iter().flatten().flat_map(|container| container.env.iter().flatten());
     let roles: BTreeSet<String> =
         variables.filter(|variable| variable.name == "AWS_ROLE_ARN").filter_map(|variable| variable.value.clone()).collect();
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

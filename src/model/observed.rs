@@ -30,12 +30,31 @@ pub struct Observed {
     pub roles: BTreeMap<RoleName, ObservedRole>,
     /// The ServiceAccounts that were looked for and are there.
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
+    /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
+    pub sessions: BTreeMap<ServiceAccountName, String>,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
     pub left_behind: Vec<ObservedRole>,
     /// The services of the environment, if any is to be bound.
     pub services: Vec<ObservedService>,
     /// What is looked up only for a sweep, or when a role is about to outgrow the default quota.
     pub limits: Limits,
+}
+
+impl Observed {
+    /// An account in which nothing was seen.
+    #[must_use]
+    pub fn nothing(account: Account) -> Self {
+        Self {
+            account,
+            provider: None,
+            roles: BTreeMap::new(),
+            service_accounts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            left_behind: Vec::new(),
+            services: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// How large a trust policy may be here, and whose entries could go; each if it is known.

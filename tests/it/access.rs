@@ -237,3 +237,33 @@ fn credentials_that_fail_once_are_asked_for_again() {
     environment.start();
     assert_eq!(environment.sandbox.witness().count("sts:AssumeRole"), 2);
 }
+
+/// Where there is no instance metadata, as in most pods, whoever asks for it waits for seconds.
+#[test]
+fn the_instance_metadata_is_not_asked_where_region_or_credentials_are_known_from_elsewhere() {
+    let metadata = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    metadata.set_nonblocking(true).unwrap();
+    let asked = || metadata.accept().is_ok();
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("AWS_EC2_METADATA_DISABLED");
+    environment.set("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://{}", metadata.local_addr().unwrap()));
+    environment.start();
+    assert!(!asked());
+    environment.unset("QOVERY_CLOUD_PROVIDER_REGION");
+    environment.start();
+    environment.unset("AWS_REGION");
+    let run = environment.run(&["start"]).ended(2);
+    assert!(
+        run.err.starts_with("error: no AWS region is known")
+            && run.err.contains("hint: set `QOVERY_CLOUD_PROVIDER_REGION` or `AWS_REGION`"),
+        "{}",
+        run.err
+    );
+    assert!(!asked());
+    // It is the last that is asked for credentials.
+    environment.set("QOVERY_CLOUD_PROVIDER_REGION", "eu-west-3");
+    environment.unset("AWS_ACCESS_KEY_ID");
+    environment.set("IRSA_TIMEOUT", "10s");
+    environment.run(&["start"]).ended(1);
+    assert!(asked());
+}

@@ -33,9 +33,9 @@ fn a_run_that_is_done_soon_says_nothing_of_time_and_one_that_waited_says_for_wha
     let quick = environment.start();
     assert!(!quick.out.contains("time: "), "{}", quick.out);
     let hang = Fault::Hang { point: Point::Before, duration: Duration::from_secs(6) };
-    environment.sandbox.faults().add("iam:GetOpenIDConnectProvider", When::Nth(1), hang);
+    environment.sandbox.faults().add("iam:GetRole", When::Nth(1), hang);
     let slow = run(&mut environment, &["start"]).ended(0);
-    assert!(slow.out.contains("time: 6.") && slow.out.contains(", of it iam:GetOpenIDConnectProvider 6."), "{}", slow.out);
+    assert!(slow.out.contains("time: 6.") && slow.out.contains(", of it iam:GetRole 6."), "{}", slow.out);
 }
 
 /// A program that the kubeconfig names for credentials is no call, and yet may not outlive the run.

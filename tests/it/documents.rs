@@ -66,6 +66,8 @@ fn whole_life(environment: &Environment) {
     environment.start();
     environment.write_manifest("identities: [{serviceAccount: app, role: {}}]");
     environment.start();
+    // It finds the association that the first deploy was told of.
+    environment.run(&["doctor"]).ended(1);
     environment.run(&["sweep"]).ended(0);
     environment.delete();
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod binding;
+mod cost;
 mod deadline;
 mod doctor;
 mod documents;

@@ -14,7 +14,7 @@ use qovery_irsa::{
     call::{CallError, Failed, Kind, Patience},
     cloud::Cloud,
     config::{Format, Proof},
-    converge::Work,
+    converge::{Converged, Work},
     model::{
         arn::{Account, RoleArn},
         desired::Place,
@@ -163,7 +163,7 @@ impl Cloud for Reached {
         &self.place
     }
 
-    async fn observe(&self, _: Goal, identities: &[Identity], _: &Patience) -> Result<Observed, Failed> {
+    async fn observe(&self, _: Goal, identities: &[Identity], _: Proof, _: &Patience) -> Result<Observed, Failed> {
         let world = &self.world;
         world.calls.set(world.calls.get() + 2);
         sleep(world.latency()).await;
@@ -172,13 +172,10 @@ impl Cloud for Reached {
         let attached = world.shown(|aws| aws.roles().get(self.role.as_str()).map(|role| role.attached.clone())).unwrap_or_default();
         let role = role.map(|role| ObservedRole { attached: attached.iter().map(|arn| arn.parse().unwrap()).collect(), ..role });
         Ok(Observed {
-            account: account(),
             provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into() }),
             roles: role.map(|role| (self.role.clone(), role)).into_iter().collect(),
             service_accounts: self.service_accounts(identities),
-            left_behind: Vec::new(),
-            services: Vec::new(),
-            limits: Limits::default(),
+            ..Observed::nothing(account())
         })
     }
 
@@ -317,7 +314,7 @@ pub(crate) async fn run(world: Rc<World>, identity: Identity, place: Place, goal
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
     let identities = [identity];
-    let work = Work { goal, identities: &identities, cloud: &cloud, patience: &patience, settle };
+    let work = Work { goal, identities: &identities, proof: Proof::Off, cloud: &cloud, patience: &patience, settle };
     work.converge(&mut report).await.map(drop).map_err(|error| error.to_string())
 }
 
@@ -330,9 +327,10 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
     let identities = [identity];
-    let work = Work { goal: Goal::Start, identities: &identities, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
-    let desired = work.converge(&mut report).await.map_err(|error| error.to_string())?.desired;
+    let proof = Proof::Required;
+    let work = Work { goal: Goal::Start, identities: &identities, proof, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
+    let Converged { desired, observed, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let proven = prove(&identities, &desired, &cloud, &patience, Proof::Required, &mut report).await;
+    let proven = prove(&identities, &desired, &observed.sessions, &cloud, &patience, proof, &mut report).await;
     proven.map(|()| started.elapsed()).map_err(|failed| failed[0].to_string())
 }

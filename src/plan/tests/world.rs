@@ -10,7 +10,7 @@ use crate::{
         desired::{Desired, Place},
         identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
-        observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
@@ -112,19 +112,7 @@ impl World {
             RoleOrigin::Made(_) => None,
         });
         let roles = given.collect();
-        Self {
-            place,
-            observed: Observed {
-                account,
-                provider: None,
-                roles,
-                service_accounts: BTreeMap::new(),
-                left_behind: Vec::new(),
-                services: Vec::new(),
-                limits: Limits::default(),
-            },
-            identities,
-        }
+        Self { place, observed: Observed { roles, ..Observed::nothing(account) }, identities }
     }
 
     /// Everything is there as the tool makes it.

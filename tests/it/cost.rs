@@ -1,0 +1,105 @@
+//! What a run costs in calls and rounds of the network, exactly: one more is a regression.
+
+use std::time::Duration;
+
+use qovery_irsa_sandbox::faults::{Fault, When};
+
+use crate::{
+    harness::{Environment, GIVEN},
+    runs::by_hand,
+};
+
+/// What a deploy of most environments has: a role with one managed policy.
+const ONE: &str = "identities: [{serviceAccount: app, role: {policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}}]";
+
+/// An environment that reaches Kubernetes as Qovery's jobs do, by an EKS token.
+fn by_eks(manifest: &str) -> Environment {
+    let mut environment = Environment::new(manifest);
+    environment.unset("KUBECONFIG");
+    environment
+}
+
+fn many(count: usize) -> String {
+    let identity =
+        |number| format!("{{serviceAccount: app-{number}, role: {{policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}}}}");
+    format!("identities: [{}]", (0..count).map(identity).collect::<Vec<_>>().join(", "))
+}
+
+/// Runs to exit code 0: calls to AWS and to Kubernetes.
+#[track_caller]
+fn calls(environment: &Environment, command: &str) -> (usize, usize) {
+    environment.sandbox.witness().clear();
+    environment.run(&[command]).ended(0);
+    let calls = environment.sandbox.witness().calls();
+    let of = |server: &str| calls.iter().filter(|call| call.server == server).count();
+    (of("aws"), of("kubernetes"))
+}
+
+/// Starts an environment again in which nothing has changed: the same, and the rounds one after the other.
+///
+/// Calls take so long that those which are sent together are in flight together; a machine that stands still for that long gets another try.
+#[track_caller]
+fn unchanged(environment: &Environment, wanted: (usize, usize, usize)) {
+    environment.sandbox.faults().add("*", When::Always, Fault::Latency(Duration::from_millis(200)));
+    let rounds = (0..3).map(|_| {
+        let (aws, kubernetes) = calls(environment, "start");
+        let operations = environment.sandbox.witness().operations();
+        assert_eq!((aws, kubernetes), (wanted.0, wanted.1), "{operations:?}");
+        (environment.sandbox.witness().rounds(), operations)
+    });
+    let rounds: Vec<_> = rounds.take_while(|(rounds, _)| *rounds != wanted.2).collect();
+    assert!(rounds.len() < 3, "{rounds:?}");
+    environment.sandbox.faults().clear();
+}
+
+#[test]
+fn each_event_of_an_environment_costs_so_many_calls() {
+    let environment = by_eks(ONE);
+    // With a look for Pod Identity associations and stale pods, since something has changed.
+    assert_eq!(calls(&environment, "start"), (11, 6), "the first environment of a cluster whose provider is not there yet");
+    unchanged(&environment, (5, 2, 3));
+    environment.change_role(|role| role.attached.clear());
+    assert_eq!(calls(&environment, "start"), (11, 5));
+    assert_eq!(calls(&environment, "delete"), (7, 3));
+    assert_eq!(calls(&environment, "delete"), (2, 1));
+    assert_eq!(calls(&environment, "start"), (10, 6), "the first deploy of any other environment");
+}
+
+#[test]
+fn the_provider_is_read_where_no_session_speaks_for_it() {
+    let environment = by_eks(ONE);
+    environment.start();
+    environment.sandbox.witness().clear();
+    environment.run(&["plan"]).ended(0);
+    let operations = environment.sandbox.witness().operations();
+    assert!(operations.iter().any(|operation| operation == "iam:GetOpenIDConnectProvider"), "{operations:?}");
+    assert!(!operations.iter().any(|operation| operation.contains("token") || operation.starts_with("sts:")), "{operations:?}");
+    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids = vec!["other".to_owned()]);
+    assert_eq!(environment.start().done(), [format!("add audience `sts.amazonaws.com` to OIDC provider `{issuer}`")]);
+}
+
+#[test]
+fn an_unchanged_environment_costs_three_rounds_whatever_its_role_and_two_if_nobody_is_asked_for_the_cluster() {
+    let document = r#"{Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}"#;
+    let inline = ONE.replace("role: {", &format!("role: {{inlinePolicies: {{a: {document}}}, "));
+    for (manifest, wanted) in [(inline.as_str(), (6, 2, 3)), (GIVEN, (3, 2, 3))] {
+        let environment = by_eks(manifest);
+        environment.sandbox.aws(by_hand);
+        environment.start();
+        unchanged(&environment, wanted);
+    }
+    let mut environment = Environment::new(ONE);
+    environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
+    environment.start();
+    unchanged(&environment, (4, 2, 2));
+    environment.set("IRSA_PROOF", "off");
+    unchanged(&environment, (4, 1, 2));
+}
+
+#[test]
+fn twenty_identities_cost_no_more_rounds_than_one() {
+    let environment = by_eks(&many(20));
+    environment.start();
+    unchanged(&environment, (81, 40, 3));
+}
