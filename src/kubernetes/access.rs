@@ -2,6 +2,8 @@
 
 use std::{
     fmt,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -85,6 +87,8 @@ impl fmt::Debug for Kubernetes {
     }
 }
 
+const LARGEST_FILE: u64 = 1024 * 1024;
+
 impl Kubernetes {
     /// By the kubeconfig that `KUBECONFIG` names, or `~/.kube/config`. A program that it names for credentials is run beside the
     /// rest of the process.
@@ -107,7 +111,7 @@ impl Kubernetes {
         let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let authority_file = token.directory.join("ca.crt");
-        let authority = std::fs::read(&authority_file).map_err(|source| KubernetesProblem::File { path: authority_file, source })?;
+        let authority = read(&authority_file).map_err(|source| KubernetesProblem::File { path: authority_file, source })?;
         let mut config = config(&format!("https://{host}:{port}"), &authority)?;
         config.auth_info.token_file = Some(token.file().display().to_string());
         Self::of(config)
@@ -180,6 +184,13 @@ fn config(endpoint: &str, authority: &[u8]) -> Result<Config, KubernetesProblem>
     Ok(config)
 }
 
+/// What Kubernetes mounts is some kilobytes: of a file that is longer, its beginning.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST_FILE).read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// The ServiceAccount token that Kubernetes mounts into a pod.
 #[derive(Clone, Debug)]
 pub struct MountedToken {
@@ -204,8 +215,8 @@ impl MountedToken {
     /// The file cannot be read or holds no such token.
     pub fn issuer(&self) -> Result<IssuerUrl, KubernetesProblem> {
         let path = self.file();
-        let token = std::fs::read_to_string(&path).map_err(|source| KubernetesProblem::File { path: path.clone(), source })?;
-        let claims = Claims::of(&token).ok_or(KubernetesProblem::Token { path })?;
+        let token = read(&path).map_err(|source| KubernetesProblem::File { path: path.clone(), source })?;
+        let claims = Claims::of(&String::from_utf8_lossy(&token)).ok_or(KubernetesProblem::Token { path })?;
         claims.issuer.parse().map_err(KubernetesProblem::Issuer)
     }
 }

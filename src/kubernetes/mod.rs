@@ -3,6 +3,7 @@
 mod access;
 mod error;
 mod namespaces;
+mod pages;
 mod pods;
 mod service_accounts;
 

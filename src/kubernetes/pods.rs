@@ -9,7 +9,7 @@ use kube::{
 };
 use serde::Deserialize;
 
-use super::{Kubernetes, error};
+use super::{Kubernetes, pages};
 use crate::{
     call::CallError,
     model::{names::Subject, pods::Pod},
@@ -48,12 +48,11 @@ impl Kubernetes {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
         let api: Api<Seen> = Api::namespaced_with(self.client.clone(), subject.namespace.as_str(), &resource);
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
-        let pods = api.list(&parameters).await.map_err(|error| error::of_kube(&error))?;
-        let ended = |pod: &Seen| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            matches!(phase, Some("Succeeded" | "Failed"))
+        let running = |pod: Seen| {
+            let ended = matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
+            Ok((!ended).then(|| observed(&pod)))
         };
-        Ok(pods.items.into_iter().filter(|pod| !ended(pod)).map(|pod| observed(&pod)).collect())
+        pages::all(parameters, 100, async |parameters| api.list(parameters).await, running).await
     }
 }
 

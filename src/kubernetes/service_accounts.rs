@@ -7,6 +7,7 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Kubernetes, error};
@@ -19,6 +20,17 @@ use crate::{
     },
     plan::{AppliedServiceAccount, FIELD_MANAGER},
 };
+
+/// Of a `TokenRequest` what is looked at: an answer of many small parts is read past, not kept.
+#[derive(Deserialize)]
+struct Answered {
+    status: Option<AnsweredStatus>,
+}
+
+#[derive(Deserialize)]
+struct AnsweredStatus {
+    token: Option<String>,
+}
 
 impl Kubernetes {
     /// Reads a ServiceAccount.
@@ -90,9 +102,9 @@ impl Kubernetes {
         });
         let request = http::Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(asked.to_string().into_bytes());
         let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
-        let answer: Value = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
-        let token = answer["status"]["token"].as_str().filter(|token| !token.is_empty());
-        token.map(str::to_owned).ok_or_else(|| CallError::new(Kind::Other, "UnreadableAnswer", "no token in the answer"))
+        let answer: Answered = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
+        let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
+        token.ok_or_else(|| CallError::new(Kind::Other, "UnreadableAnswer", "no token in the answer"))
     }
 
     async fn apply(&self, subject: &Subject, object: &Value) -> Result<(), CallError> {

@@ -317,8 +317,7 @@ pub fn kubernetes_answers(data: &[u8]) {
             is_told(api.kubernetes.service_account(&subject)).await;
             is_told(api.kubernetes.token(&subject, &Audience::default())).await;
             is_told(api.kubernetes.issuer()).await;
-            // This answer to every page may make a list without an end: a run gives it up after 20 s.
-            let _ = tokio::time::timeout(Duration::from_secs(1), is_told(api.kubernetes.namespaces())).await;
+            is_told(api.kubernetes.namespaces()).await;
             is_told(api.kubernetes.pods_of(&subject)).await;
             is_told(api.kubernetes.release_service_account(&subject, "uid")).await;
         });

@@ -226,6 +226,23 @@ fn a_pod_identity_association_that_shadows_the_annotation_is_named_with_both_rol
 }
 
 #[test]
+fn more_pods_than_a_page_holds_are_all_looked_at() {
+    let environment = made();
+    environment.sandbox.kubernetes(|kubernetes| {
+        for number in 0..250 {
+            let name = format!("pod-{number:03}");
+            let spec = json!({"serviceAccountName": "app", "containers": [{"name": "api", "image": "x"}]});
+            kubernetes
+                .put_object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}));
+        }
+    });
+    environment.sandbox.witness().clear();
+    let found = broken(&environment, &[]);
+    assert!(found.iter().any(|(link, evidence, _)| link == "pods" && evidence.contains("pod-249")), "{found:?}");
+    assert_eq!(environment.sandbox.witness().count("kubernetes:list pods"), 3);
+}
+
+#[test]
 fn pods_that_run_without_the_role_are_listed_by_owner_with_the_command_that_restarts_them() {
     let environment = made();
     let pod = |name: &str, role: Option<&str>| {

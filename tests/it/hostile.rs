@@ -331,6 +331,7 @@ fn an_answer_of_many_parts_takes_no_multiple_of_its_size() {
             ),
         ),
         ("IRSA_QOVERY_API_URL", format!(r#"{{"results": [], "x": [{many}0]}}"#)),
+        ("KUBECONFIG", format!(r#"{{"issuer": "https://a", "metadata": {{}}, "x": [{many}0]}}"#)),
     ];
     for (variable, body) in answers {
         let (most, run) = most_memory(&with_service(variable, &saying("200 OK", &body)));
