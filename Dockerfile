@@ -12,12 +12,11 @@ WORKDIR /build
 RUN set -eu; \
     arch=${TARGETARCH:-$(dpkg --print-architecture)}; \
     case "$arch" in \
-        amd64) cpu=x86_64 package=gcc-x86-64-linux-gnu ;; \
-        arm64) cpu=aarch64 package=gcc-aarch64-linux-gnu ;; \
+        amd64) gcc=x86_64-linux-gnu-gcc package=gcc-x86-64-linux-gnu ;; \
+        arm64) gcc=aarch64-linux-gnu-gcc package=gcc-aarch64-linux-gnu ;; \
         *) echo "no build for $arch: amd64 and arm64 only" >&2; exit 1 ;; \
     esac; \
-    rustup target add "$cpu-unknown-linux-musl"; \
-    if ! command -v "$cpu-linux-gnu-gcc"; then \
+    if ! command -v "$gcc"; then \
         apt-get update; \
         apt-get install --yes --no-install-recommends "$package" "libc6-dev-$arch-cross"; \
         rm -rf /var/lib/apt/lists/*; \

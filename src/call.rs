@@ -240,8 +240,12 @@ impl Patience {
         let mut attempts = 0_u32;
         let mut last: Option<CallError> = None;
         loop {
-            let (slot, said) = self.shared().paces.entry(service).or_default().slot(Instant::now());
-            if !self.rest(call, slot).await {
+            let (slot, said) = self.shared().paces.entry(service).or_default().slot(Instant::now(), self.until);
+            let rested = match slot {
+                Some(slot) => self.rest(call, slot).await,
+                None => false,
+            };
+            if !rested {
                 return Err(last.or(said).unwrap_or_else(|| CallError::new(Kind::Transient, TIMEOUT, self.timeout_message())));
             }
             let sent = Instant::now();
@@ -392,6 +396,17 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(error, fault(Kind::Throttled));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_have_no_time_to_wait_for_their_turn_do_not_make_others_wait() {
+        let (_interrupt, patience) = patience(Duration::from_mins(5));
+        let hasty = patience.at_most(Duration::from_secs(2));
+        let calls = (0..20).map(|_| hasty.call::<()>("test:Call", async || Err(fault(Kind::Throttled))));
+        assert!(futures_util::future::join_all(calls).await.iter().all(|answer| *answer == Err(fault(Kind::Throttled))));
+        let began = Instant::now();
+        assert_eq!(patience.call("test:Call", async || Ok(())).await, Ok(()));
+        assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

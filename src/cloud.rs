@@ -16,22 +16,48 @@ use crate::{
     plan::{Action, Goal},
 };
 
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All that is wanted: provider, roles, ServiceAccounts, services.
+    Wanted,
+    /// The same, and the sessions that pods get.
+    WantedAndSessions,
+    /// What one environment has made: roles, ServiceAccounts.
+    Made,
+    /// The same, and what environments that no longer exist have left.
+    Left,
+}
+
+impl Look {
+    /// What is looked at for this.
+    #[must_use]
+    pub fn of(goal: Goal, proof: Proof) -> Self {
+        match (goal, proof) {
+            (Goal::Start, Proof::Off) => Self::Wanted,
+            (Goal::Start, Proof::Auto | Proof::Required) => Self::WantedAndSessions,
+            (Goal::Delete, _) => Self::Made,
+            (Goal::Sweep, _) => Self::Left,
+        }
+    }
+
+    /// What is looked at while it is waited for something to show: a session would likely be refused.
+    #[must_use]
+    pub fn meanwhile(self) -> Self {
+        if self == Self::WantedAndSessions { Self::Wanted } else { self }
+    }
+}
+
 /// An account and a cluster.
 pub trait Cloud {
     /// Namespace, issuer and cluster.
     fn place(&self) -> &Place;
 
-    /// Sees what is there for these identities; with a proof also what their pods get, for a sweep also what others have left.
+    /// Sees what is there for these identities.
     ///
     /// # Errors
     /// A service refuses or does not answer.
-    fn observe(
-        &self,
-        goal: Goal,
-        identities: &[Identity],
-        proof: Proof,
-        patience: &Patience,
-    ) -> impl Future<Output = Result<Observed, Failed>>;
+    fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> impl Future<Output = Result<Observed, Failed>>;
 
     /// Looks up what a role that outgrows the default quota is judged by.
     ///

@@ -2,8 +2,7 @@
 
 use crate::{
     call::{CallError, Failed, Kind, Patience},
-    cloud::Cloud,
-    config::Proof,
+    cloud::{Cloud, Look},
     connect::Connection,
     model::{
         arn::RoleArn,
@@ -14,7 +13,7 @@ use crate::{
         oidc::Audience,
     },
     observe,
-    plan::{Action, Goal},
+    plan::Action,
 };
 
 impl Cloud for Connection {
@@ -22,11 +21,12 @@ impl Cloud for Connection {
         &self.place
     }
 
-    async fn observe(&self, goal: Goal, identities: &[Identity], proof: Proof, patience: &Patience) -> Result<Observed, Failed> {
-        match goal {
-            Goal::Start => observe::observe_wanted(identities, proof, self, patience).await,
-            Goal::Delete => observe::observe_made(identities, self, patience).await,
-            Goal::Sweep => observe::observe_leftovers(identities, self, patience).await,
+    async fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
+        match look {
+            Look::Wanted => observe::wanted(identities, self, patience).await,
+            Look::WantedAndSessions => observe::wanted_and_sessions(identities, self, patience).await,
+            Look::Made => observe::made(identities, self, patience).await,
+            Look::Left => observe::left(identities, self, patience).await,
         }
     }
 

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use crate::{
     apply::{Outcome, apply},
     call::Patience,
-    cloud::Cloud,
-    config::Proof,
+    cloud::{Cloud, Look},
     failure::RunError,
     model::{desired::Desired, identity::Identity, line::one_line, observed::Observed},
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
@@ -28,8 +27,8 @@ pub struct Work<'a, C> {
     pub goal: Goal,
     /// For whom.
     pub identities: &'a [Identity],
-    /// Whether a look shows what pods get.
-    pub proof: Proof,
+    /// What is looked at, first and after each plan that was carried out.
+    pub look: Look,
     /// Where.
     pub cloud: &'a C,
     /// How long it may take.
@@ -54,8 +53,8 @@ impl<C: Cloud> Work<'_, C> {
     ///
     /// # Errors
     /// What is there cannot be seen, or may not be touched.
-    pub async fn plan(&self, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), RunError> {
-        let mut observed = self.unless_interrupted(self.cloud.observe(self.goal, self.identities, self.proof, self.patience)).await?;
+    pub async fn plan(&self, look: Look, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), RunError> {
+        let mut observed = self.unless_interrupted(self.cloud.observe(look, self.identities, self.patience)).await?;
         let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = Desired::new(self.identities, place, &observed.account)?;
@@ -76,10 +75,11 @@ impl<C: Cloud> Work<'_, C> {
     pub async fn converge(&self, report: &mut Report<'_>) -> Result<Converged, RunError> {
         let mut course = Course::new(self.settle);
         let mut applied = Vec::new();
+        let mut look = self.look;
         loop {
             let progress = course.progress();
             self.sleep(progress.before_looking(), &course).await?;
-            let (desired, observed, plan) = self.plan(course.progress().freshness(), report).await?;
+            let (desired, observed, plan) = self.plan(look, course.progress().freshness(), report).await?;
             course.left = plan.actions().map(|action| one_line(&action.to_string())).collect();
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
@@ -89,10 +89,12 @@ impl<C: Cloud> Work<'_, C> {
                 Next::CarryOut => plan,
                 Next::CarryOutMany => plan.of_many_writers(),
                 Next::Wait(time) => {
+                    look = self.look.meanwhile();
                     self.sleep(time, &course).await?;
                     continue;
                 }
                 Next::LookAgain => {
+                    look = self.look.meanwhile();
                     self.sleep(course.pause(), &course).await?;
                     continue;
                 }
@@ -107,6 +109,7 @@ impl<C: Cloud> Work<'_, C> {
             // What was carried out again without a write that settles must not be carried out again at once.
             let pauses = matches!(outcome, Outcome::Taken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
             course.carried_out(&plan, outcome);
+            look = self.look;
             if pauses {
                 self.sleep(course.pause(), &course).await?;
             }

@@ -6,8 +6,10 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
+    aws::ASSUME,
     call::{CallError, Kind, Patience},
     connect::Connection,
+    kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
         desired::{Desired, ROLE_ANNOTATION},
@@ -143,11 +145,7 @@ impl Doctor<'_> {
     }
 
     async fn token(&self, subject: &Subject, audience: &Audience, checks: &mut Vec<Check>) -> Option<String> {
-        match self
-            .patience
-            .call("kubernetes:create serviceaccounts/token", async || self.connection.kubernetes.token(subject, audience).await)
-            .await
-        {
+        match self.patience.call(TOKEN, async || self.connection.kubernetes.token(subject, audience).await).await {
             Ok(token) => {
                 checks.push(Check::ok("token", format!("the cluster gives one for `{audience}`")));
                 Some(token)
@@ -202,7 +200,7 @@ impl Doctor<'_> {
 
     async fn session(&self, role: &RoleArn, token: Option<&str>, checks: &mut Vec<Check>) {
         let Some(token) = token else { return };
-        match self.patience.call("sts:AssumeRoleWithWebIdentity", async || self.connection.aws.assume_with_token(role, token).await).await {
+        match self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await {
             Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
             Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) => checks.push(Check::unknown("session", &error)),
             Err(error) => {

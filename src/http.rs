@@ -14,11 +14,14 @@ use aws_smithy_runtime_api::{
     http::{Headers, StatusCode},
 };
 use aws_smithy_types::body::SdkBody;
+use http_body_util::LengthLimitError;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use thiserror::Error;
+
+use crate::call::{CallError, Kind};
 
 /// Answers are some kilobytes; one that is larger than this is refused.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
@@ -85,17 +88,32 @@ pub async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, Box<
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(too_large().into());
+            return Err(TooLarge.into());
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-/// What an answer is refused with that is larger than [`LARGEST_ANSWER`].
+/// An answer that is larger than [`LARGEST_ANSWER`].
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the answer is larger than {LARGEST_ANSWER} bytes")]
+pub struct TooLarge;
+
+/// What a call failed with whose answer could not be read to its end. One that is too large is so the next time too.
 #[must_use]
-pub fn too_large() -> String {
-    format!("the answer is larger than {LARGEST_ANSWER} bytes")
+pub fn unread(error: &(dyn std::error::Error + 'static)) -> CallError {
+    if is_too_large(error) {
+        CallError::new(Kind::Other, "UnreadableAnswer", TooLarge.to_string())
+    } else {
+        CallError::new(Kind::Transient, "NoConnection", CallError::chain(error))
+    }
+}
+
+/// Whether an answer was read only as far as answers go.
+#[must_use]
+pub fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooLarge>() || error.is::<LengthLimitError>())
 }
 
 /// Whether TLS itself refused the peer: waiting does not help.

@@ -1,4 +1,4 @@
-//! The second step: see what is there. Reads only, in parallel, in two rounds: whether things are there, then what is in them.
+//! The second step: see what is there. Nothing is changed. In parallel, in two rounds: whether things are there, then what is in them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,61 +8,62 @@ use std::{
 use futures_util::future::{join_all, try_join_all};
 
 use crate::{
+    aws::ASSUME,
     call::{CallError, Failed, Patience},
-    config::Proof,
     connect::Connection,
+    kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
         identity::{Identity, RoleOrigin, Scope},
         names::{Namespace, PolicyName, RoleName, ServiceAccountName},
         observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
-        oidc::Provider,
+        oidc::{IssuerUrl, Provider},
         service::{ObservedService, Service},
+        token::Claims,
     },
-    prove::{ASSUME, TOKEN},
 };
 
-/// Sees the role and the ServiceAccount of each identity, the OIDC provider, the services of the environment if any is to be bound, and,
-/// if there is to be a proof, which session a pod gets.
+/// Sees role and ServiceAccount of each identity, the OIDC provider, and the services of the environment if any is to be bound.
 ///
-/// A session of a role says as much of the provider as reading it: STS gives one only if the provider is there and knows the audience.
-/// So the provider is read only if a session is missing.
+/// # Errors
+/// A service refuses or does not answer.
+pub async fn wanted(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let of_identities = async {
+        let (roles, service_accounts) = observer.first_round(identities).await?;
+        observer.second_round(roles, service_accounts).await
+    };
+    let (seen, services) = tokio::try_join!(of_identities, observer.services(identities))?;
+    Ok(Observed { services, ..seen })
+}
+
+/// Sees the same, and which sessions pods get.
+///
+/// If each identity's pods get one, the provider is not read: STS gives a session only if the provider is there and knows the audience.
 ///
 /// # Errors
 /// A service refuses or does not answer. That a pod gets no session is no error here.
-pub async fn observe_wanted(
-    identities: &[Identity],
-    proof: Proof,
-    connection: &Connection,
-    patience: &Patience,
-) -> Result<Observed, Failed> {
+pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
     let of_identities = async {
-        let tokens = async { Ok(if proof == Proof::Off { BTreeMap::new() } else { observer.tokens(identities).await }) };
-        let (roles, service_accounts, tokens) =
-            tokio::try_join!(observer.roles(identities), observer.service_accounts(identities), tokens)?;
+        let tokens = async { Ok(observer.tokens(identities).await) };
+        let ((roles, service_accounts), tokens) = tokio::try_join!(observer.first_round(identities), tokens)?;
         let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &roles, &tokens)).collect();
-        let known = roles.first().map(|seen| seen.role.arn.account.clone());
-        let may_be_proven = pods.len() == identities.len();
-        let account_and_provider = async || {
-            let account = observer.account(known.clone()).await?;
-            let provider = observer.provider(&Provider::of(&connection.place.issuer, &account)).await?;
-            Ok::<_, Failed>((account, provider))
+        if pods.len() < identities.len() {
+            let (seen, sessions) =
+                tokio::try_join!(observer.second_round(roles, service_accounts), async { Ok(observer.sessions(pods).await) })?;
+            return Ok(Observed { sessions, ..seen });
+        }
+        let known = known_account(&roles);
+        let (roles, sessions) = tokio::try_join!(observer.policies_of(roles), async { Ok(observer.sessions(pods).await) })?;
+        let account = observer.account(known).await?;
+        let provider = if sessions.len() == identities.len() {
+            let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
+            Some(ObservedProvider { audiences })
+        } else {
+            observer.provider(&account).await?
         };
-        let (roles, sessions, read) = tokio::try_join!(
-            try_join_all(roles.into_iter().map(|seen| observer.policies(seen))),
-            async { Ok(observer.sessions(pods).await) },
-            async { if may_be_proven { Ok(None) } else { account_and_provider().await.map(Some) } },
-        )?;
-        let (account, provider) = match read {
-            Some(read) => read,
-            None if sessions.len() == identities.len() => {
-                let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
-                (observer.account(known).await?, Some(ObservedProvider { audiences }))
-            }
-            None => account_and_provider().await?,
-        };
-        Ok(Observed { provider, roles: roles.into_iter().collect(), service_accounts, sessions, ..Observed::nothing(account) })
+        Ok(Observed { provider, roles, service_accounts, sessions, ..Observed::nothing(account) })
     };
     let (seen, services) = tokio::try_join!(of_identities, observer.services(identities))?;
     Ok(Observed { services, ..seen })
@@ -72,12 +73,11 @@ pub async fn observe_wanted(
 ///
 /// # Errors
 /// A service refuses or does not answer.
-pub async fn observe_made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+pub async fn made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let (roles, service_accounts) = tokio::try_join!(observer.roles(identities), observer.service_accounts(identities))?;
-    let known = roles.first().map(|seen| seen.role.arn.account.clone());
-    let (account, roles) = tokio::try_join!(observer.account(known), try_join_all(roles.into_iter().map(|seen| observer.policies(seen))))?;
-    Ok(Observed { roles: roles.into_iter().collect(), service_accounts, ..Observed::nothing(account) })
+    let (roles, service_accounts) = observer.first_round(identities).await?;
+    let (account, roles) = tokio::try_join!(observer.account(known_account(&roles)), observer.policies_of(roles))?;
+    Ok(Observed { roles, service_accounts, ..Observed::nothing(account) })
 }
 
 /// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
@@ -85,7 +85,7 @@ pub async fn observe_made(identities: &[Identity], connection: &Connection, pati
 ///
 /// # Errors
 /// AWS refuses or does not answer. That the namespaces cannot be listed is no error here: then they are not known.
-pub async fn observe_leftovers(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+pub async fn left(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
     let place = &connection.place;
     let paths = identities.iter().filter_map(|identity| match (&identity.role.origin, &identity.role.scope) {
@@ -98,7 +98,7 @@ pub async fn observe_leftovers(identities: &[Identity], connection: &Connection,
         let roles = observer.call(doing, "iam:ListRoles", async || connection.aws.roles_below(path).await).await?;
         Ok::<_, Failed>(roles.into_iter().filter_map(|role| Some((namespace_of(&role, path)?, role.name))).collect::<Vec<_>>())
     });
-    let (mut seen, listed) = tokio::try_join!(observe_made(identities, connection, patience), try_join_all(listed))?;
+    let (mut seen, listed) = tokio::try_join!(made(identities, connection, patience), try_join_all(listed))?;
     let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
     let gone = listed.into_iter().flatten().filter(|(namespace, _)| namespaces.as_ref().is_some_and(|exist| !exist.contains(namespace)));
     let no_documents = BTreeMap::new();
@@ -140,6 +140,14 @@ fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<Ro
     identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).collect()
 }
 
+/// The account of a role that was seen, which saves asking for it.
+fn known_account(roles: &[SeenRole<'_>]) -> Option<Account> {
+    roles.first().map(|seen| seen.role.arn.account.clone())
+}
+
+/// The ServiceAccounts that were seen.
+type ServiceAccounts = BTreeMap<ServiceAccountName, ObservedServiceAccount>;
+
 /// A role before its permission policies were read.
 struct SeenRole<'a> {
     /// The name it was looked for by: IAM ignores case.
@@ -158,7 +166,7 @@ struct Pod<'a> {
 const NAMESPACES: &str = "kubernetes:list namespaces";
 
 /// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
-const GLANCE: Duration = Duration::from_secs(2);
+const EARLY: Duration = Duration::from_secs(2);
 
 struct Observer<'a> {
     connection: &'a Connection,
@@ -183,6 +191,23 @@ impl Observer<'_> {
         }
     }
 
+    /// Whether the things are there.
+    async fn first_round<'a>(&self, identities: &'a [Identity]) -> Result<(Vec<SeenRole<'a>>, ServiceAccounts), Failed> {
+        tokio::try_join!(self.roles(identities), self.service_accounts(identities))
+    }
+
+    /// What is in the roles, and the provider.
+    async fn second_round(&self, roles: Vec<SeenRole<'_>>, service_accounts: ServiceAccounts) -> Result<Observed, Failed> {
+        let known = known_account(&roles);
+        let account_and_provider = async {
+            let account = self.account(known).await?;
+            let provider = self.provider(&account).await?;
+            Ok((account, provider))
+        };
+        let (roles, (account, provider)) = tokio::try_join!(self.policies_of(roles), account_and_provider)?;
+        Ok(Observed { provider, roles, service_accounts, ..Observed::nothing(account) })
+    }
+
     async fn roles<'a>(&self, identities: &'a [Identity]) -> Result<Vec<SeenRole<'a>>, Failed> {
         let found = roles(identities, self.connection).into_iter().map(async |(name, wanted)| {
             let role = self.role(&name).await?;
@@ -193,6 +218,10 @@ impl Observer<'_> {
 
     async fn role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
         self.call(format!("read role `{name}`"), "iam:GetRole", async || self.connection.aws.role(name).await).await
+    }
+
+    async fn policies_of(&self, roles: Vec<SeenRole<'_>>) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
+        Ok(try_join_all(roles.into_iter().map(|seen| self.policies(seen))).await?.into_iter().collect())
     }
 
     /// Reads the permission policies of a role that the tool makes, and the documents of those inline policies that are wanted. Of a role
@@ -219,13 +248,16 @@ impl Observer<'_> {
         Ok((name, ObservedRole { attached, inline_policies, ..role }))
     }
 
-    /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once.
+    /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once. One of another issuer says nothing of this
+    /// cluster's provider, and is left to the proof.
     async fn tokens<'a>(&self, identities: &'a [Identity]) -> BTreeMap<&'a ServiceAccountName, String> {
-        let patience = self.patience.at_most(GLANCE);
+        let patience = self.patience.at_most(EARLY);
         let tokens = join_all(identities.iter().map(async |identity| {
             let (subject, audience) = (self.connection.place.subject(identity), &identity.service_account.audience);
             let token = patience.call(TOKEN, async || self.connection.kubernetes.token(&subject, audience).await).await;
-            Some((&identity.service_account.name, token.ok()?))
+            let claims = token.as_deref().ok().and_then(Claims::of)?;
+            let here = claims.issuer.parse().is_ok_and(|issuer: IssuerUrl| issuer == self.connection.place.issuer);
+            Some((&identity.service_account.name, token.ok().filter(|_| here)?))
         }));
         tokens.await.into_iter().flatten().collect()
     }
@@ -245,7 +277,7 @@ impl Observer<'_> {
 
     /// The sessions that STS gives pods at once, by ServiceAccount: the ARN of role and session.
     async fn sessions(&self, pods: Vec<Pod<'_>>) -> BTreeMap<ServiceAccountName, String> {
-        let patience = self.patience.at_most(GLANCE);
+        let patience = self.patience.at_most(EARLY);
         let sessions = join_all(pods.into_iter().map(async |pod| {
             let session = patience.call(ASSUME, async || self.connection.aws.assume_with_token(&pod.role, pod.token).await).await;
             Some((pod.service_account.clone(), session.ok()?))
@@ -253,7 +285,8 @@ impl Observer<'_> {
         sessions.await.into_iter().flatten().collect()
     }
 
-    async fn provider(&self, provider: &Provider) -> Result<Option<ObservedProvider>, Failed> {
+    async fn provider(&self, account: &Account) -> Result<Option<ObservedProvider>, Failed> {
+        let provider = Provider::of(&self.connection.place.issuer, account);
         let doing = format!("read OIDC provider `{}`", provider.issuer.host_and_path());
         self.call(doing, "iam:GetOpenIDConnectProvider", async || self.connection.aws.provider(&provider.arn).await).await
     }

@@ -32,15 +32,19 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// When a call that wants to be sent now may be, and how the service last refused if that is not at once.
-    pub fn slot(&mut self, now: Instant) -> (Instant, Option<CallError>) {
+    /// When a call that wants to be sent now, and before `until`, may be; and how the service last refused if that is not at once. A call
+    /// for which it is too late takes nobody's place.
+    pub fn slot(&mut self, now: Instant, until: Instant) -> (Option<Instant>, Option<CallError>) {
         if self.interval.is_zero() {
-            return (now, None);
+            return (Some(now), None);
         }
         let slot = self.next.map_or(now, |next| next.max(now));
+        if slot >= until {
+            return (None, self.said.clone());
+        }
         // Half fixed, half random: runs that were throttled together do not come back together.
         self.next = Some(slot + self.interval.mul_f64(0.5 + fastrand::f64()));
-        (slot, self.said.clone())
+        (Some(slot), self.said.clone())
     }
 
     /// A call that was sent then is throttled.
@@ -74,8 +78,14 @@ mod tests {
         CallError::new(Kind::Throttled, "Throttling", "Rate exceeded")
     }
 
+    /// Of a call that has an hour.
+    fn slot(pace: &mut Pace, now: Instant) -> (Instant, Option<CallError>) {
+        let (slot, said) = pace.slot(now, now + Duration::from_hours(1));
+        (slot.unwrap(), said)
+    }
+
     fn slots(pace: &mut Pace, now: Instant, count: usize) -> Vec<Duration> {
-        (0..count).map(|_| pace.slot(now).0 - now).collect()
+        (0..count).map(|_| slot(pace, now).0 - now).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -88,7 +98,7 @@ mod tests {
         assert!(slots[0] >= FIRST / 2 && slots[0] <= FIRST, "{slots:?}");
         let apart = |pair: &[Duration]| pair[1].saturating_sub(pair[0]);
         assert!(slots.windows(2).all(|pair| (FIRST / 2..=FIRST * 3 / 2).contains(&apart(pair))), "{slots:?}");
-        assert_eq!(pace.slot(now).1, Some(refused()), "a call that is never sent can say why");
+        assert_eq!(slot(&mut pace, now).1, Some(refused()), "a call that is never sent can say why");
     }
 
     #[tokio::test(start_paused = true)]
@@ -113,7 +123,7 @@ mod tests {
         pace.throttled(now, now, &refused());
         let answered = (1..10).find(|_| {
             pace.answered();
-            pace.slot(now).0 == now
+            slot(&mut pace, now).0 == now
         });
         assert_eq!(answered, Some(4));
     }
@@ -124,7 +134,7 @@ mod tests {
         for (asked, least, most) in [(3, 3, 3), (3600, 10, 10)] {
             let mut pace = Pace::default();
             pace.throttled(now, now, &CallError { retry_after: Some(Duration::from_secs(asked)), ..refused() });
-            let wait = pace.slot(now).0 - now;
+            let wait = slot(&mut pace, now).0 - now;
             assert!((Duration::from_secs(least)..=Duration::from_secs(most)).contains(&wait), "{wait:?}");
         }
     }

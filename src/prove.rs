@@ -7,9 +7,11 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::{
+    aws::ASSUME,
     call::{CallError, Failed, Kind, Patience},
-    cloud::Cloud,
+    cloud::{Cloud, Look},
     config::Proof,
+    kubernetes::TOKEN,
     model::{
         arn::RoleArn,
         desired::{Desired, DesiredServiceAccount},
@@ -20,7 +22,6 @@ use crate::{
         oidc::Audience,
         token::Claims,
     },
-    plan::Goal,
     report::Report,
 };
 
@@ -101,11 +102,6 @@ pub async fn prove(
     if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
-/// As permissions name the call for a token.
-pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";
-/// As permissions name the call that shows it to STS.
-pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
-
 struct Prover<'a, C> {
     identities: &'a [Identity],
     desired: &'a Desired,
@@ -147,7 +143,7 @@ impl<C: Cloud> Prover<'_, C> {
 
     async fn broken(&self, account: &DesiredServiceAccount, token: &str) -> Option<Broken> {
         let claims = Claims::of(token)?;
-        let observed = self.cloud.observe(Goal::Start, self.identities, Proof::Off, self.patience).await.ok()?;
+        let observed = self.cloud.observe(Look::Wanted, self.identities, self.patience).await.ok()?;
         broken(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name))
     }
 }
@@ -155,7 +151,7 @@ impl<C: Cloud> Prover<'_, C> {
 /// The answers that a change not yet shown everywhere explains: no provider, no such audience, no trust.
 fn is_of_the_trust(error: &CallError) -> bool {
     match error.code.as_str() {
-        "AccessDenied" => error.message.contains("sts:AssumeRoleWithWebIdentity"),
+        "AccessDenied" => error.message.contains(ASSUME),
         "InvalidIdentityToken" => {
             error.message.contains("No OpenIDConnect provider found") || error.message.to_lowercase().contains("audience")
         }
@@ -168,4 +164,23 @@ fn is_of_role(session: &str, role: &RoleArn) -> bool {
     let mut parts = session.rsplitn(3, '/').skip(1);
     let (name, before) = (parts.next(), parts.next());
     name == Some(role.name.as_str()) && before.is_some_and(|before| before.contains(&format!(":{}:", role.account.id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_of_a_role_if_account_and_name_are_its() {
+        let role: RoleArn = "arn:aws:iam::123456789012:role/qovery/demo/app".parse().unwrap();
+        for (session, is) in [
+            ("arn:aws:sts::123456789012:assumed-role/app/session", true),
+            ("arn:aws:sts::123456789012:assumed-role/other/session", false),
+            ("arn:aws:sts::210987654321:assumed-role/app/session", false),
+            ("arn:aws:sts::123456789012:assumed-role/app", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_role(session, &role), is, "{session}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     call::{Failed, Patience},
     cli::{Cli, Command, PrintedForm},
+    cloud::Look,
     config::{self, Config, Flags, Proof},
     connect::{Connection, connect},
     converge::{Converged, Work},
@@ -63,9 +64,10 @@ async fn execute(
         return examine_all(&config, &connection, &patience, report).await;
     };
     let proof = if goal == Goal::Start && applies { config.proof } else { Proof::Off };
-    let work = Work { goal, identities: &config.identities, proof, cloud: &connection, patience: &patience, settle: config.settle };
+    let look = Look::of(goal, proof);
+    let work = Work { goal, look, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
     if !applies {
-        let (_, _, plan) = Box::pin(work.plan(Freshness::Unsettled, report)).await?;
+        let (_, _, plan) = Box::pin(work.plan(look, Freshness::Unsettled, report)).await?;
         report.plan(&plan);
         let count = plan.actions().count();
         let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };

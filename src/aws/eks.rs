@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::{Aws, error};
 use crate::{
     call::{CallError, Kind},
-    http::{is_refused_by_tls, read_body},
+    http::{is_refused_by_tls, read_body, unread},
     model::{
         arn::Account,
         names::{ClusterName, Subject},
@@ -143,7 +143,7 @@ impl Aws {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (code, request_id) = (header("x-amzn-errortype"), header("x-amzn-requestid"));
-        let body = read_body(&mut response).await.map_err(|error| CallError::new(Kind::Transient, "NoConnection", error.to_string()))?;
+        let body = read_body(&mut response).await.map_err(|error| unread(&*error))?;
         if status != 200 {
             return Err(refused(status, code.as_deref(), request_id, &body));
         }

@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::{
     call::{CallError, Kind},
-    http::is_refused_by_tls,
+    http::{is_refused_by_tls, is_too_large, unread},
 };
 
 /// What an SDK call failed with: code, message and request id from the service, or the chain of what went wrong on the way.
@@ -47,6 +47,8 @@ where
     let connector = dispatch.as_connector_error();
     if connector.is_some_and(|connector| is_refused_by_tls(connector)) {
         CallError::new(Kind::Other, "UntrustedCertificate", chain)
+    } else if let Some(connector) = connector.filter(|connector| is_too_large(*connector)) {
+        unread(connector)
     } else if dispatch.is_io() || dispatch.is_timeout() {
         CallError::new(Kind::Transient, "NoConnection", chain)
     } else {

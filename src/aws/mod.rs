@@ -7,3 +7,6 @@ mod iam;
 
 pub use access::{Aws, AwsProblem};
 pub use eks::Cluster;
+
+/// The call that shows a token to STS, as permissions name it.
+pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";

@@ -87,6 +87,7 @@ impl fmt::Debug for Kubernetes {
     }
 }
 
+/// What Kubernetes mounts is some kilobytes; a file that is larger than this is another.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 impl Kubernetes {
@@ -184,10 +185,13 @@ fn config(endpoint: &str, authority: &[u8]) -> Result<Config, KubernetesProblem>
     Ok(config)
 }
 
-/// What Kubernetes mounts is some kilobytes: of a file that is longer, its beginning.
+/// Reads what Kubernetes mounts.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(LARGEST_FILE).read_to_end(&mut content)?;
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(std::io::Error::other(format!("it is larger than {LARGEST_FILE} bytes")));
+    }
     Ok(content)
 }
 

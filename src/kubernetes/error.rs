@@ -1,10 +1,8 @@
 //! Errors of `kube`, turned into [`CallError`].
 
-use http_body_util::LengthLimitError;
-
 use crate::{
     call::{CallError, Kind},
-    http::{is_refused_by_tls, too_large},
+    http::{is_refused_by_tls, is_too_large, unread},
 };
 
 /// What a call failed with: reason and message of the API server, or the chain of what went wrong on the way.
@@ -22,16 +20,11 @@ pub(super) fn of_kube(error: &kube::Error) -> CallError {
             CallError::new(Kind::Transient, "UnreadableAnswer", CallError::chain(error))
         }
         kube::Error::Auth(_) => CallError::new(Kind::Unauthenticated, "NoCredentials", CallError::chain(error)),
-        _ if is_too_large(error) => CallError::new(Kind::Transient, "UnreadableAnswer", too_large()),
+        _ if is_too_large(error) => unread(error),
         _ if is_refused_by_tls(error) => CallError::new(Kind::Other, "UntrustedCertificate", CallError::chain(error)),
         kube::Error::HyperError(_) | kube::Error::Service(_) => CallError::new(Kind::Transient, "NoConnection", CallError::chain(error)),
         _ => CallError::new(Kind::Other, "NotSent", CallError::chain(error)),
     }
-}
-
-/// Whether an answer was read only as far as answers go.
-fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 /// Whether another field manager holds what an apply would change.

@@ -8,3 +8,6 @@ mod pods;
 mod service_accounts;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};
+
+/// The call for a ServiceAccount's token, as permissions name it.
+pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";

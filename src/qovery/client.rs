@@ -8,7 +8,7 @@ use super::error;
 use crate::{
     call::{CallError, Kind},
     config::QoveryAccess,
-    http::read_body,
+    http::{read_body, unread},
     model::service::QoveryId,
 };
 
@@ -62,7 +62,7 @@ impl Qovery {
         let mut response = request.send().await.map_err(|error| error::of_connection(&error))?;
         let status = response.status();
         let retry_after = response.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = read_body(&mut response).await.map_err(|error| CallError::new(Kind::Transient, "NoConnection", error.to_string()))?;
+        let body = read_body(&mut response).await.map_err(|error| unread(&*error))?;
         if status.is_success() { Ok(body) } else { Err(error::refused(status.as_u16(), retry_after.as_deref(), &body)) }
     }
 }

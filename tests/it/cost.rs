@@ -41,14 +41,13 @@ fn calls(environment: &Environment, command: &str) -> (usize, usize) {
 #[track_caller]
 fn unchanged(environment: &Environment, wanted: (usize, usize, usize)) {
     environment.sandbox.faults().add("*", When::Always, Fault::Latency(Duration::from_millis(200)));
-    let rounds = (0..3).map(|_| {
+    let costs = (0..3).map(|_| {
         let (aws, kubernetes) = calls(environment, "start");
-        let operations = environment.sandbox.witness().operations();
-        assert_eq!((aws, kubernetes), (wanted.0, wanted.1), "{operations:?}");
-        (environment.sandbox.witness().rounds(), operations)
+        let witness = environment.sandbox.witness();
+        ((aws, kubernetes, witness.rounds()), witness.operations())
     });
-    let rounds: Vec<_> = rounds.take_while(|(rounds, _)| *rounds != wanted.2).collect();
-    assert!(rounds.len() < 3, "{rounds:?}");
+    let others: Vec<_> = costs.take_while(|(cost, _)| *cost != wanted).collect();
+    assert!(others.len() < 3, "{others:?}");
     environment.sandbox.faults().clear();
 }
 
@@ -77,6 +76,27 @@ fn the_provider_is_read_where_no_session_speaks_for_it() {
     let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
     environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids = vec!["other".to_owned()]);
     assert_eq!(environment.start().done(), [format!("add audience `sts.amazonaws.com` to OIDC provider `{issuer}`")]);
+}
+
+#[test]
+fn a_session_for_one_audience_does_not_speak_for_another() {
+    let environment = by_eks("identities: [{serviceAccount: app, role: {}}, {serviceAccount: other, audience: vault, role: {}}]");
+    environment.start();
+    unchanged(&environment, (9, 4, 3));
+    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids.retain(|audience| audience != "vault"));
+    assert_eq!(environment.start().done(), [format!("add audience `vault` to OIDC provider `{issuer}`")]);
+}
+
+/// A role that trusts the cluster gives its pods a session, whatever the job was told of the issuer.
+#[test]
+fn a_session_by_a_token_of_another_issuer_does_not_speak_for_the_provider() {
+    let mut environment = Environment::new(GIVEN);
+    environment.sandbox.aws(by_hand);
+    environment.start();
+    environment.set("IRSA_OIDC_ISSUER", "https://oidc.example.com/id/ANOTHER");
+    let run = environment.run(&["start"]);
+    assert!(run.out.contains("create OIDC provider `oidc.example.com/id/ANOTHER`"), "{}\n{}", run.out, run.err);
 }
 
 #[test]

@@ -249,6 +249,8 @@ fn most_memory(environment: &Environment) -> (u64, crate::harness::Run) {
         most = most.max(peak.unwrap_or(0));
         std::thread::sleep(Duration::from_millis(2));
     }
+    // It was looked at while it ran.
+    assert!(most > 1 << 10, "{most} KiB");
     (most, running.end())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qovery_irsa_sandbox::faults::{Fault, When};
+use qovery_irsa_sandbox::faults::{Fault, Point, When};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,6 +29,31 @@ fn a_start_proves_that_a_pod_gets_the_role() {
     let witness = environment.sandbox.witness();
     assert_eq!((witness.count("kubernetes:create serviceaccounts/token"), witness.count("sts:AssumeRoleWithWebIdentity")), (3, 2));
     assert!(!run.out.contains("eyJ") && !again.out.contains("eyJ"), "no token is printed");
+}
+
+/// The look that finds something to do may see a session; only one that finds nothing more counts.
+#[test]
+fn a_session_from_before_the_last_change_proves_nothing() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    environment.change_role(|role| role.attached.clear());
+    let hang = Fault::Hang { point: Point::Before, duration: Duration::from_millis(1500) };
+    environment.sandbox.faults().add("iam:AttachRolePolicy", When::Nth(1), hang);
+    environment.sandbox.witness().clear();
+    let running = environment.spawn_in(NAMESPACE, &["start"]);
+    let seen = |operation: &str| environment.sandbox.witness().of(operation).iter().any(|call| call.status == Some(200));
+    while !environment.sandbox.witness().operations().iter().any(|operation| operation == "iam:AttachRolePolicy") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(seen("sts:AssumeRoleWithWebIdentity"));
+    environment.change_role(|role| {
+        let mut trust: Value = serde_json::from_str(&role.trust).unwrap();
+        let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRoleWithWebIdentity"});
+        trust["Statement"].as_array_mut().unwrap().push(deny);
+        role.trust = trust.to_string();
+    });
+    let run = running.end().ended(4);
+    assert!(run.err.contains("\n  trust: statement 2 denies it, whatever the others allow\n"), "{}", run.err);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use base64::Engine as _;
 use qovery_irsa::{
     call::{CallError, Failed, Kind, Patience},
-    cloud::Cloud,
+    cloud::{Cloud, Look},
     config::{Format, Proof},
     converge::{Converged, Work},
     model::{
@@ -163,7 +163,7 @@ impl Cloud for Reached {
         &self.place
     }
 
-    async fn observe(&self, _: Goal, identities: &[Identity], _: Proof, _: &Patience) -> Result<Observed, Failed> {
+    async fn observe(&self, look: Look, identities: &[Identity], _: &Patience) -> Result<Observed, Failed> {
         let world = &self.world;
         world.calls.set(world.calls.get() + 2);
         sleep(world.latency()).await;
@@ -171,7 +171,15 @@ impl Cloud for Reached {
         // Each read is as old as it likes.
         let attached = world.shown(|aws| aws.roles().get(self.role.as_str()).map(|role| role.attached.clone())).unwrap_or_default();
         let role = role.map(|role| ObservedRole { attached: attached.iter().map(|arn| arn.parse().unwrap()).collect(), ..role });
+        let mut sessions = BTreeMap::new();
+        for identity in identities.iter().filter(|_| look == Look::WantedAndSessions) {
+            let Some(role) = &role else { continue };
+            let token = self.token(&self.place.subject(identity), &identity.service_account.audience).await.unwrap();
+            let session = self.assume(&role.arn, &token).await;
+            sessions.extend(session.ok().map(|session| (identity.service_account.name.clone(), session)));
+        }
         Ok(Observed {
+            sessions,
             provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into() }),
             roles: role.map(|role| (self.role.clone(), role)).into_iter().collect(),
             service_accounts: self.service_accounts(identities),
@@ -314,7 +322,8 @@ pub(crate) async fn run(world: Rc<World>, identity: Identity, place: Place, goal
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
     let identities = [identity];
-    let work = Work { goal, identities: &identities, proof: Proof::Off, cloud: &cloud, patience: &patience, settle };
+    let look = Look::of(goal, Proof::Off);
+    let work = Work { goal, look, identities: &identities, cloud: &cloud, patience: &patience, settle };
     work.converge(&mut report).await.map(drop).map_err(|error| error.to_string())
 }
 
@@ -328,7 +337,8 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
     let identities = [identity];
     let proof = Proof::Required;
-    let work = Work { goal: Goal::Start, identities: &identities, proof, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
+    let look = Look::of(Goal::Start, proof);
+    let work = Work { goal: Goal::Start, look, identities: &identities, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
     let Converged { desired, observed, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
     let proven = prove(&identities, &desired, &observed.sessions, &cloud, &patience, proof, &mut report).await;
