@@ -91,9 +91,8 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         (Access::Token, Some(token), _) => Kubernetes::by_mounted_token(token)?,
         (Access::Eks, _, Some((name, cluster))) => {
             let doing = format!("make a token for cluster `{name}`");
-            let token = patience.call(CALLER, async || aws.cluster_token(name).await).await;
-            let bearer = token.map_err(Failed::to(doing, CALLER))?;
-            Kubernetes::by_bearer_token(&cluster.endpoint, &cluster.certificate_authority, bearer)?
+            let bearer = patience.call(CALLER, async || aws.cluster_bearer(name).await).await.map_err(Failed::to(doing, CALLER))?;
+            Kubernetes::by_bearer_token(&cluster.endpoint, &cluster.certificate_authority, move || bearer.token())?
         }
         // It may name a program that is to give the credentials.
         _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,

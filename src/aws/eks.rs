@@ -2,7 +2,10 @@
 //!
 //! One GET is signed here and sent with the shared client: the SDK's own EKS client would cost minutes of build time for it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -150,14 +153,47 @@ impl Aws {
         Ok((body, request_id))
     }
 
-    /// A bearer token for the cluster's API server: a pre-signed `GetCallerIdentity`. It is good for 15 minutes.
-    /// <https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster>
+    /// What the job shows the cluster's API server.
     ///
     /// # Errors
     /// There are no credentials to sign with.
-    pub async fn cluster_token(&self, name: &ClusterName) -> Result<String, CallError> {
+    pub async fn cluster_bearer(&self, name: &ClusterName) -> Result<ClusterBearer, CallError> {
         let credentials = self.credentials().await?;
-        cluster_token(name, &credentials, &self.region, SystemTime::now())
+        let made = SystemTime::now();
+        let token = cluster_token(name, &credentials, &self.region, made)?;
+        Ok(ClusterBearer { name: name.clone(), credentials, region: self.region.clone(), last: Arc::new(Mutex::new((made, token))) })
+    }
+}
+
+/// How old a bearer token may be when it is shown: it is good for 15 minutes, and a run may take an hour.
+/// <https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster>
+const OLDEST: Duration = Duration::from_mins(10);
+
+/// A bearer token for a cluster's API server, a pre-signed `GetCallerIdentity`, made again before it expires.
+#[derive(Clone)]
+pub struct ClusterBearer {
+    name: ClusterName,
+    credentials: Credentials,
+    region: String,
+    /// The last one, and when it was made.
+    last: Arc<Mutex<(SystemTime, String)>>,
+}
+
+impl ClusterBearer {
+    /// The token to show now.
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.token_at(SystemTime::now())
+    }
+
+    fn token_at(&self, now: SystemTime) -> String {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(last.0).is_ok_and(|age| age > OLDEST)
+            && let Ok(token) = cluster_token(&self.name, &self.credentials, &self.region, now)
+        {
+            *last = (now, token);
+        }
+        last.1.clone()
     }
 }
 
@@ -277,6 +313,19 @@ mod tests {
             ] {
                 assert!(url.contains(part), "{part} in {url}");
             }
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_made_again_before_it_expires() {
+        let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let (name, credentials): (ClusterName, _) = ("demo".parse().unwrap(), Credentials::new("AKIDEXAMPLE", "key", None, None, "test"));
+        let token = |now| cluster_token(&name, &credentials, "eu-west-3", now).unwrap();
+        let last = Arc::new(Mutex::new((made, token(made))));
+        let bearer = ClusterBearer { name: name.clone(), credentials: credentials.clone(), region: "eu-west-3".to_owned(), last };
+        let later = |minutes| made + Duration::from_mins(minutes);
+        for (minutes, made_then) in [(0, 0), (10, 0), (11, 11), (20, 11), (59, 59)] {
+            assert_eq!(bearer.clone().token_at(later(minutes)), token(later(made_then)), "after {minutes} min");
         }
     }
 

@@ -6,7 +6,7 @@ mod error;
 mod iam;
 
 pub use access::{Aws, AwsProblem};
-pub use eks::Cluster;
+pub use eks::{Cluster, ClusterBearer};
 
 /// The call that shows a token to STS, as permissions name it.
 pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";

@@ -8,16 +8,17 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, header::AUTHORIZATION};
 use http_body_util::Limited;
 use kube::{
     Client, Config,
-    client::ClientBuilder,
-    config::{AuthInfo, KubeConfigOptions},
+    client::{Body, ClientBuilder},
+    config::KubeConfigOptions,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use thiserror::Error;
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use super::error;
 use crate::{
@@ -118,24 +119,40 @@ impl Kubernetes {
         Self::of(config)
     }
 
-    /// By address, certificate authority and bearer token.
+    /// By address, certificate authority and the bearer token that is asked for before each request.
     ///
     /// # Errors
     /// The address is no URL or the authority no PEM.
-    pub fn by_bearer_token(endpoint: &str, authority: &[u8], token: String) -> Result<Self, KubernetesProblem> {
-        let mut config = config(endpoint, authority)?;
-        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-        Self::of(config)
+    pub fn by_bearer_token(
+        endpoint: &str,
+        authority: &[u8],
+        token: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ) -> Result<Self, KubernetesProblem> {
+        Self::signing(config(endpoint, authority)?, move |mut request| {
+            if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", token())) {
+                bearer.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, bearer);
+            }
+            request
+        })
     }
 
-    fn of(mut config: Config) -> Result<Self, KubernetesProblem> {
+    /// By what the configuration itself holds to sign with.
+    fn of(config: Config) -> Result<Self, KubernetesProblem> {
+        Self::signing(config, |request| request)
+    }
+
+    fn signing(
+        mut config: Config,
+        signed: impl Fn(http::Request<Body>) -> http::Request<Body> + Clone + Send + Sync + 'static,
+    ) -> Result<Self, KubernetesProblem> {
         // One rule for trying again, `Patience::call`, for all services.
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
         let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
-        Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).build() })
+        Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
     }
 
     /// The issuer of the cluster's tokens, from its discovery document.

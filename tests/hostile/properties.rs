@@ -276,7 +276,7 @@ impl Api {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap_or_else(|error| panic!("{error}"));
         let of_runtime = runtime.enter();
-        let kubernetes = Kubernetes::by_bearer_token(&url, b"", "token".to_owned()).unwrap_or_else(|problem| panic!("{problem}"));
+        let kubernetes = Kubernetes::by_bearer_token(&url, b"", || "token".to_owned()).unwrap_or_else(|problem| panic!("{problem}"));
         let access = QoveryAccess { url: parsed(&url), token: Secret::new("token".to_owned()), environment: parsed(ID) };
         let qovery = Qovery::new(&access, &http::client().unwrap_or_else(|problem| panic!("{problem}")));
         drop(of_runtime);
