@@ -169,7 +169,8 @@ impl Aws {
 /// <https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster>
 const OLDEST: Duration = Duration::from_mins(10);
 
-/// A bearer token for a cluster's API server, a pre-signed `GetCallerIdentity`, made again before it expires.
+/// A bearer token for a cluster's API server, a pre-signed `GetCallerIdentity`, made again before it expires; with the credentials that
+/// there were when it was first made, and so no longer than they are good.
 #[derive(Clone)]
 pub struct ClusterBearer {
     name: ClusterName,
