@@ -277,11 +277,12 @@ impl Aws {
         }
     }
 
-    /// That the role is missing, in IAM's words, if it is. A call names a role without its path, and of one that is not there IAM knows
-    /// none: to a job that may change the roles below a path only, it then says that the call is not allowed.
+    /// That the role is missing, in IAM's words, if it is, or that this cannot be told just now. A call names a role without its path, and
+    /// of one that is not there IAM knows none: to a job that may change the roles below a path only, it then says that the call is not
+    /// allowed.
     async fn missing(&self, name: &RoleName) -> Option<CallError> {
         let error = self.iam.get_role().role_name(name.as_str()).send().await.err()?;
-        Some(error::of_sdk(&error)).filter(|error| error.kind == Kind::NotFound)
+        Some(error::of_sdk(&error)).filter(|error| matches!(error.kind, Kind::NotFound | Kind::Throttled | Kind::Transient))
     }
 }
 

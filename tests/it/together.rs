@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use qovery_irsa_sandbox::{
     Setup,
     aws::evaluate::who_may_assume,
-    faults::{Fault, When},
+    faults::{Fault, Point, When},
 };
 use serde_json::{Value, json};
 
@@ -62,6 +62,32 @@ fn twenty_environments_that_start_at_once_on_one_role_are_all_in_although_reads_
         all_at_once(&environment, staying, "delete");
         assert_eq!(environment.sandbox.aws(|aws| aws.roles().contains_key(role)), role == "by-hand");
     }
+}
+
+/// IAM denies a call on a role that has gone, and the look that tells the one from the other may be throttled.
+#[test]
+fn a_role_that_goes_during_a_call_is_not_taken_for_a_missing_permission_even_in_a_storm() {
+    let environment = Environment::new(SHARED);
+    environment.start();
+    environment.sandbox.aws(|aws| {
+        let role = aws.role_mut("together").unwrap();
+        role.trust = role.trust.replace(NAMESPACE, "z9");
+    });
+    let hang = Fault::Hang { point: Point::Before, duration: Duration::from_secs(1) };
+    environment.sandbox.faults().add("iam:UpdateAssumeRolePolicy", When::Nth(1), hang);
+    let mark = environment.sandbox.witness().mark();
+    let running = environment.spawn_in(NAMESPACE, &["start"]);
+    while !environment.sandbox.witness().since(mark).iter().any(|call| call.operation == "iam:UpdateAssumeRolePolicy") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    environment.sandbox.faults().add("iam:GetRole", When::Next(2), Fault::Throttle);
+    environment.sandbox.aws(|aws| {
+        aws.call("DetachRolePolicy", &[("RoleName", "together"), ("PolicyArn", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")]).unwrap();
+        aws.call("DeleteRole", &[("RoleName", "together")]).unwrap();
+    });
+    running.end().ended(0);
+    let clones = [NAMESPACE.to_owned()];
+    assert_eq!(may_assume(&environment, "together", &clones), BTreeSet::from([subject(NAMESPACE)]));
 }
 
 /// As Kubeflow's profile controller does not: it leaves a trust policy that checks only the audience.
