@@ -263,7 +263,7 @@ impl Patience {
             // What is throttled waits for its slot.
             let goes_on = match error.kind {
                 Kind::Throttled => true,
-                Kind::Transient => self.rest(call, Instant::now() + pause(&error, attempts)).await,
+                Kind::Transient => self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await,
                 _ => false,
             };
             if !goes_on {
@@ -314,10 +314,16 @@ impl Patience {
 }
 
 /// Half fixed, half random, doubled each time: enough apart that many jobs do not knock together.
-fn pause(error: &CallError, attempts: u32) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(LONGEST_PAUSE);
+fn pause(error: &CallError, attempts: u32, limit: Duration) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(longest_pause(limit));
     let jittered = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
     error.retry_after.map_or(jittered, |asked| jittered.max(asked.min(LONGEST_PAUSE)))
+}
+
+/// A pause that would outlast the deadline ends the call. So that no short run gives up with half of its time left, none is longer than
+/// a tenth of it, or than a second.
+fn longest_pause(limit: Duration) -> Duration {
+    (limit / 10).clamp(Duration::from_secs(1), LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -358,21 +364,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lasting_fault_ends_before_the_deadline_and_a_final_one_at_once() {
+    async fn a_final_fault_ends_at_once() {
         let (_interrupt, patience) = patience(Duration::from_mins(1));
         let started = Instant::now();
         assert_eq!(patience.call::<()>("test:Call", async || Err(fault(Kind::Denied))).await, Err(fault(Kind::Denied)));
         assert_eq!(started.elapsed(), Duration::ZERO);
-        let mut attempts = 0;
-        let answer = patience
-            .call::<()>("test:Call", async || {
-                attempts += 1;
-                Err(fault(Kind::Transient))
-            })
-            .await;
-        assert_eq!(answer, Err(fault(Kind::Transient)));
-        assert!(started.elapsed() <= Duration::from_mins(1));
-        assert!((8..=24).contains(&attempts), "{attempts}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_fault_is_tried_until_the_deadline_is_near_however_short_the_run() {
+        for (seconds, least, most) in [(10, 13, 23), (60, 15, 25), (300, 36, 66)] {
+            for _ in 0..100 {
+                let limit = Duration::from_secs(seconds);
+                let (_interrupt, patience) = patience(limit);
+                let started = Instant::now();
+                let mut attempts = 0;
+                let answer = patience
+                    .call::<()>("test:Call", async || {
+                        attempts += 1;
+                        Err(fault(Kind::Transient))
+                    })
+                    .await;
+                assert_eq!(answer, Err(fault(Kind::Transient)));
+                let left = limit - started.elapsed();
+                assert!(left <= limit / 10, "{left:?} of {limit:?}");
+                assert!((least..=most).contains(&attempts), "{attempts} in {limit:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -429,8 +447,8 @@ mod tests {
     fn a_service_that_asks_to_wait_is_obeyed_within_reason() {
         let mut error = fault(Kind::Throttled);
         error.retry_after = Some(Duration::from_secs(3));
-        assert!(pause(&error, 0) >= Duration::from_secs(3));
+        assert!(pause(&error, 0, Duration::from_mins(5)) >= Duration::from_secs(3));
         error.retry_after = Some(Duration::from_hours(1));
-        assert!(pause(&error, 0) <= LONGEST_PAUSE);
+        assert!(pause(&error, 0, Duration::from_mins(5)) <= LONGEST_PAUSE);
     }
 }

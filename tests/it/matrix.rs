@@ -34,7 +34,7 @@ identities:
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
 /// How many runs are under way at once. Nearly all the time they wait.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 24;
 /// The deadline of a run that cannot succeed, the shortest there is.
 const DEADLINE: Duration = Duration::from_secs(10);
 
