@@ -6,7 +6,7 @@ use crate::{
     aws::{Aws, AwsProblem, Cluster},
     call::{Failed, Kind, Patience},
     config::{Config, KubeAuth},
-    http::{self, HttpProblem},
+    http::{self, FOREIGN, HttpProblem},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
     model::{arn::Account, desired::Place, names::ClusterName, oidc::IssuerUrl},
     qovery::Qovery,
@@ -122,11 +122,11 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
     }
 }
 
-/// The cluster's discovery document; where it may not be read, EKS.
+/// The cluster's discovery document; where it may not be read or the API server has none, EKS.
 async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
     let call = "kubernetes:get /.well-known/openid-configuration";
     let discovered = patience.call(call, async || kubernetes.issuer().await).await;
-    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound));
+    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound) || error.code == FOREIGN);
     if closed
         && config.environment.cluster.is_some()
         && let (_, Cluster { issuer: Some(issuer), .. }) = describe(config, aws, patience).await?

@@ -7,6 +7,7 @@ use crate::{
     call::{Failed, Kind},
     config::Problems,
     connect::ConnectError,
+    http::FOREIGN,
     model::desired::DesiredProblem,
     output::OutputError,
     plan::Refusals,
@@ -120,6 +121,9 @@ impl RunError {
 
 fn hint_of_call(failed: &Failed) -> Option<String> {
     let (service, permission) = failed.call.split_once(':')?;
+    if failed.source.code == FOREIGN {
+        return Some(hint_of_foreign(service, failed.source.kind));
+    }
     if service == "qovery" {
         return hint_of_qovery(failed).map(str::to_owned);
     }
@@ -154,6 +158,18 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
         }
         Kind::AlreadyExists | Kind::Other => None,
     }
+}
+
+fn hint_of_foreign(service: &str, kind: Kind) -> String {
+    let endpoint = match service {
+        "kubernetes" => "the server in the kubeconfig",
+        "qovery" => "`IRSA_QOVERY_API_URL`",
+        _ => "`AWS_ENDPOINT_URL` and its like",
+    };
+    let again = if matches!(kind, Kind::Throttled | Kind::Transient) { "deploy again; if it stays so: " } else { "" };
+    format!(
+        "{again}something else answers in the service's place, as a proxy or a firewall: let the job through, or look at {endpoint} if set"
+    )
 }
 
 fn hint_of_qovery(failed: &Failed) -> Option<&'static str> {

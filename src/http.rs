@@ -21,7 +21,13 @@ use rustls::{
 };
 use thiserror::Error;
 
-use crate::call::{CallError, Kind};
+use crate::{
+    call::{CallError, Kind},
+    model::line::bounded,
+};
+
+/// The code of an answer that is not the service's.
+pub const FOREIGN: &str = "ForeignAnswer";
 
 /// Answers are some kilobytes; one that is larger than this is refused.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
@@ -108,6 +114,22 @@ pub fn unread(error: &(dyn std::error::Error + 'static)) -> CallError {
     } else {
         CallError::new(Kind::Transient, "NoConnection", CallError::chain(error))
     }
+}
+
+/// What a call failed with that something else than the service answered, as a proxy does: no success, and a body in a language of its
+/// own. What the status would say in the service's mouth, that a thing is missing or not permitted, it does not say here.
+#[must_use]
+pub fn foreign(status: u16, body: &[u8]) -> CallError {
+    const LONGEST: usize = 200;
+    let kind = match status {
+        401 => Kind::Unauthenticated,
+        429 => Kind::Throttled,
+        408 | 500.. => Kind::Transient,
+        _ => Kind::Other,
+    };
+    let said = String::from_utf8_lossy(&body[..body.len().min(16 * LONGEST)]);
+    let said = bounded(&said.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST);
+    CallError::new(kind, FOREIGN, format!("HTTP status {status}: {}", if said.is_empty() { "no body" } else { &said }))
 }
 
 /// Whether an answer was read only as far as answers go.

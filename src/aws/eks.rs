@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::{Aws, error};
 use crate::{
     call::{CallError, Kind},
-    http::{is_refused_by_tls, read_body, unread},
+    http::{foreign, is_refused_by_tls, read_body, unread},
     model::{
         arn::Account,
         names::{ClusterName, Subject},
@@ -275,7 +275,9 @@ fn read_cluster(body: &[u8]) -> Result<Cluster, String> {
 
 fn refused(status: u16, code: Option<&str>, request_id: Option<String>, body: &[u8]) -> CallError {
     // `AccessDeniedException:http://…` is the header's long form.
-    let code = code.and_then(|code| code.split(':').next()).filter(|code| !code.is_empty()).unwrap_or("UnknownError");
+    let Some(code) = code.and_then(|code| code.split(':').next()).filter(|code| !code.is_empty()) else {
+        return CallError { request_id, ..foreign(status, body) };
+    };
     let message = serde_json::from_slice::<Failure>(body).ok().and_then(|failure| failure.message);
     let message = message.unwrap_or_else(|| format!("HTTP status {status}"));
     CallError { request_id, ..CallError::new(error::kind(code, status), code, message) }
@@ -341,6 +343,6 @@ mod tests {
     fn a_refusal_keeps_code_message_and_request_id() {
         let error = refused(403, Some("AccessDeniedException:http://x"), Some("id".to_owned()), br#"{"message":"no"}"#);
         assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "AccessDeniedException: no (request id id)"));
-        assert_eq!(refused(503, None, None, b"<html>").to_string(), "UnknownError: HTTP status 503");
+        assert_eq!(refused(503, None, None, b"<html>").to_string(), "ForeignAnswer: HTTP status 503: <html>");
     }
 }

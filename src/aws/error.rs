@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::{
     call::{CallError, Kind},
-    http::{is_refused_by_tls, is_too_large, unread},
+    http::{foreign, is_refused_by_tls, is_too_large, unread},
 };
 
 /// What an SDK call failed with: code, message and request id from the service, or the chain of what went wrong on the way.
@@ -23,9 +23,17 @@ where
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let metadata = service.err().meta();
-            let code = metadata.code().unwrap_or("UnknownError");
-            let message = metadata.message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
-            CallError { request_id, ..CallError::new(kind(code, status), code, message) }
+            match metadata.code() {
+                Some(code) => {
+                    let message = metadata.message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+                    CallError { request_id, ..CallError::new(kind(code, status), code, message) }
+                }
+                // A good answer is not shown: it may hold credentials.
+                None if service.raw().status().is_success() => {
+                    CallError { request_id, ..CallError::new(Kind::Transient, "UnreadableAnswer", CallError::chain(service.err())) }
+                }
+                None => CallError { request_id, ..foreign(status, service.raw().body().bytes().unwrap_or_default()) },
+            }
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();

@@ -90,12 +90,8 @@ impl Aws {
     /// # Errors
     /// IAM refuses, does not answer, or answers in an unknown form.
     pub async fn roles_below(&self, path: &str) -> Result<Vec<RoleArn>, CallError> {
-        let mut pages = self.iam.list_roles().path_prefix(path).into_paginator().items().send();
-        let mut roles = Vec::new();
-        while let Some(role) = pages.next().await {
-            roles.push(role.map_err(|error| error::of_sdk(&error))?.arn().parse().map_err(odd)?);
-        }
-        Ok(roles)
+        let mut pages = self.iam.list_roles().path_prefix(path).into_paginator().send();
+        all(async || pages.next().await, |page| page.roles.iter().map(|role| role.arn().parse().map_err(odd)).collect()).await
     }
 
     /// `CreateRole`
@@ -184,15 +180,12 @@ impl Aws {
     /// # Errors
     /// IAM refuses, does not answer, or answers in an unknown form.
     pub async fn attached_policies(&self, name: &RoleName) -> Result<BTreeSet<PolicyArn>, CallError> {
-        let mut pages = self.iam.list_attached_role_policies().role_name(name.as_str()).into_paginator().items().send();
-        let mut policies = BTreeSet::new();
-        while let Some(policy) = pages.next().await {
-            match found(policy)? {
-                Some(policy) => policies.insert(policy.policy_arn().unwrap_or_default().parse().map_err(odd)?),
-                None => return Ok(BTreeSet::new()),
-            };
-        }
-        Ok(policies)
+        let mut pages = self.iam.list_attached_role_policies().role_name(name.as_str()).into_paginator().send();
+        all(
+            async || pages.next().await,
+            |page| page.attached_policies().iter().map(|policy| policy.policy_arn().unwrap_or_default().parse().map_err(odd)).collect(),
+        )
+        .await
     }
 
     /// `AttachRolePolicy`
@@ -216,15 +209,8 @@ impl Aws {
     /// # Errors
     /// IAM refuses, does not answer, or answers in an unknown form.
     pub async fn inline_policies(&self, name: &RoleName) -> Result<BTreeSet<PolicyName>, CallError> {
-        let mut pages = self.iam.list_role_policies().role_name(name.as_str()).into_paginator().items().send();
-        let mut policies = BTreeSet::new();
-        while let Some(policy) = pages.next().await {
-            match found(policy)? {
-                Some(policy) => policies.insert(policy.parse().map_err(odd)?),
-                None => return Ok(BTreeSet::new()),
-            };
-        }
-        Ok(policies)
+        let mut pages = self.iam.list_role_policies().role_name(name.as_str()).into_paginator().send();
+        all(async || pages.next().await, |page| page.policy_names.iter().map(|policy| policy.parse().map_err(odd)).collect()).await
     }
 
     /// `GetRolePolicy`
@@ -297,6 +283,28 @@ where
         Err(error) if error.kind == Kind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// IAM answers with 100 a page and knows no quota of roles or policies that would fill as many: a list with more never ends.
+const MOST_PAGES: usize = 200;
+
+/// What is kept of the pages of a list; nothing if what it is of is missing.
+async fn all<P, E, T, All>(
+    mut next: impl AsyncFnMut() -> Option<Result<P, SdkError<E, HttpResponse>>>,
+    kept: impl Fn(P) -> Result<Vec<T>, CallError>,
+) -> Result<All, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
+    All: FromIterator<T>,
+{
+    let mut all = Vec::new();
+    for _ in 0..=MOST_PAGES {
+        let Some(page) = next().await else { return Ok(all.into_iter().collect()) };
+        let Some(page) = found(page)? else { return Ok(All::from_iter([])) };
+        all.extend(kept(page)?);
+    }
+    Err(odd(format!("the list has more than {MOST_PAGES} pages")))
 }
 
 /// A change that was made.

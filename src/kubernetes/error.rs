@@ -2,12 +2,14 @@
 
 use crate::{
     call::{CallError, Kind},
-    http::{is_refused_by_tls, is_too_large, unread},
+    http::{foreign, is_refused_by_tls, is_too_large, unread},
 };
 
 /// What a call failed with: reason and message of the API server, or the chain of what went wrong on the way.
 pub(super) fn of_kube(error: &kube::Error) -> CallError {
     match error {
+        // What kube says of an error that is no `Status`.
+        kube::Error::Api(status) if status.reason == "Failed to parse error data" => foreign(status.code, status.message.as_bytes()),
         kube::Error::Api(status) => {
             let reason = if status.reason.is_empty() { format!("HTTP status {}", status.code) } else { status.reason.clone() };
             let retry_after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     call::{CallError, Kind},
-    http::is_refused_by_tls,
+    http::{foreign, is_refused_by_tls},
     model::line::bounded,
 };
 
@@ -21,12 +21,17 @@ struct Refusal {
 
 /// What the API said no with.
 pub(super) fn refused(status: u16, retry_after: Option<&str>, body: &[u8]) -> CallError {
-    let said: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    let retry_after = retry_after.and_then(seconds);
+    let said = match serde_json::from_slice::<Refusal>(body) {
+        Ok(said) => said,
+        Err(_) if body.is_empty() => Refusal::default(),
+        Err(_) => return CallError { retry_after, ..foreign(status, body) },
+    };
     let words = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("UnknownError");
     let code = said.error.unwrap_or_else(|| words.to_owned());
     let message = [said.message, said.detail].into_iter().flatten().find(|message| !message.trim().is_empty());
     let message = message.map_or_else(|| format!("HTTP status {status}"), |message| compact(&message));
-    CallError { retry_after: retry_after.and_then(seconds), ..CallError::new(kind(status), &compact(&code), message) }
+    CallError { retry_after, ..CallError::new(kind(status), &compact(&code), message) }
 }
 
 fn kind(status: u16) -> Kind {
@@ -45,7 +50,7 @@ fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Whatever stands between may answer with a whole page.
+/// A message may be a whole page.
 fn compact(text: &str) -> String {
     const LONGEST: usize = 500;
     bounded(&text.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST)
@@ -77,7 +82,7 @@ mod tests {
         let body = br#"{"timestamp":"2026-01-01T00:00:00Z","status":403,"error":"Forbidden","message":"not your environment","path":"/x"}"#;
         let error = refused(403, None, body);
         assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "Forbidden: not your environment"));
-        assert_eq!(refused(502, None, b"<html>").to_string(), "Bad Gateway: HTTP status 502");
+        assert_eq!(refused(502, None, b"<html>").to_string(), "ForeignAnswer: HTTP status 502: <html>");
         assert_eq!(refused(404, None, br#"{"message":"  ","detail":"no such job"}"#).to_string(), "Not Found: no such job");
         assert_eq!(refused(400, None, format!(r#"{{"message":"{}"}}"#, "x ".repeat(2000)).as_bytes()).message.chars().count(), 501);
     }

@@ -2,7 +2,11 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -185,36 +189,41 @@ fn nothing_that_is_no_name_gets_further_than_the_configuration() {
     }
 }
 
-/// A server that gives every request this answer: the parts one after another, the last one for ever if it is to have no end.
-fn answering(status: &str, length: usize, parts: &[Vec<u8>], endless: bool) -> String {
+/// A server that answers every request so.
+fn serving(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")
-        .into_bytes();
-    let (first, last) = (parts.split_last().unwrap().1.concat(), parts.last().unwrap().clone());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let (head, first, last) = (head.clone(), first.clone(), last.clone());
+            let answer = answer.clone();
             std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 16384]);
-                let mut sent = stream.write_all(&head).and_then(|()| stream.write_all(&first)).and_then(|()| stream.write_all(&last));
-                while endless && sent.is_ok() {
-                    sent = stream.write_all(&last);
-                }
+                let mut request = [0; 16384];
+                let length = stream.read(&mut request).unwrap_or(0);
+                answer(&String::from_utf8_lossy(&request[..length]), &mut stream);
             });
         }
     });
     url
 }
 
+fn head(status: &str, length: usize) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n").into_bytes()
+}
+
 /// A server whose every answer has no end.
 fn endless() -> String {
-    answering("200 OK", 1 << 30, &[br#"{"a": ""#.to_vec(), vec![b'x'; 65536]], true)
+    serving(|_, stream| {
+        let mut sent = stream.write_all(&head("200 OK", 1 << 30)).and_then(|()| stream.write_all(br#"{"a": ""#));
+        while sent.is_ok() {
+            sent = stream.write_all(&vec![b'x'; 65536]);
+        }
+    })
 }
 
 /// A server that gives every request this body.
 fn saying(status: &str, body: &str) -> String {
-    answering(status, body.len(), &[body.as_bytes().to_vec()], false)
+    let answer = [head(status, body.len()), body.as_bytes().to_vec()].concat();
+    serving(move |_, stream| drop(stream.write_all(&answer)))
 }
 
 /// An environment in which one of the three services is this server.
@@ -301,6 +310,36 @@ fn what_a_service_says_is_told_in_one_line_of_bounded_length() {
     }
 }
 
+/// A proxy on the way says something in a language of its own. It is quoted, and never taken for the service's word that something is
+/// missing or not permitted.
+#[test]
+fn what_answers_in_a_services_place_is_quoted_and_not_believed() {
+    let page = "<html>\n  <title>Blocked by policy</title>\n</html>";
+    let answered = |variable: &str, status: u16| {
+        let run = with_service(variable, &saying(&format!("{status} x"), page)).run(&["start"]).ended(1);
+        assert_eq!(run.writes, 0, "{variable} {status}");
+        // A good answer may hold credentials and is not quoted; to kube a redirect is one.
+        if status == 200 || (variable, status) == ("KUBECONFIG", 302) {
+            assert!(run.err.contains("caused by: UnreadableAnswer: ") && !run.err.contains("Blocked"), "{variable} {status}: {}", run.err);
+        } else {
+            let said = format!("caused by: ForeignAnswer: HTTP status {status}: <html> <title>Blocked by policy</title> </html>");
+            assert!(run.err.contains(&said), "{variable} {status}: {}", run.err);
+            assert!(run.err.contains("something else answers in the service's place"), "{variable} {status}: {}", run.err);
+        }
+    };
+    std::thread::scope(|scope| {
+        for variable in ["AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_STS", "IRSA_QOVERY_API_URL", "KUBECONFIG"] {
+            for status in [200, 302, 403, 404, 407, 502] {
+                scope.spawn(move || answered(variable, status));
+            }
+        }
+    });
+    for variable in ["AWS_ENDPOINT_URL_IAM", "KUBECONFIG"] {
+        let run = with_service(variable, &saying("404 x", page)).run(&["delete"]).ended(1);
+        assert!(run.err.contains("ForeignAnswer: HTTP status 404"), "what a proxy does not find is not gone: {variable}: {}", run.err);
+    }
+}
+
 /// As deep as 8 MiB go: no reader follows.
 #[test]
 fn an_answer_of_any_depth_is_an_error_and_no_overflow() {
@@ -340,6 +379,25 @@ fn an_answer_of_many_parts_takes_no_multiple_of_its_size() {
         assert!([1, 3].contains(&run.code), "{variable}: {}", run.err);
         assert!(most < 120 << 10, "{variable}: {most} KiB");
     }
+}
+
+#[test]
+fn a_list_of_iam_that_always_names_a_next_page_is_given_up() {
+    let pages = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&pages);
+    let url = serving(move |request, stream| {
+        let (status, body) = if request.contains("Action=ListRoles") {
+            let page = asked.fetch_add(1, Ordering::Relaxed);
+            let more = format!("<Roles></Roles><IsTruncated>true</IsTruncated><Marker>{page}</Marker>");
+            ("200 OK", format!("<ListRolesResponse><ListRolesResult>{more}</ListRolesResult></ListRolesResponse>"))
+        } else {
+            ("404 x", "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no</Message></Error></ErrorResponse>".to_owned())
+        };
+        let _ = stream.write_all(&[head(status, body.len()), body.into_bytes()].concat());
+    });
+    let run = with_service("AWS_ENDPOINT_URL_IAM", &url).run(&["sweep"]).ended(1);
+    assert!(run.err.contains("UnreadableAnswer: the list has more than 200 pages"), "{}", run.err);
+    assert_eq!(pages.load(Ordering::Relaxed), 201);
 }
 
 /// Whoever may annotate a ServiceAccount decides what a refusal quotes: it stays a quotation.
