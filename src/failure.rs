@@ -201,6 +201,9 @@ fn hint_of_connection(error: &ConnectError) -> Option<String> {
             "one of them is of another cluster: correct or remove `IRSA_OIDC_ISSUER`, or correct the cluster's name"
         }
         ConnectError::Slow(_) => "run that program by hand to see what it waits for",
+        ConnectError::Kubernetes(crate::kubernetes::KubernetesProblem::Proxy) => {
+            "write `proxy-url` in the kubeconfig, or else `HTTPS_PROXY`, as `http://` with host and port"
+        }
         ConnectError::Kubernetes(crate::kubernetes::KubernetesProblem::Kubeconfig(_)) => "correct `KUBECONFIG`, or unset it",
         _ => return None,
     };

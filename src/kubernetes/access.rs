@@ -13,14 +13,14 @@ use http_body_util::Limited;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::KubeConfigOptions,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use thiserror::Error;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::error;
+use super::{error, proxy};
 use crate::{
     call::{CallError, Kind},
     http::LARGEST_ANSWER,
@@ -60,6 +60,9 @@ pub enum KubernetesProblem {
     /// The issuer of the mounted token is none.
     #[error("the mounted token names an issuer in an unknown form")]
     Issuer(#[source] NameProblem),
+    /// The proxy speaks a protocol that is not spoken here. Its URL may hold a password and is not shown.
+    #[error("the URL of the proxy for the API server begins with neither `http://` nor `https://`")]
+    Proxy,
     /// The client cannot be set up.
     #[error("cannot set up the Kubernetes client")]
     Client(#[source] kube::Error),
@@ -98,13 +101,19 @@ impl Kubernetes {
     /// # Errors
     /// It cannot be used.
     pub async fn by_kubeconfig() -> Result<Self, KubernetesProblem> {
-        let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await;
-        let config = config.map_err(|error| KubernetesProblem::Kubeconfig(without_content(&error)))?;
+        let problem = |error| KubernetesProblem::Kubeconfig(without_content(&error));
+        let kubeconfig = Kubeconfig::read().map_err(problem)?;
+        let stated = proxy::stated(&kubeconfig);
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(problem)?;
+        config.proxy_url = match stated {
+            Some(url) => Some(url.parse().map_err(|error| problem(KubeconfigError::ParseProxyUrl(error)))?),
+            None => proxy::of_environment(&config.cluster_url),
+        };
         let client = tokio::task::spawn_blocking(|| Self::of(config)).await;
         client.unwrap_or_else(|error| Err(KubernetesProblem::Kubeconfig(error.to_string())))
     }
 
-    /// By the token mounted into the pod.
+    /// By the token mounted into the pod; without a proxy, since the API server's address is one of the cluster's own.
     ///
     /// # Errors
     /// The pod does not know its API server, or its certificate authority cannot be read.
@@ -128,7 +137,9 @@ impl Kubernetes {
         authority: &[u8],
         token: impl Fn() -> String + Clone + Send + Sync + 'static,
     ) -> Result<Self, KubernetesProblem> {
-        Self::signing(config(endpoint, authority)?, move |mut request| {
+        let mut config = config(endpoint, authority)?;
+        config.proxy_url = proxy::of_environment(&config.cluster_url);
+        Self::signing(config, move |mut request| {
             if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", token())) {
                 bearer.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -151,7 +162,10 @@ impl Kubernetes {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
-        let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
+        let client = ClientBuilder::try_from(config).map_err(|error| match error {
+            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => KubernetesProblem::Proxy,
+            error => KubernetesProblem::Client(error),
+        })?;
         Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
     }
 
@@ -178,8 +192,8 @@ fn limited<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
 }
 
 /// What is wrong with a kubeconfig, and nothing of what stands in it: it holds keys and tokens.
-fn without_content(error: &kube::config::KubeconfigError) -> String {
-    use kube::config::KubeconfigError as Error;
+fn without_content(error: &KubeconfigError) -> String {
+    use KubeconfigError as Error;
     match error {
         Error::ReadConfig(source, path) => format!("`{}`: {source}", path.display()),
         Error::Parse(_) => "it is not the YAML of a kubeconfig".to_owned(),
@@ -190,6 +204,8 @@ fn without_content(error: &kube::config::KubeconfigError) -> String {
         Error::MissingClusterUrl | Error::ParseClusterUrl(_) => "its cluster has no URL that can be used".to_owned(),
         Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => "its certificate authority cannot be read".to_owned(),
         Error::LoadClientCertificate(_) | Error::LoadClientKey(_) => "its client certificate or key cannot be read".to_owned(),
+        Error::ParseProxyUrl(_) => "its `proxy-url`, or `HTTPS_PROXY`, is no URL".to_owned(),
+        Error::ParseNoProxy(_) => "`NO_PROXY` cannot be read".to_owned(),
         _ => "it is not one that can be used here".to_owned(),
     }
 }

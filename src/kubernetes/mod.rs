@@ -5,6 +5,7 @@ mod error;
 mod namespaces;
 mod pages;
 mod pods;
+mod proxy;
 mod service_accounts;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};

@@ -270,14 +270,15 @@ fn pieces(text: &str) -> Vec<String> {
     plain.replace(": ", "…").split('…').map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// Messages that no literal here holds: the AWS SDK's own words, those of HTTP, and texts that are put together.
-const ELSEWHERE: [&str; 9] = [
+/// Messages that no literal here holds: the words of the AWS SDK, of HTTP and of its client, and texts that are put together.
+const ELSEWHERE: [&str; 10] = [
     "Unauthorized",
     "Forbidden",
     "Not Found",
     "Conflict",
     "Too Many Requests",
     "no credentials found in chain. Attempted",
+    "tunnel error",
     "the variable NAME is not set",
     "use the identity's audience instead",
     "belongs to many environments (scope shared)",

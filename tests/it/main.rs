@@ -20,6 +20,7 @@ mod moving_over;
 mod process;
 mod proof;
 mod properties;
+mod proxy;
 mod qovery;
 mod readme;
 mod runs;
