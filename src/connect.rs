@@ -122,16 +122,19 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
     }
 }
 
-/// The cluster's discovery document; where it may not be read or the API server has none, EKS.
+/// The cluster's discovery document; where it may not be read or there is none, EKS.
 async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
     let call = "kubernetes:get /.well-known/openid-configuration";
     let discovered = patience.call(call, async || kubernetes.issuer().await).await;
-    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound) || error.code == FOREIGN);
-    if closed
-        && config.environment.cluster.is_some()
-        && let (_, Cluster { issuer: Some(issuer), .. }) = describe(config, aws, patience).await?
-    {
-        return Ok(issuer);
+    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound));
+    // An API server without the document answers in plain text, and so may something else in its place.
+    let strange = matches!(&discovered, Err(error) if error.code == FOREIGN && error.kind == Kind::Other);
+    if (closed || strange) && config.environment.cluster.is_some() {
+        match describe(config, aws, patience).await {
+            Ok((_, Cluster { issuer: Some(issuer), .. })) => return Ok(issuer),
+            Err(error) if closed => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
     }
     Ok(discovered.map_err(Failed::to("read the cluster's OIDC issuer", call))?)
 }

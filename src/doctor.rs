@@ -9,6 +9,7 @@ use crate::{
     aws::ASSUME,
     call::{CallError, Kind, Patience},
     connect::Connection,
+    http::FOREIGN,
     kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
@@ -202,7 +203,9 @@ impl Doctor<'_> {
         let Some(token) = token else { return };
         match self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await {
             Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
-            Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) => checks.push(Check::unknown("session", &error)),
+            Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) || error.code == FOREIGN => {
+                checks.push(Check::unknown("session", &error));
+            }
             Err(error) => {
                 let remedy = match error.code.as_str() {
                     "ExpiredTokenException" => "check the clocks of the cluster: a token it has just given has expired for AWS",

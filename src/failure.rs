@@ -149,6 +149,10 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
         Kind::NotFound => Some("check the ARNs in the manifest".to_owned()),
         Kind::Held => Some("another field manager holds it: remove it there, or delete the ServiceAccount, then deploy again".to_owned()),
         Kind::Throttled | Kind::Transient | Kind::Interrupted => Some("deploy again: it continues where it stopped".to_owned()),
+        Kind::Other if failed.source.code == "UntrustedCertificate" && of_kubernetes => Some(
+            "the cluster's own authority must have signed it: let a proxy pass the connection unopened (`NO_PROXY`), or correct the authority in the kubeconfig"
+                .to_owned(),
+        ),
         Kind::Other if failed.source.code == "UntrustedCertificate" => {
             Some("if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority".to_owned())
         }
@@ -202,7 +206,7 @@ fn hint_of_connection(error: &ConnectError) -> Option<String> {
         }
         ConnectError::Slow(_) => "run that program by hand to see what it waits for",
         ConnectError::Kubernetes(crate::kubernetes::KubernetesProblem::Proxy) => {
-            "write `proxy-url` in the kubeconfig, or else `HTTPS_PROXY`, as `http://` with host and port"
+            "write `proxy-url` in the kubeconfig, or else `HTTPS_PROXY`, as `http://` with host and port; or name the API server in `NO_PROXY`"
         }
         ConnectError::Kubernetes(crate::kubernetes::KubernetesProblem::Kubeconfig(_)) => "correct `KUBECONFIG`, or unset it",
         _ => return None,

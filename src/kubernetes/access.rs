@@ -60,8 +60,9 @@ pub enum KubernetesProblem {
     /// The issuer of the mounted token is none.
     #[error("the mounted token names an issuer in an unknown form")]
     Issuer(#[source] NameProblem),
-    /// The proxy speaks a protocol that is not spoken here. Its URL may hold a password and is not shown.
-    #[error("the URL of the proxy for the API server begins with neither `http://` nor `https://`")]
+    /// The proxy is not one of HTTP; or it is spoken to by TLS, to which kube would trust the cluster's authority only, and show the
+    /// kubeconfig's client certificate. Its URL may hold a password and is not shown.
+    #[error("the URL of the proxy for the API server does not begin with `http://`")]
     Proxy,
     /// The client cannot be set up.
     #[error("cannot set up the Kubernetes client")]
@@ -162,10 +163,10 @@ impl Kubernetes {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
-        let client = ClientBuilder::try_from(config).map_err(|error| match error {
-            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => KubernetesProblem::Proxy,
-            error => KubernetesProblem::Client(error),
-        })?;
+        if config.proxy_url.as_ref().is_some_and(|proxy| proxy.scheme_str() != Some("http")) {
+            return Err(KubernetesProblem::Proxy);
+        }
+        let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
         Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
     }
 
@@ -205,7 +206,7 @@ fn without_content(error: &KubeconfigError) -> String {
         Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => "its certificate authority cannot be read".to_owned(),
         Error::LoadClientCertificate(_) | Error::LoadClientKey(_) => "its client certificate or key cannot be read".to_owned(),
         Error::ParseProxyUrl(_) => "its `proxy-url`, or `HTTPS_PROXY`, is no URL".to_owned(),
-        Error::ParseNoProxy(_) => "`NO_PROXY` cannot be read".to_owned(),
+        Error::ParseNoProxy(_) => "an entry of `NO_PROXY` is empty or none".to_owned(),
         _ => "it is not one that can be used here".to_owned(),
     }
 }

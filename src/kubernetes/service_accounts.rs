@@ -38,9 +38,11 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn service_account(&self, subject: &Subject) -> Result<Option<ObservedServiceAccount>, CallError> {
-        let found =
-            self.service_accounts(subject).get_opt(subject.service_account.as_str()).await.map_err(|error| error::of_kube(&error))?;
-        Ok(found.map(|found| observed(subject, found)))
+        match self.service_accounts(subject).get(subject.service_account.as_str()).await.map_err(|error| error::of_kube(&error)) {
+            Ok(found) => Ok(Some(observed(subject, found))),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Applies the tool's fields, all of them and no others; without force.

@@ -123,7 +123,8 @@ fn a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_its_password() {
         assert!(!run.err.contains("pass%40word") && !run.err.contains("pass@word"), "{}", run.err);
     };
     for (scheme, code, of_kubernetes, of_aws) in [
-        ("socks5", 2, "error: the URL of the proxy for the API server begins with neither", "unsupported scheme socks5"),
+        ("socks5", 2, "error: the URL of the proxy for the API server does not begin with `http://`", "unsupported scheme socks5"),
+        ("https", 2, "error: the URL of the proxy for the API server does not begin with `http://`", "tunnel error"),
         ("http", 1, "tunnel error", "tunnel error"),
     ] {
         let url = format!("{scheme}://job:pass%40word@127.0.0.1:1");
