@@ -219,6 +219,11 @@ fn head(status: &str, length: usize) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n").into_bytes()
 }
 
+/// Answers with this body, as far as anybody listens.
+fn say(stream: &mut TcpStream, status: &str, body: &str) {
+    let _ = stream.write_all(&[&head(status, body.len()), body.as_bytes()].concat());
+}
+
 /// A server whose every answer has no end.
 fn endless() -> String {
     serving(|_, stream| {
@@ -231,8 +236,8 @@ fn endless() -> String {
 
 /// A server that gives every request this body.
 fn saying(status: &str, body: &str) -> String {
-    let answer = [head(status, body.len()), body.as_bytes().to_vec()].concat();
-    serving(move |_, stream| drop(stream.write_all(&answer)))
+    let (status, body) = (status.to_owned(), body.to_owned());
+    serving(move |_, stream| say(stream, &status, &body))
 }
 
 /// An environment in which one of the three services is this server.
@@ -369,7 +374,7 @@ fn to_doctor_a_stranger_in_the_place_of_sts_is_a_link_that_is_not_known() {
         } else {
             ("403 x", "<html>Blocked</html>".to_owned())
         };
-        let _ = stream.write_all(&[head(status, body.len()), body.into_bytes()].concat());
+        say(stream, status, &body);
     });
     environment.set("AWS_ENDPOINT_URL_STS", &url);
     let run = environment.run(&["doctor"]).ended(0);
@@ -430,7 +435,7 @@ fn a_list_of_iam_that_always_names_a_next_page_is_given_up() {
         } else {
             ("404 x", "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no</Message></Error></ErrorResponse>".to_owned())
         };
-        let _ = stream.write_all(&[head(status, body.len()), body.into_bytes()].concat());
+        say(stream, status, &body);
     });
     let run = with_service("AWS_ENDPOINT_URL_IAM", &url).run(&["sweep"]).ended(1);
     assert!(run.err.contains("UnreadableAnswer: the list has more than 200 pages"), "{}", run.err);
