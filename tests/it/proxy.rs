@@ -135,3 +135,17 @@ fn a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_its_password() {
         refused(&mut shop, 1, of_aws);
     }
 }
+
+#[test]
+fn an_empty_entry_of_no_proxy_is_named_beside_a_kubeconfig_and_means_nothing_without_one() {
+    let mut shop = Shop::new(MANIFEST);
+    let proxy = Proxy::start();
+    shop.environment.set("HTTPS_PROXY", &format!("http://{}", proxy.address));
+    shop.environment.set("NO_PROXY", "localhost,");
+    let run = shop.environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("an entry of `NO_PROXY` is empty or none"), "{}", run.err);
+    assert_eq!(run.writes, 0);
+    shop.environment.unset("KUBECONFIG");
+    shop.environment.start();
+    assert_eq!(asked_for(&proxy.requests(), &shop), [true; 3]);
+}
