@@ -1,4 +1,4 @@
-//! The step that changes things: the prelude, then all lanes at once, one call for each action. Nothing is decided here.
+//! The step that changes things: the prelude, then all lanes at once, then the closing, one call for each action. Nothing is decided here.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -41,7 +41,8 @@ pub enum ApplyError {
     Interrupted,
 }
 
-/// Carries out a plan: the prelude, then all lanes at once. A lane stops at its first failure; the others go on.
+/// Carries out a plan: the prelude, then all lanes at once, then the closing if none has stopped. A lane stops at its first failure; the
+/// others go on.
 /// IAM may show the past for as long as `settle` says.
 ///
 /// `done` is told of each action as it is done.
@@ -59,6 +60,9 @@ pub async fn apply(
     let mut stops = vec![applier.lane(&plan.prelude, Writers::One).await];
     if stops[0].is_ok() {
         stops = join_all(plan.lanes.iter().map(|lane| applier.lane(&lane.actions, lane.writers))).await;
+    }
+    if stops.iter().all(Result::is_ok) {
+        stops.push(applier.lane(&plan.closing, Writers::One).await);
     }
     let mut failed = Vec::new();
     let mut outcome = Outcome::Done;

@@ -46,11 +46,17 @@ pub enum Command {
         #[arg(long, value_name = "NAMESPACE")]
         namespace: Option<String>,
     },
-    /// Remove what environments of this cluster have left that no longer exist
+    /// Remove roles and registrations left behind by deleted environments
     Sweep {
         /// Print what would be removed, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Remove everything of this OIDC issuer instead, whose cluster no longer exists
+        #[arg(long, value_name = "URL")]
+        issuer: Option<String>,
+        /// With `--issuer`: remove its OIDC provider too, if this tool made it
+        #[arg(long, requires = "issuer")]
+        provider: bool,
     },
     /// Create or update the lifecycle job of the manifest's `job:` in an environment of Qovery
     Install {
@@ -101,14 +107,19 @@ impl From<&Cli> for Flags {
             _ => (None, None),
         };
         let purpose = match &cli.command {
-            Command::Start | Command::Plan { of: Goal::Start } => Purpose::Start,
-            _ => Purpose::Other,
+            Command::Delete | Command::Sweep { .. } | Command::Plan { of: Goal::Delete } => Purpose::Remove,
+            Command::Doctor { .. } => Purpose::Examine,
+            _ => Purpose::Start,
+        };
+        let issuer = match &cli.command {
+            Command::Sweep { issuer, .. } => issuer.clone(),
+            _ => None,
         };
         let (environment, prints) = match &cli.command {
             Command::Install { environment, print, .. } => (environment.clone(), print.is_some()),
             _ => (None, false),
         };
-        Self { purpose, manifest, format, timeout, service_account, environment, prints, namespace }
+        Self { purpose, manifest, format, timeout, service_account, issuer, environment, prints, namespace }
     }
 }
 

@@ -25,8 +25,14 @@ pub enum Look {
     WantedAndSessions,
     /// What one environment has made: roles, ServiceAccounts.
     Made,
-    /// The same, and what environments that no longer exist have left.
+    /// The same, and which pods run with it.
+    MadeAndPods,
+    /// What one environment has made, and who uses it: pods, what makes pods, services.
+    Leaving,
+    /// What environments that no longer exist have left.
     Left,
+    /// What belongs to an issuer that no longer exists.
+    Retired,
 }
 
 impl Look {
@@ -36,8 +42,10 @@ impl Look {
         match (goal, proof) {
             (Goal::Start, Proof::Off) => Self::Wanted,
             (Goal::Start, Proof::Auto | Proof::Required) => Self::WantedAndSessions,
+            (Goal::Prune, _) => Self::Leaving,
             (Goal::Delete, _) => Self::Made,
             (Goal::Sweep, _) => Self::Left,
+            (Goal::Retire(_), _) => Self::Retired,
         }
     }
 

@@ -106,7 +106,13 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         Some(issuer) => issuer,
         None => discover(config, &aws, &kubernetes, patience).await?,
     };
-    let place = Place { namespace: config.environment.namespace.clone(), issuer, cluster: config.environment.cluster.clone() };
+    let place = Place {
+        namespace: config.environment.namespace.clone(),
+        issuer,
+        cluster: config.environment.cluster.clone(),
+        paths: config.paths.clone(),
+        job: config.environment.job.clone(),
+    };
     let account = config.access.assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
     Ok(Connection { aws, kubernetes, qovery, place, account })
 }

@@ -26,7 +26,10 @@ impl Cloud for Connection {
             Look::Wanted => observe::wanted(identities, self, patience).await,
             Look::WantedAndSessions => observe::wanted_and_sessions(identities, self, patience).await,
             Look::Made => observe::made(identities, self, patience).await,
+            Look::MadeAndPods => observe::made_and_pods(identities, self, patience).await,
+            Look::Leaving => observe::leaving(identities, self, patience).await,
             Look::Left => observe::left(identities, self, patience).await,
+            Look::Retired => observe::retired(identities, self, patience).await,
         }
     }
 
@@ -48,6 +51,7 @@ impl Cloud for Connection {
         match action {
             Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences).await,
             Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
+            Action::DeleteProvider { provider } => aws.delete_provider(provider).await,
             Action::CreateRole(role) => aws.create_role(role).await,
             Action::UpdateRole { role, description, max_session_duration } => {
                 aws.update_role(role, description, *max_session_duration).await

@@ -3,7 +3,7 @@
 //! What was applied counts only when it is seen: IAM is eventually consistent, and a write that is not seen may have been lost
 //! to another's. Nothing is applied twice on the word of a read that may be stale: only after a settle time.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,7 +12,13 @@ use crate::{
     call::Patience,
     cloud::{Cloud, Look},
     failure::RunError,
-    model::{desired::Desired, identity::Identity, line::one_line, observed::Observed},
+    model::{
+        desired::Desired,
+        identity::{Identity, Prune},
+        line::one_line,
+        marks::JobMark,
+        observed::Observed,
+    },
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
     report::Report,
 };
@@ -21,12 +27,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is to be brought about, and with what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Work<'a, C> {
     /// What a run is to bring about.
     pub goal: Goal,
     /// For whom.
     pub identities: &'a [Identity],
+    /// What becomes of things that no identity names any more.
+    pub prune: Prune,
+    /// The jobs of the environment, if Qovery was asked: marks of others keep nothing.
+    pub jobs: Option<BTreeSet<JobMark>>,
     /// What is looked at, first and after each plan that was carried out.
     pub look: Look,
     /// Where.
@@ -46,6 +56,14 @@ pub struct Converged {
     pub observed: Observed,
     /// What was done for it.
     pub applied: Vec<Action>,
+    /// The plan that has nothing more to do: with what could not be taken away.
+    pub plan: Plan,
+}
+
+impl<C> Clone for Work<'_, C> {
+    fn clone(&self) -> Self {
+        Self { jobs: self.jobs.clone(), ..*self }
+    }
 }
 
 impl<C: Cloud> Work<'_, C> {
@@ -57,7 +75,8 @@ impl<C: Cloud> Work<'_, C> {
         let mut observed = self.unless_interrupted(self.cloud.observe(look, self.identities, self.patience)).await?;
         let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
-        let desired = Desired::new(self.identities, place, &observed.account)?;
+        let desired = self.desired(&observed, report)?;
+        observed.forget_jobs(self.jobs.as_ref());
         let plan = match plan(self.goal, &desired, &observed, freshness) {
             Err(refusals) if observed.limits.trust_policy.is_none() && refusals.0.iter().any(Refusal::asks_for_limits) => {
                 observed.limits = self.unless_interrupted(self.cloud.limits(self.patience)).await?;
@@ -66,6 +85,20 @@ impl<C: Cloud> Work<'_, C> {
             plan => plan?,
         };
         Ok((desired, observed, plan))
+    }
+
+    /// What should be. For a removal an identity that cannot be there is none, and a note says so.
+    fn desired(&self, observed: &Observed, report: &mut Report<'_>) -> Result<Desired, RunError> {
+        let (place, account) = (self.cloud.place(), &observed.account);
+        let desired = match self.goal {
+            Goal::Start | Goal::Prune => Desired::new(self.identities, place, account)?,
+            Goal::Delete | Goal::Sweep | Goal::Retire(_) => {
+                let (desired, problems) = Desired::for_removal(self.identities, place, account);
+                problems.iter().for_each(|problem| report.note(&format!("does not matter here: {problem}")));
+                desired
+            }
+        };
+        Ok(Desired { prune: self.prune, ..desired })
     }
 
     /// Brings it about, and sees that it is.
@@ -84,7 +117,7 @@ impl<C: Cloud> Work<'_, C> {
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);
-                    return Ok(Converged { desired, observed, applied });
+                    return Ok(Converged { desired, observed, applied, plan });
                 }
                 Next::CarryOut => plan,
                 Next::CarryOutMany => plan.of_many_writers(),

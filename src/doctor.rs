@@ -13,10 +13,10 @@ use crate::{
     kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
-        desired::{Desired, ROLE_ANNOTATION},
+        desired::Desired,
         diagnosis::{Link, broken},
         names::Subject,
-        observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
         pods::stale,
         token::Claims,

@@ -9,6 +9,7 @@
 //!                → observe   what is there                                    → adapters
 //!                → plan      desired × observed → Plan or refusals: pure
 //!                → apply     one call for each action                         → adapters
+//!            → departure     before a delete: whether the environment goes, and its pods have ended; retire: whether an issuer is dead → adapters
 //!            → install       the lifecycle job itself: sees the environment in Qovery, plans, carries out → adapters; terraform prints it
 //!            → doctor        the chain from ServiceAccount to role, link by link → adapters
 //!            → prove         a token minted for the ServiceAccount gets the role → adapters
@@ -27,6 +28,7 @@ pub mod config;
 pub mod connect;
 mod connection;
 pub mod converge;
+mod departure;
 pub mod doctor;
 pub mod failure;
 pub mod http;
@@ -40,6 +42,7 @@ pub mod plan;
 pub mod prove;
 pub mod qovery;
 pub mod report;
+mod retire;
 mod run;
 pub mod terraform;
 

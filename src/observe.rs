@@ -1,40 +1,44 @@
 //! The second step: see what is there. Nothing is changed. In parallel, in two rounds: whether things are there, then what is in them.
+//!
+//! With the things that identities name comes the ledger: what the environment's job has made, known without the manifest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::{join_all, try_join_all};
 
 use crate::{
     aws::ASSUME,
-    call::{CallError, Failed, Patience},
+    call::{CallError, Failed, Kind, Patience},
     connect::Connection,
     kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
-        identity::{Identity, RoleOrigin, Scope},
+        date::Date,
+        identity::{Identity, RoleOrigin},
         names::{Namespace, PolicyName, RoleName, ServiceAccountName},
-        observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount, Owner},
         oidc::{IssuerUrl, Provider},
+        pods::Use,
         service::{ObservedService, Service},
         token::Claims,
     },
 };
 
-/// Sees role and ServiceAccount of each identity, the OIDC provider, and the services of the environment if any is to be bound.
+/// Sees role and ServiceAccount of each identity, the ledger, the OIDC provider, and the services of the environment if any is to be bound.
 ///
 /// # Errors
-/// A service refuses or does not answer.
+/// AWS or Kubernetes refuses or does not answer.
 pub async fn wanted(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
     let of_identities = async {
-        let (roles, service_accounts) = observer.first_round(identities).await?;
-        observer.second_round(roles, service_accounts).await
+        let first = observer.first_round(identities, connection.place.environment_paths()).await?;
+        observer.second_round(first, identities).await
     };
-    let (seen, services) = tokio::try_join!(of_identities, observer.services(identities))?;
-    Ok(Observed { services, ..seen })
+    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
+    Ok(with_services(seen?, services))
 }
 
 /// Sees the same, and which sessions pods get.
@@ -42,42 +46,75 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
 /// If each identity's pods get one, the provider is not read: STS gives a session only if the provider is there and knows the audience.
 ///
 /// # Errors
-/// A service refuses or does not answer. That a pod gets no session is no error here.
+/// AWS or Kubernetes refuses or does not answer. That a pod gets no session is no error here.
 pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
     let of_identities = async {
         let tokens = async { Ok(observer.tokens(identities).await) };
-        let ((roles, service_accounts), tokens) = tokio::try_join!(observer.first_round(identities), tokens)?;
-        let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &roles, &tokens)).collect();
-        if pods.len() < identities.len() {
-            let (seen, sessions) =
-                tokio::try_join!(observer.second_round(roles, service_accounts), async { Ok(observer.sessions(pods).await) })?;
+        let (first, tokens) = tokio::try_join!(observer.first_round(identities, connection.place.environment_paths()), tokens)?;
+        let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &first.roles, &tokens)).collect();
+        let sessions = async { Ok(observer.sessions(pods).await) };
+        if first.roles.len() < roles(identities, connection).len() || tokens.len() < identities.len() {
+            let (seen, sessions) = tokio::try_join!(observer.second_round(first, identities), sessions)?;
             return Ok(Observed { sessions, ..seen });
         }
-        let known = known_account(&roles);
-        let (roles, sessions) = tokio::try_join!(observer.policies_of(roles), async { Ok(observer.sessions(pods).await) })?;
-        let account = observer.account(known).await?;
+        let unnamed = first.unnamed(identities, connection);
+        let FirstRound { roles, service_accounts, unread, .. } = first;
+        let ledger = async {
+            let account = observer.account(known_account(&roles)).await?;
+            let ledger = observer.ledger(&unnamed, &account).await?;
+            Ok((account, ledger))
+        };
+        let (mut seen, sessions, (account, ledger)) = tokio::try_join!(observer.policies_of(&roles), sessions, ledger)?;
         let provider = if sessions.len() == identities.len() {
             let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
-            Some(ObservedProvider { audiences })
+            Some(ObservedProvider { audiences, is_own: false })
         } else {
             observer.provider(&account).await?
         };
-        Ok(Observed { provider, roles, service_accounts, sessions, ..Observed::nothing(account) })
+        seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
+        Ok(Observed { provider, roles: seen, service_accounts, unread, sessions, ..nothing(account) })
     };
-    let (seen, services) = tokio::try_join!(of_identities, observer.services(identities))?;
-    Ok(Observed { services, ..seen })
+    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
+    Ok(with_services(seen?, services))
 }
 
-/// Sees the role and the ServiceAccount of each identity.
+/// Sees what one environment has made: the roles and ServiceAccounts of each identity, and the ledger, with all that is in the roles.
 ///
 /// # Errors
-/// A service refuses or does not answer.
+/// AWS or Kubernetes refuses or does not answer.
 pub async fn made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    Observer { connection, patience }.made(identities).await
+}
+
+/// Sees the same, and the pods of the namespace.
+///
+/// # Errors
+/// AWS or Kubernetes refuses or does not answer.
+pub async fn made_and_pods(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let (roles, service_accounts) = observer.first_round(identities).await?;
-    let (account, roles) = tokio::try_join!(observer.account(known_account(&roles)), observer.policies_of(roles))?;
-    Ok(Observed { roles, service_accounts, ..Observed::nothing(account) })
+    let pods =
+        observer.call("list the pods of the namespace", PODS, async || connection.kubernetes.pods_in(&connection.place.namespace).await);
+    let (seen, pods) = tokio::try_join!(observer.made(identities), pods)?;
+    Ok(Observed { uses: Some(pods), ..seen })
+}
+
+/// Sees the same, and who uses it: pods, what makes pods, and services of Qovery if it is asked. Where any of these cannot be seen, nobody is
+/// known to use nothing.
+///
+/// # Errors
+/// AWS or Kubernetes refuses or does not answer.
+pub async fn leaving(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let (seen, uses) = tokio::join!(observer.made(identities), observer.uses());
+    let mut seen = seen?;
+    match uses {
+        Ok(uses) => seen.uses = Some(uses),
+        Err(failed) => {
+            seen.unread.push(format!("what has left the manifest stays: it cannot be seen who uses it: {failed}: {}", failed.source));
+        }
+    }
+    Ok(seen)
 }
 
 /// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
@@ -87,33 +124,53 @@ pub async fn made(identities: &[Identity], connection: &Connection, patience: &P
 /// AWS refuses or does not answer. That the namespaces cannot be listed is no error here: then they are not known.
 pub async fn left(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let place = &connection.place;
-    let paths = identities.iter().filter_map(|identity| match (&identity.role.origin, &identity.role.scope) {
-        (RoleOrigin::Made(role), Scope::Environment) => Some(place.cluster_path(&role.path)),
-        _ => None,
-    });
-    let paths: BTreeSet<String> = paths.collect();
-    let listed = paths.iter().map(async |path| {
-        let doing = format!("list the roles below `{path}`");
-        let roles = observer.call(doing, "iam:ListRoles", async || connection.aws.roles_below(path).await).await?;
-        Ok::<_, Failed>(roles.into_iter().filter_map(|role| Some((namespace_of(&role, path)?, role.name))).collect::<Vec<_>>())
-    });
-    let (mut seen, listed) = tokio::try_join!(made(identities, connection, patience), try_join_all(listed))?;
+    let (mut seen, listed) = tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths())?;
     let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
-    let gone = listed.into_iter().flatten().filter(|(namespace, _)| namespaces.as_ref().is_some_and(|exist| !exist.contains(namespace)));
-    let no_documents = BTreeMap::new();
-    let roles = try_join_all(gone.map(async |(_, name)| {
-        let Some(role) = observer.role(&name).await? else { return Ok::<_, Failed>(None) };
-        observer.policies(SeenRole { name, role, wanted: Some(&no_documents) }).await.map(Some)
-    }));
-    seen.left_behind = roles.await?.into_iter().flatten().map(|(_, role)| role).collect();
+    let gone = listed
+        .iter()
+        .filter(|role| namespace_of(role).is_some_and(|namespace| namespaces.as_ref().is_some_and(|exist| !exist.contains(&namespace))));
+    let roles = try_join_all(gone.map(async |role| observer.whole_role(&role.name).await));
+    seen.left_behind = roles.await?.into_iter().flatten().collect();
     seen.limits.namespaces = namespaces;
     Ok(seen)
 }
 
-/// The namespace in the path of a role below `<path>/<cluster>/`.
-fn namespace_of(role: &RoleArn, below: &str) -> Option<Namespace> {
-    role.path.as_str().strip_prefix(below)?.strip_suffix('/')?.parse().ok()
+/// Sees what belongs to the issuer of the place, which no longer exists: roles of environments, the roles of identities, the provider.
+///
+/// # Errors
+/// AWS refuses or does not answer.
+pub async fn retired(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let (seen, listed) = tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths())?;
+    let roles = try_join_all(listed.iter().map(async |listed| observer.role(&listed.name).await)).await?;
+    let of_issuer =
+        |role: &ObservedRole| matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(_, issuer)) if issuer == connection.place.issuer);
+    let gone: Vec<ObservedRole> = roles.into_iter().flatten().filter(of_issuer).collect();
+    let whole = try_join_all(gone.into_iter().map(async |role| observer.filled(role).await));
+    let (left_behind, provider) = tokio::try_join!(whole, observer.provider(&seen.account))?;
+    Ok(Observed { left_behind, provider, ..seen })
+}
+
+/// The namespace at the end of the path of one environment's role.
+fn namespace_of(role: &RoleArn) -> Option<Namespace> {
+    role.path.as_str().strip_suffix('/')?.rsplit('/').next()?.parse().ok()
+}
+
+/// An account in which nothing was seen, now.
+fn nothing(account: Account) -> Observed {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Observed { at: Date::since_1970(now), ..Observed::nothing(account) }
+}
+
+/// With the services; that they cannot be seen costs a note, never a deploy.
+fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>) -> Observed {
+    match services {
+        Ok(services) => Observed { services, ..seen },
+        Err(failed) => {
+            let note = format!("the services are not bound, since Qovery cannot be asked: {failed}: {}", failed.source);
+            Observed { services_unseen: true, unread: seen.unread.into_iter().chain([note]).collect(), ..seen }
+        }
+    }
 }
 
 /// Looks up what a role that outgrows the default quota is judged by.
@@ -148,6 +205,31 @@ fn known_account(roles: &[SeenRole<'_>]) -> Option<Account> {
 /// The ServiceAccounts that were seen.
 type ServiceAccounts = BTreeMap<ServiceAccountName, ObservedServiceAccount>;
 
+/// What is there, before it is looked into.
+struct FirstRound<'a> {
+    /// The roles of identities.
+    roles: Vec<SeenRole<'a>>,
+    /// All roles below the environment's paths.
+    listed: Vec<RoleArn>,
+    service_accounts: ServiceAccounts,
+    /// What could not be read, in words.
+    unread: Vec<String>,
+}
+
+impl FirstRound<'_> {
+    /// The roles of the ledger that no identity names: those below the paths, and those that ServiceAccounts record.
+    fn unnamed(&self, identities: &[Identity], connection: &Connection) -> BTreeMap<String, RoleArn> {
+        let named = roles(identities, connection);
+        let is_named = |role: &RoleArn| named.keys().any(|name| name.as_str().eq_ignore_ascii_case(role.name.as_str()));
+        let recorded = self.service_accounts.values().flat_map(|account| {
+            let earlier = account.earlier_roles();
+            account.role().into_iter().chain(earlier.iter().map(|(role, _)| role.clone()).collect::<Vec<_>>())
+        });
+        let all = self.listed.iter().cloned().chain(recorded);
+        all.filter(|role| !is_named(role)).map(|role| (role.to_string(), role)).collect()
+    }
+}
+
 /// A role before its permission policies were read.
 struct SeenRole<'a> {
     /// The name it was looked for by: IAM ignores case.
@@ -164,6 +246,12 @@ struct Pod<'a> {
 }
 
 const NAMESPACES: &str = "kubernetes:list namespaces";
+const SERVICE_ACCOUNTS: &str = "kubernetes:list serviceaccounts";
+const PODS: &str = "kubernetes:list pods";
+const LIST_ROLES: &str = "iam:ListRoles";
+
+/// What Qovery says is good to know: no deploy waits longer for it.
+const QOVERY: Duration = Duration::from_secs(30);
 
 /// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
 const EARLY: Duration = Duration::from_secs(2);
@@ -191,21 +279,136 @@ impl Observer<'_> {
         }
     }
 
-    /// Whether the things are there.
-    async fn first_round<'a>(&self, identities: &'a [Identity]) -> Result<(Vec<SeenRole<'a>>, ServiceAccounts), Failed> {
-        tokio::try_join!(self.roles(identities), self.service_accounts(identities))
+    /// Whether the things are there, and the ledger.
+    async fn first_round<'a>(&self, identities: &'a [Identity], paths: BTreeSet<String>) -> Result<FirstRound<'a>, Failed> {
+        let (roles, listed, accounts) = tokio::try_join!(self.roles(identities), self.listed(&paths), self.service_accounts(identities))?;
+        let ((listed, of_roles), (service_accounts, of_accounts)) = (listed, accounts);
+        Ok(FirstRound { roles, listed, service_accounts, unread: of_roles.into_iter().chain(of_accounts).collect() })
     }
 
-    /// What is in the roles, and the provider.
-    async fn second_round(&self, roles: Vec<SeenRole<'_>>, service_accounts: ServiceAccounts) -> Result<Observed, Failed> {
-        let known = known_account(&roles);
-        let account_and_provider = async {
-            let account = self.account(known).await?;
-            let provider = self.provider(&account).await?;
-            Ok((account, provider))
+    /// What is in the roles, the ledger's among them, and the provider.
+    async fn second_round(&self, first: FirstRound<'_>, identities: &[Identity]) -> Result<Observed, Failed> {
+        let unnamed = first.unnamed(identities, self.connection);
+        let FirstRound { roles, service_accounts, unread, .. } = first;
+        let around = async {
+            let account = self.account(known_account(&roles)).await?;
+            let (provider, ledger) = tokio::try_join!(self.provider(&account), self.ledger(&unnamed, &account))?;
+            Ok((account, provider, ledger))
         };
-        let (roles, (account, provider)) = tokio::try_join!(self.policies_of(roles), account_and_provider)?;
-        Ok(Observed { provider, roles, service_accounts, ..Observed::nothing(account) })
+        let (mut seen, (account, provider, ledger)) = tokio::try_join!(self.policies_of(&roles), around)?;
+        seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
+        Ok(Observed { provider, roles: seen, service_accounts, unread, ..nothing(account) })
+    }
+
+    /// What one environment has made, with all that is in the roles.
+    async fn made(&self, identities: &[Identity]) -> Result<Observed, Failed> {
+        let first = self.first_round(identities, self.connection.place.all_environment_paths()).await?;
+        let unnamed = first.unnamed(identities, self.connection);
+        let FirstRound { roles, service_accounts, unread, .. } = first;
+        let ledger = async {
+            let account = self.account(known_account(&roles)).await?;
+            let ledger = self.ledger(&unnamed, &account).await?;
+            let ledger = try_join_all(ledger.into_iter().map(async |role| self.filled(role).await)).await?;
+            Ok((account, ledger))
+        };
+        let named = async {
+            let seen = self.policies_of(&roles).await?;
+            try_join_all(seen.into_iter().map(async |(name, role)| Ok((name, self.in_profiles(role).await?)))).await
+        };
+        let (named, (account, ledger)) = tokio::try_join!(named, ledger)?;
+        let ledger = ledger.into_iter().map(|role| (role.arn.name.clone(), role));
+        Ok(Observed { roles: named.into_iter().chain(ledger).collect(), service_accounts, unread, ..nothing(account) })
+    }
+
+    /// The roles of identities, with all that is in them.
+    async fn named(&self, identities: &[Identity]) -> Result<Observed, Failed> {
+        let roles = self.roles(identities).await?;
+        let (account, seen) = tokio::try_join!(self.account(known_account(&roles)), self.policies_of(&roles))?;
+        let seen = try_join_all(seen.into_iter().map(async |(name, role)| Ok((name, self.in_profiles(role).await?)))).await?;
+        Ok(Observed { roles: seen.into_iter().collect(), ..nothing(account) })
+    }
+
+    /// The roles below these paths. That they may not be listed costs a note.
+    async fn listed(&self, paths: &BTreeSet<String>) -> Result<(Vec<RoleArn>, Option<String>), Failed> {
+        let listed = try_join_all(paths.iter().map(async |path| self.roles_below(path).await)).await;
+        match listed {
+            Ok(listed) => Ok((listed.concat(), None)),
+            Err(failed) if failed.source.kind == Kind::Denied => Ok((
+                Vec::new(),
+                Some(format!("roles that no identity names any more are not looked for: the job may not list roles (`{LIST_ROLES}`)")),
+            )),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn below_the_clusters_paths(&self) -> Result<Vec<RoleArn>, Failed> {
+        let paths = self.connection.place.all_cluster_paths();
+        Ok(try_join_all(paths.iter().map(async |path| self.roles_below(path).await)).await?.concat())
+    }
+
+    async fn roles_below(&self, path: &str) -> Result<Vec<RoleArn>, Failed> {
+        self.call(format!("list the roles below `{path}`"), LIST_ROLES, async || self.connection.aws.roles_below(path).await).await
+    }
+
+    /// The roles of the ledger that are there, without what is in them.
+    async fn ledger(&self, unnamed: &BTreeMap<String, RoleArn>, account: &Account) -> Result<Vec<ObservedRole>, Failed> {
+        let here = unnamed.values().filter(|role| role.account == *account);
+        let found = try_join_all(here.map(async |role| Ok((role, self.role(&role.name).await?)))).await?;
+        Ok(found.into_iter().filter_map(|(role, found)| found.filter(|found| found.arn == *role)).collect())
+    }
+
+    /// A role with all that is in it.
+    async fn whole_role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
+        match self.role(name).await? {
+            Some(role) => self.filled(role).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The role with its policies and instance profiles, if the tool made it.
+    async fn filled(&self, role: ObservedRole) -> Result<ObservedRole, Failed> {
+        if Owner::from_tags(&role.tags).is_none() {
+            return Ok(role);
+        }
+        let (name, no_documents) = (role.arn.name.clone(), BTreeMap::new());
+        let seen = SeenRole { name, role, wanted: Some(&no_documents) };
+        let (_, role) = self.policies(&seen).await?;
+        self.in_profiles(role).await
+    }
+
+    /// The role with the instance profiles it is in, if the tool made it.
+    async fn in_profiles(&self, role: ObservedRole) -> Result<ObservedRole, Failed> {
+        if Owner::from_tags(&role.tags).is_none() {
+            return Ok(role);
+        }
+        let name = &role.arn.name;
+        let doing = format!("list the instance profiles of role `{name}`");
+        let profiles =
+            self.call(doing, "iam:ListInstanceProfilesForRole", async || self.connection.aws.instance_profiles(name).await).await;
+        match profiles {
+            Ok(instance_profiles) => Ok(ObservedRole { instance_profiles, ..role }),
+            // If it is in one, IAM says so when it is to be deleted.
+            Err(failed) if failed.source.kind == Kind::Denied => Ok(role),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Who uses ServiceAccounts and roles of the namespace.
+    async fn uses(&self) -> Result<Vec<Use>, Failed> {
+        let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
+        let (pods, workloads, services) = tokio::try_join!(
+            self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await),
+            self.call(
+                "list the workloads of the namespace",
+                "kubernetes:list deployments, statefulsets, daemonsets, jobs, cronjobs",
+                async || { kubernetes.workloads_in(namespace).await }
+            ),
+            self.services(|service| service.kind.can_be_bound()),
+        )?;
+        let services = services.into_iter().filter_map(|found| {
+            Some(Use { user: found.service.to_string(), service_account: found.service_account?, roles: BTreeSet::new(), ends: false })
+        });
+        Ok(pods.into_iter().chain(workloads).chain(services).collect())
     }
 
     async fn roles<'a>(&self, identities: &'a [Identity]) -> Result<Vec<SeenRole<'a>>, Failed> {
@@ -220,32 +423,32 @@ impl Observer<'_> {
         self.call(format!("read role `{name}`"), "iam:GetRole", async || self.connection.aws.role(name).await).await
     }
 
-    async fn policies_of(&self, roles: Vec<SeenRole<'_>>) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
-        Ok(try_join_all(roles.into_iter().map(|seen| self.policies(seen))).await?.into_iter().collect())
+    async fn policies_of(&self, roles: &[SeenRole<'_>]) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
+        Ok(try_join_all(roles.iter().map(|seen| self.policies(seen))).await?.into_iter().collect())
     }
 
     /// Reads the permission policies of a role that the tool makes, and the documents of those inline policies that are wanted. Of a role
     /// given by ARN they are nobody's business here.
-    async fn policies(&self, seen: SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
+    async fn policies(&self, seen: &SeenRole<'_>) -> Result<(RoleName, ObservedRole), Failed> {
         let SeenRole { name, role, wanted } = seen;
-        let Some(wanted) = wanted else { return Ok((name, role)) };
+        let Some(wanted) = wanted else { return Ok((name.clone(), role.clone())) };
         let aws = &self.connection.aws;
         let documents = try_join_all(wanted.keys().map(async |policy| {
             let doing = format!("read inline policy `{policy}` of role `{name}`");
-            let document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(&name, policy).await).await?;
+            let document = self.call(doing, "iam:GetRolePolicy", async || aws.inline_policy(name, policy).await).await?;
             Ok(document.map(|document| (policy.clone(), Some(document))))
         }));
         let (attached, inline, documents) = tokio::try_join!(
             self.call(format!("list the policies attached to role `{name}`"), "iam:ListAttachedRolePolicies", async || {
-                aws.attached_policies(&name).await
+                aws.attached_policies(name).await
             }),
             self.call(format!("list the inline policies of role `{name}`"), "iam:ListRolePolicies", async || aws
-                .inline_policies(&name)
+                .inline_policies(name)
                 .await),
             documents,
         )?;
         let inline_policies = inline.into_iter().map(|policy| (policy, None)).chain(documents.into_iter().flatten()).collect();
-        Ok((name, ObservedRole { attached, inline_policies, ..role }))
+        Ok((name.clone(), ObservedRole { attached, inline_policies, ..role.clone() }))
     }
 
     /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once. One of another issuer says nothing of this
@@ -292,19 +495,29 @@ impl Observer<'_> {
     }
 
     /// All services, and the ServiceAccounts of those that are to be bound.
-    async fn services(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
+    async fn services_to_bind(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
+        if identities.iter().all(|identity| identity.services.services.is_empty()) {
+            return Ok(Vec::new());
+        }
+        self.services(|service| {
+            let is_named = |identity: &Identity| identity.services.services.iter().any(|name| name.means(service));
+            service.kind.can_be_bound() && identities.iter().any(is_named)
+        })
+        .await
+    }
+
+    /// All services, and the ServiceAccounts of these; none if Qovery is not asked.
+    async fn services(&self, wanted: impl Fn(&Service) -> bool) -> Result<Vec<ObservedService>, Failed> {
         let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
+        let patience = self.patience.at_most(QOVERY);
+        let observer = Observer { connection: self.connection, patience: &patience };
         let doing = format!("list the services of environment `{}`", qovery.environment());
-        let services = self.call(doing, "qovery:GET /environment/{id}/services", async || qovery.services().await).await?;
-        let wanted = |service: &Service| {
-            service.kind.can_be_bound()
-                && identities.iter().any(|identity| identity.services.services.iter().any(|name| name.means(service)))
-        };
+        let services = observer.call(doing, "qovery:GET /environment/{id}/services", async || qovery.services().await).await?;
         try_join_all(services.into_iter().map(async |service| {
             let service_account = if wanted(&service) {
                 let doing = format!("read the advanced settings of {service}");
                 let call = "qovery:GET /{service}/{id}/advancedSettings";
-                self.call(doing, call, async || qovery.service_account_of(&service).await).await?
+                observer.call(doing, call, async || qovery.service_account_of(&service).await).await?
             } else {
                 None
             };
@@ -313,7 +526,27 @@ impl Observer<'_> {
         .await
     }
 
-    async fn service_accounts(&self, identities: &[Identity]) -> Result<BTreeMap<ServiceAccountName, ObservedServiceAccount>, Failed> {
+    /// The ServiceAccounts of the namespace that identities name or that the tool holds a field of. Where they may not be listed, those
+    /// that identities name, with a note.
+    async fn service_accounts(&self, identities: &[Identity]) -> Result<(ServiceAccounts, Option<String>), Failed> {
+        let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
+        let listed = self
+            .call("list the ServiceAccounts of the namespace", SERVICE_ACCOUNTS, async || kubernetes.service_accounts_in(namespace).await);
+        match listed.await {
+            Ok(mut found) => {
+                let named = |name: &ServiceAccountName| identities.iter().any(|identity| identity.service_account.name == *name);
+                found.retain(|name, found| found.is_touched() || named(name));
+                Ok((found, None))
+            }
+            Err(failed) if failed.source.kind == Kind::Denied => {
+                let note = "ServiceAccounts that no identity names any more are not looked for: the job may not list them (`list` on `serviceaccounts`, docs/permissions/rbac.yaml)";
+                Ok((self.each_service_account(identities).await?, Some(note.to_owned())))
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn each_service_account(&self, identities: &[Identity]) -> Result<ServiceAccounts, Failed> {
         let found = identities.iter().map(async |identity| {
             let subject = self.connection.place.subject(identity);
             let doing = format!("read ServiceAccount `{subject}`");

@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::model::{desired::DesiredServiceAccount, fingerprint::fingerprint};
+use crate::model::desired::DesiredServiceAccount;
 
 /// One output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,59 +39,28 @@ pub struct OutputError {
     pub source: std::io::Error,
 }
 
-/// Role ARN and ServiceAccount name of each identity: plain names if there is one, else with the ServiceAccount's name before them.
+/// Role ARN and ServiceAccount name of each identity, by names that are its own: one that is added renames no other.
+///
+/// Qovery gives each output to every service of the environment under its own name too, the job's next run included. So no output may be
+/// called like a setting of anything: each begins with `IDENTITY_`.
 #[must_use]
 pub fn outputs(service_accounts: &[DesiredServiceAccount]) -> Outputs {
-    let accounts: Vec<&str> = service_accounts.iter().map(|wanted| wanted.subject.service_account.as_str()).collect();
     let mut outputs = Outputs::new();
-    for (wanted, prefix) in service_accounts.iter().zip(prefixes(&accounts)) {
+    for wanted in service_accounts {
         let account = wanted.subject.service_account.as_str();
         let output =
             |value: String, what: &str| Output { value, sensitive: false, description: format!("{what} of ServiceAccount {account}") };
-        outputs.insert(format!("{prefix}ROLE_ARN"), output(wanted.role.to_string(), "role ARN"));
-        outputs.insert(format!("{prefix}SERVICE_ACCOUNT_NAME"), output(account.to_owned(), "name"));
+        outputs.insert(format!("IDENTITY_{}_ROLE_ARN", name(account)), output(wanted.role.to_string(), "role ARN"));
+        outputs.insert(format!("IDENTITY_{}_SERVICE_ACCOUNT", name(account)), output(account.to_owned(), "name"));
     }
     outputs
 }
 
-/// How much of its fingerprint a name may carry to differ from the others; at last all of it.
-const FINGERPRINTS: [usize; 4] = [0, 5, 10, 51];
-
-/// What stands before the names of each ServiceAccount's outputs, no two equal: `a-b` and `a.b` are different ServiceAccounts. Where some
-/// are equal, those with the least of their fingerprints get more of it: one that was named to equal another with its fingerprint gives way.
-fn prefixes(accounts: &[&str]) -> Vec<String> {
-    if let [_] = accounts {
-        return vec![String::new()];
-    }
-    let mut lengths = vec![0; accounts.len()];
-    loop {
-        let of_account = |(account, length): (&&str, &usize)| match FINGERPRINTS[*length] {
-            0 => format!("{}_", name(account)),
-            length => format!("{}_{}_", name(account), fingerprint(&[account], length).to_uppercase()),
-        };
-        let prefixes: Vec<String> = accounts.iter().zip(&lengths).map(of_account).collect();
-        let mut equal: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (prefix, length) in prefixes.iter().zip(&lengths) {
-            equal.entry(prefix).or_default().push(*length);
-        }
-        let longer = |(prefix, length): (&String, &usize)| match &equal[prefix.as_str()] {
-            lengths if lengths.len() > 1 && lengths.iter().min() == Some(length) => (length + 1).min(FINGERPRINTS.len() - 1),
-            _ => *length,
-        };
-        let longer: Vec<usize> = prefixes.iter().zip(&lengths).map(longer).collect();
-        if longer == lengths {
-            return prefixes;
-        }
-        lengths = longer;
-    }
-}
-
+/// The name of a ServiceAccount as part of a variable's name, no two equal: in upper case, `_` for `-`. A name with dots has a `_` before it,
+/// `_` for each dot and `__` for each `-`. In a name of Kubernetes a dot stands between letters or digits, so that these are told apart.
 fn name(service_account: &str) -> String {
-    let name: String = service_account
-        .chars()
-        .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' })
-        .collect();
-    if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
+    let upper = service_account.to_ascii_uppercase();
+    if upper.contains('.') { format!("_{}", upper.replace('-', "__").replace('.', "_")) } else { upper.replace('-', "_") }
 }
 
 /// Writes the outputs: to a temporary name beside the file, then renamed, so that nobody reads half of them.
@@ -135,37 +104,124 @@ mod tests {
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
             automount: None,
+            job: None,
         }
     }
 
     #[test]
-    fn one_identity_has_plain_names() {
-        assert_eq!(names(&outputs(&[wanted("app")])), BTreeSet::from(["ROLE_ARN", "SERVICE_ACCOUNT_NAME"]));
-    }
-
-    #[test]
-    fn several_identities_have_names_of_their_own_that_qovery_takes() {
-        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("9lives"), wanted("worker")]);
-        assert_eq!(all.len(), 8);
-        assert!(all.contains_key("WORKER_ROLE_ARN") && all.contains_key("_9LIVES_SERVICE_ACCOUNT_NAME"));
+    fn each_identity_has_names_of_its_own_that_qovery_takes_and_another_renames_none() {
+        let one = outputs(&[wanted("my-s3-role")]);
+        assert_eq!(names(&one), BTreeSet::from(["IDENTITY_MY_S3_ROLE_ROLE_ARN", "IDENTITY_MY_S3_ROLE_SERVICE_ACCOUNT"]));
+        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")]);
+        assert_eq!(all.len(), 10);
+        assert!(names(&one).is_subset(&names(&all)));
         for name in names(&all) {
-            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
-            assert!(!name.starts_with(|first: char| first.is_ascii_digit()), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
+            assert!(name.starts_with("IDENTITY_"), "{name}");
         }
     }
 
+    /// All names of Kubernetes of few characters, so that none can be chosen to equal another.
     #[test]
-    fn no_name_becomes_that_of_another_even_if_it_was_chosen_to() {
-        let fingerprints = ["a-b", "a.b"].map(|account| fingerprint(&[account], 5));
-        let mut accounts = vec!["a-b".to_owned(), "a.b".to_owned()];
-        accounts.extend(fingerprints.iter().map(|fingerprint| format!("a-b-{fingerprint}")));
-        // Two names of one form whose first five characters are equal, found by search.
-        accounts.extend(["c.c.c.c.c.c.c.c-c-c-c.c.c.c.c.c.c.c", "c.c.c.c-c.c-c.c.c-c.c-c.c.c.c-c-c.c"].map(str::to_owned));
+    fn no_two_service_accounts_have_outputs_of_one_name() {
+        let mut accounts = vec![String::new()];
+        for _ in 0..6 {
+            let longer = accounts.iter().flat_map(|name| ["a", "b", "-", "."].map(|next| format!("{name}{next}"))).collect::<Vec<_>>();
+            accounts.extend(longer);
+            accounts.sort();
+            accounts.dedup();
+        }
+        accounts.retain(|name| name.parse::<crate::model::names::ServiceAccountName>().is_ok());
+        // And names that look like the end of an output's.
+        accounts.extend(["a-role-arn", "a-service-account", "role-arn", "service-account", "a.role-arn"].map(str::to_owned));
+        assert!(accounts.len() > 500);
         let all = outputs(&accounts.iter().map(|account| wanted(account)).collect::<Vec<_>>());
-        let told: BTreeSet<&str> = all.values().map(|output| output.value.as_str()).collect();
         assert_eq!(all.len(), 2 * accounts.len());
-        assert!(accounts.iter().all(|account| told.contains(account.as_str())), "{told:?}");
-        assert!(all.contains_key(&format!("A_B_{}_ROLE_ARN", fingerprints[0].to_uppercase())));
+    }
+
+    /// Settings of this tool, of AWS SDKs and the AWS CLI, Kubernetes, proxies, TLS, the shell and Qovery. Qovery gives each output to every
+    /// service under its own name.
+    #[test]
+    fn no_output_can_be_a_setting_of_anything() {
+        // What begins so is a setting of AWS, Kubernetes, TLS, a proxy, a runtime or Qovery; and so are these names alone.
+        let prefixes = [
+            "AWS_",
+            "IRSA_",
+            "KUBERNETES_",
+            "KUBE",
+            "HELM_",
+            "TF_",
+            "TERRAFORM_",
+            "QOVERY_",
+            "SSL_",
+            "CURL_",
+            "REQUESTS_",
+            "NODE_",
+            "NPM_",
+            "PYTHON",
+            "JAVA_",
+            "RUST_",
+            "CARGO_",
+            "GIT_",
+            "DOCKER_",
+            "GOOGLE_",
+            "AZURE_",
+            "MSI_",
+            "LD_",
+            "DYLD_",
+            "LC_",
+            "XDG_",
+            "DATABASE_",
+            "S3_",
+            "EKS_",
+            "ECS_",
+            "OTEL_",
+            "HTTP",
+            "GRPC_",
+        ];
+        let alone = [
+            "SERVICE_ACCOUNT_NAME",
+            "ROLE_ARN",
+            "AWS_ROLE_ARN",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "FTP_PROXY",
+            "PATH",
+            "HOME",
+            "USER",
+            "SHELL",
+            "LANG",
+            "TZ",
+            "HOSTNAME",
+            "PORT",
+            "NO_COLOR",
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "IDENTITY_SERVER_THUMBPRINT",
+            "IDENTITY_API_VERSION",
+        ];
+        // Names that are chosen to be a setting with what follows or stands before.
+        let chosen = [
+            "aws",
+            "irsa",
+            "aws-web-identity-token-file",
+            "irsa-assume",
+            "kubernetes",
+            "https-proxy",
+            "ssl-cert-file",
+            "endpoint",
+            "header",
+        ];
+        let parts = prefixes.iter().map(|prefix| prefix.trim_end_matches('_').to_lowercase().replace('_', "-"));
+        let accounts = parts.chain(chosen.map(str::to_owned)).chain(alone.map(|name| name.to_lowercase().replace('_', "-")));
+        for account in accounts {
+            for name in names(&outputs(&[wanted(&account)])) {
+                assert!(!alone.contains(&name) && !prefixes.iter().any(|prefix| name.starts_with(prefix)), "{account}: {name}");
+                assert!(!crate::config::is_setting(name), "{account}: {name}");
+            }
+        }
     }
 
     #[test]
@@ -177,12 +233,12 @@ mod tests {
         assert!(write(&all, &path).unwrap());
         insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap(), @r#"
         {
-          "ROLE_ARN": {
+          "IDENTITY_APP_ROLE_ARN": {
             "value": "arn:aws:iam::123456789012:role/app",
             "sensitive": false,
             "description": "role ARN of ServiceAccount app"
           },
-          "SERVICE_ACCOUNT_NAME": {
+          "IDENTITY_APP_SERVICE_ACCOUNT": {
             "value": "app",
             "sensitive": false,
             "description": "name of ServiceAccount app"

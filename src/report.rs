@@ -58,6 +58,8 @@ struct Document {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     examined: Vec<Value>,
     notes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outputs: Option<Outputs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,6 +179,14 @@ impl<'a> Report<'a> {
         if !self.document.notes.iter().any(|said| said == note) {
             self.line(&format!("note: {note}"));
             self.document.notes.push(note.to_owned());
+        }
+    }
+
+    /// What a removal could not take away: people must look at it. Each is said once.
+    pub fn left(&mut self, left: &str) {
+        if !self.document.left.iter().any(|said| said == left) {
+            self.line(&format!("left: {left}"));
+            self.document.left.push(left.to_owned());
         }
     }
 
@@ -311,7 +321,9 @@ fn failures(error: &RunError) -> Vec<&(dyn Error + 'static)> {
     }
 }
 
-fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+/// What an error comes from, outermost first, each once.
+#[must_use]
+pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -11,15 +11,16 @@ use crate::{
     config::{self, Config, Flags, Proof},
     connect::{Connection, connect},
     converge::{Converged, Work},
+    departure::{self, Departure},
     doctor::{Patient, State, examine, glance},
     failure::{DONE, FAILED, RunError, TO_DO},
     install,
-    model::{desired::Desired, names::Subject},
+    model::{desired::Desired, names::Subject, observed::Observed},
     output,
-    plan::{self, Freshness, Goal},
+    plan::{self, Freshness, Goal, Provision},
     prove::prove,
-    report::{Report, counted},
-    terraform,
+    report::{Report, causes, counted},
+    retire, terraform,
 };
 
 /// Runs a command to its exit code. `interrupted` turns true when the process is asked to end.
@@ -54,26 +55,47 @@ async fn execute(
         return install_job(flags, variables, *dry_run, *print, interrupted, report).await;
     }
     let config = config::load(flags, variables, config::read_file)?;
+    config.notes.iter().for_each(|note| report.note(note));
     let patience = Patience::new(config.timeout, interrupted);
     report.clock(&patience);
-    let connection = tokio::select! {
+    let mut connection = tokio::select! {
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(RunError::Interrupted),
     };
     let Some((goal, applies)) = goal(command) else {
         return examine_all(&config, &connection, &patience, report).await;
     };
-    let proof = if goal == Goal::Start && applies { config.proof } else { Proof::Off };
-    let look = Look::of(goal, proof);
-    let work = Work { goal, look, identities: &config.identities, cloud: &connection, patience: &patience, settle: config.settle };
-    if !applies {
-        let (_, _, plan) = Box::pin(work.plan(look, Freshness::Unsettled, report)).await?;
-        report.plan(&plan);
-        let count = plan.actions().count();
-        let code = if count == 0 || goal == Goal::Sweep { DONE } else { TO_DO };
-        return Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }));
+    if let (Goal::Retire(_), Some(issuer)) = (goal, &config.retired) {
+        retire::refuse_alive(issuer, &connection, &patience).await?;
+        connection.place.issuer = issuer.clone();
     }
-    let Converged { desired, observed, applied } = Box::pin(work.converge(report)).await?;
+    let proof = if goal == Goal::Start && applies { config.proof } else { Proof::Off };
+    let mut work = Work {
+        goal,
+        look: Look::of(goal, proof),
+        identities: &config.identities,
+        prune: config.prune,
+        jobs: None,
+        cloud: &connection,
+        patience: &patience,
+        settle: config.settle,
+    };
+    if !applies {
+        return plan_only(&work, report).await;
+    }
+    if goal == Goal::Delete {
+        match departure::before_delete(&config, &connection, &patience, report).await? {
+            Departure::Stays(why) => return Ok((DONE, why)),
+            Departure::Goes { jobs, unless_used } => {
+                work.jobs = jobs;
+                if unless_used {
+                    work.look = Look::MadeAndPods;
+                }
+            }
+        }
+    }
+    let Converged { desired, observed, applied, plan } = Box::pin(work.converge(report)).await?;
+    let mut left = plan.left;
     if goal == Goal::Start {
         let proving = prove(&config.identities, &desired, &observed.sessions, &connection, &patience, proof, report);
         tokio::select! {
@@ -86,16 +108,64 @@ async fn execute(
             }
         }
         write_outputs(&desired, &config, report)?;
+        left = prune(&work, &desired, &observed, report).await?;
     }
-    let identities = counted(config.identities.len(), "identity");
-    let last_line = match (report.applied_count(), goal) {
+    left.iter().for_each(|left| report.left(left));
+    Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), &left)))
+}
+
+/// Prints what would be done, and changes nothing.
+async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Result<(u8, String), RunError> {
+    let (desired, observed, mut plan) = Box::pin(work.plan(work.look, Freshness::Unsettled, report)).await?;
+    if work.goal == Goal::Start && plan::is_due(&desired, &observed) {
+        let pruning = Work { goal: Goal::Prune, ..work.clone() };
+        let (_, _, pruned) = Box::pin(pruning.plan(Look::Leaving, Freshness::Unsettled, report)).await?;
+        plan.extend(pruned);
+    }
+    report.plan(&plan);
+    plan.left.iter().for_each(|left| report.left(left));
+    let count = plan.actions().count();
+    let code = if count == 0 || matches!(work.goal, Goal::Sweep | Goal::Retire(_)) { DONE } else { TO_DO };
+    Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }))
+}
+
+/// After a deploy that succeeded: removes what no identity has named for long enough and nobody uses. That it fails costs a note, since what
+/// the deploy is for is in place.
+async fn prune(
+    work: &Work<'_, Connection>,
+    desired: &Desired,
+    observed: &Observed,
+    report: &mut Report<'_>,
+) -> Result<Vec<String>, RunError> {
+    if !plan::is_due(desired, observed) {
+        return Ok(Vec::new());
+    }
+    let pruning = Work { goal: Goal::Prune, look: Look::Leaving, ..work.clone() };
+    match Box::pin(pruning.converge(report)).await {
+        Ok(pruned) => Ok(pruned.plan.left),
+        Err(error) if work.patience.is_interrupted() => Err(error),
+        Err(error) => {
+            let causes = causes(&error).into_iter().map(|cause| format!(": {cause}")).collect::<String>();
+            report.note(&format!("what no identity names any more is not removed, the next deploy tries again: {error}{causes}"));
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn last_line(goal: Goal, applied: usize, identities: usize, left: &[String]) -> String {
+    let identities = counted(identities, "identity");
+    let line = match (applied, goal) {
         (0, Goal::Start) => format!("nothing to do: {identities} in place"),
-        (0, Goal::Delete) => format!("nothing to do: {identities} gone"),
+        (0, Goal::Delete) => "nothing to do: nothing of this environment is there".to_owned(),
         (0, Goal::Sweep) => "nothing to do: no environment has left anything".to_owned(),
-        (count, Goal::Sweep) => counted(count, "action"),
-        (count, _) => format!("{}, {identities}", counted(count, "action")),
+        (0, _) => "nothing to do".to_owned(),
+        (count, Goal::Start | Goal::Prune) => format!("{}, {identities}", counted(count, "action")),
+        (count, _) => counted(count, "action"),
     };
-    Ok((DONE, last_line))
+    match left {
+        [] => line,
+        left => format!("{line}; {} left in AWS: see above", counted(left.len(), "thing")),
+    }
 }
 
 /// Creates or updates the job itself, or prints it.
@@ -160,7 +230,10 @@ fn goal(command: &Command) -> Option<(Goal, bool)> {
         Command::Stop | Command::Doctor { .. } | Command::Install { .. } => None,
         Command::Start => Some((Goal::Start, true)),
         Command::Delete => Some((Goal::Delete, true)),
-        Command::Sweep { dry_run } => Some((Goal::Sweep, !*dry_run)),
+        Command::Sweep { dry_run, issuer, provider } => {
+            let provision = if *provider { Provision::Remove } else { Provision::Keep };
+            Some((if issuer.is_some() { Goal::Retire(provision) } else { Goal::Sweep }, !*dry_run))
+        }
         Command::Plan { of } => Some((*of, false)),
     }
 }
@@ -172,9 +245,9 @@ fn name(command: &Command) -> &'static str {
         Command::Start => "start",
         Command::Stop => "stop",
         Command::Delete => "delete",
-        Command::Sweep { .. } | Command::Plan { of: Goal::Sweep } => "sweep",
-        Command::Plan { of: Goal::Start } => "plan start",
+        Command::Sweep { .. } => "sweep",
         Command::Plan { of: Goal::Delete } => "plan delete",
+        Command::Plan { .. } => "plan start",
     }
 }
 

@@ -18,6 +18,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{Aws, error};
@@ -26,10 +27,13 @@ use crate::{
     http::{foreign, is_refused_by_tls, read_body, unread},
     model::{
         arn::Account,
-        names::{ClusterName, Subject},
+        names::{ClusterName, NameProblem, Subject},
         oidc::IssuerUrl,
     },
 };
+
+/// A list of more pages is taken for one that never ends.
+const MOST_PAGES: usize = 200;
 
 /// An EKS cluster as `DescribeCluster` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,13 @@ struct DescribedOidc {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Clusters {
+    clusters: Vec<String>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Associations {
     associations: Vec<AssociationSummary>,
 }
@@ -111,6 +122,44 @@ impl Aws {
     pub async fn cluster(&self, name: &ClusterName) -> Result<Cluster, CallError> {
         let (body, request_id) = self.get(&format!("/clusters/{name}")).await?;
         read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::new(Kind::Other, "UnreadableAnswer", message) })
+    }
+
+    /// The issuer of a cluster, if it has one; none of a cluster that is gone by now or is just being made.
+    ///
+    /// # Errors
+    /// EKS refuses, does not answer, or answers in an unknown form.
+    pub async fn issuer_of(&self, name: &ClusterName) -> Result<Option<IssuerUrl>, CallError> {
+        let odd = |message: String| CallError::new(Kind::Other, "UnreadableAnswer", message);
+        let body = match self.get(&format!("/clusters/{name}")).await {
+            Ok((body, _)) => body,
+            Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let cluster = serde_json::from_slice::<Described>(&body).map_err(|error| odd(error.to_string()))?.cluster;
+        let issuer = cluster.identity.and_then(|identity| identity.oidc?.issuer).map(|issuer| issuer.parse());
+        issuer.transpose().map_err(|problem: NameProblem| odd(problem.to_string()))
+    }
+
+    /// The names of the clusters of the region, all pages.
+    /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_ListClusters.html>
+    ///
+    /// # Errors
+    /// EKS refuses, does not answer, or answers in an unknown form.
+    pub async fn clusters(&self) -> Result<Vec<ClusterName>, CallError> {
+        let odd = |message: String| CallError::new(Kind::Other, "UnreadableAnswer", message);
+        let (mut names, mut query) = (Vec::new(), String::new());
+        for _ in 0..MOST_PAGES {
+            let (body, _) = self.get(&format!("/clusters{query}")).await?;
+            let page: Clusters = serde_json::from_slice(&body).map_err(|error| odd(error.to_string()))?;
+            for name in page.clusters {
+                names.push(name.parse().map_err(|problem: NameProblem| odd(problem.to_string()))?);
+            }
+            match page.next_token.filter(|token| !token.is_empty()) {
+                Some(token) => query = format!("?nextToken={}", utf8_percent_encode(&token, NON_ALPHANUMERIC)),
+                None => return Ok(names),
+            }
+        }
+        Err(odd(format!("the list has more than {MOST_PAGES} pages")))
     }
 
     /// The roles of the Pod Identity associations of a ServiceAccount: EKS gives their credentials before those of an annotation.

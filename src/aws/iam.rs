@@ -16,12 +16,15 @@ use crate::{
         arn::{PolicyArn, RoleArn},
         document::percent_decoded,
         names::{PolicyName, RoleName},
-        observed::{ObservedProvider, ObservedRole},
+        observed::{OWNER_TAG, ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
     plan::NewRole,
 };
+
+/// The tag of an OIDC provider that the tool made.
+const OWN_PROVIDER: (&str, &str) = (OWNER_TAG, "provider");
 
 impl Aws {
     /// `GetOpenIDConnectProvider`
@@ -30,17 +33,29 @@ impl Aws {
     /// IAM refuses or does not answer.
     pub async fn provider(&self, arn: &str) -> Result<Option<ObservedProvider>, CallError> {
         let found = found(self.iam.get_open_id_connect_provider().open_id_connect_provider_arn(arn).send().await)?;
-        Ok(found.map(|provider| ObservedProvider { audiences: provider.client_id_list().iter().cloned().collect() }))
+        Ok(found.map(|provider| ObservedProvider {
+            audiences: provider.client_id_list().iter().cloned().collect(),
+            is_own: provider.tags().iter().any(|tag| (tag.key(), tag.value()) == OWN_PROVIDER),
+        }))
     }
 
-    /// `CreateOpenIDConnectProvider`, without a thumbprint: IAM finds it.
+    /// `CreateOpenIDConnectProvider`, without a thumbprint: IAM finds it. It is tagged as the tool's.
     ///
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn create_provider(&self, provider: &Provider, audiences: &BTreeSet<Audience>) -> Result<(), CallError> {
         let audiences = audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
-        let call = self.iam.create_open_id_connect_provider().url(provider.issuer.as_str()).set_client_id_list(Some(audiences));
+        let tag = Tag::builder().key(OWN_PROVIDER.0).value(OWN_PROVIDER.1).build().map_err(odd)?;
+        let call = self.iam.create_open_id_connect_provider().url(provider.issuer.as_str()).set_client_id_list(Some(audiences)).tags(tag);
         done(call.send().await)
+    }
+
+    /// `DeleteOpenIDConnectProvider`; one that is gone is as good.
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn delete_provider(&self, provider: &Provider) -> Result<(), CallError> {
+        found(self.iam.delete_open_id_connect_provider().open_id_connect_provider_arn(&provider.arn).send().await).map(drop)
     }
 
     /// `AddClientIDToOpenIDConnectProvider`
@@ -72,7 +87,20 @@ impl Aws {
             trust: TrustPolicy::parse(&trust).map_err(odd)?,
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),
+            instance_profiles: BTreeSet::new(),
         }))
+    }
+
+    /// `ListInstanceProfilesForRole`, all pages; none if the role is missing. A role in one cannot be deleted.
+    ///
+    /// # Errors
+    /// IAM refuses or does not answer.
+    pub async fn instance_profiles(&self, name: &RoleName) -> Result<BTreeSet<String>, CallError> {
+        let mut pages = self.iam.list_instance_profiles_for_role().role_name(name.as_str()).into_paginator().send();
+        let names = |page: aws_sdk_iam::operation::list_instance_profiles_for_role::ListInstanceProfilesForRoleOutput| {
+            Ok(page.instance_profiles.into_iter().map(|profile| profile.instance_profile_name).collect())
+        };
+        all(async || pages.next().await, names).await
     }
 
     /// `GetAccountSummary`: how large a trust policy may be, in characters without white space.

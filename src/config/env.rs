@@ -16,6 +16,7 @@ pub(super) struct Variables {
     pub(super) qovery_environment_id: Option<String>,
     pub(super) qovery_environment_name: Option<String>,
     pub(super) qovery_project_id: Option<String>,
+    pub(super) qovery_job_id: Option<String>,
     pub(super) service_account_name: Option<String>,
     pub(super) irsa_role_arn: Option<String>,
     pub(super) irsa_policy_arns: Option<String>,
@@ -24,6 +25,8 @@ pub(super) struct Variables {
     pub(super) aws_region: Option<String>,
     pub(super) aws_default_region: Option<String>,
     pub(super) irsa_manifest: Option<String>,
+    pub(super) irsa_path: Option<String>,
+    pub(super) irsa_on_delete: Option<String>,
     pub(super) irsa_scope: Option<String>,
     pub(super) irsa_role_name: Option<String>,
     pub(super) irsa_namespaces: Option<String>,
@@ -44,6 +47,67 @@ pub(super) struct Variables {
     pub(super) qovery_cli_access_token: Option<String>,
 }
 
+/// With what every setting of the tool begins that is not Qovery's or AWS's.
+const OWN_PREFIX: &str = "IRSA_";
+
+/// The tool's own settings: the fields of [`Variables`] that begin so.
+pub(super) const OWN: [&str; 22] = [
+    "IRSA_ASSUME_ROLE_ARN",
+    "IRSA_FORMAT",
+    "IRSA_KUBE_AUTH",
+    "IRSA_KUBE_TOKEN_DIR",
+    "IRSA_MANIFEST",
+    "IRSA_NAMESPACES",
+    "IRSA_OIDC_ISSUER",
+    "IRSA_ON_DELETE",
+    "IRSA_OUTPUT",
+    "IRSA_PATH",
+    "IRSA_PERMISSIONS_BOUNDARY",
+    "IRSA_POLICY_ARNS",
+    "IRSA_PROOF",
+    "IRSA_QOVERY_API_URL",
+    "IRSA_QOVERY_TOKEN",
+    "IRSA_ROLE_ARN",
+    "IRSA_ROLE_NAME",
+    "IRSA_SCOPE",
+    "IRSA_SETTLE",
+    "IRSA_TERMINATION_LOG",
+    "IRSA_TIMEOUT",
+    super::SECRET_PREFIX,
+];
+
+/// A variable that begins like a setting of the tool and is none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unknown<'a> {
+    pub(super) name: &'a str,
+    /// The setting that was meant, if it is only two letters away.
+    pub(super) meant: Option<&'static str>,
+}
+
+/// The variables that begin like settings of the tool and are none; not the outputs of this job, which Qovery gives it on its next run under
+/// their own names.
+pub(super) fn unknown(all: &BTreeMap<String, String>) -> Vec<Unknown<'_>> {
+    let own = |name: &str| OWN.contains(&name) || name.starts_with(super::SECRET_PREFIX);
+    let named = all.keys().filter(|name| name.to_ascii_uppercase().starts_with(OWN_PREFIX) && !own(name) && !is_output(name, all));
+    named
+        .map(|name| {
+            let upper = name.to_ascii_uppercase();
+            let near = OWN.into_iter().filter(|_| name.len() <= 64).map(|known| (strsim::osa_distance(&upper, known), known));
+            Unknown { name, meant: near.min().filter(|(distance, _)| *distance <= 2).map(|(_, known)| known) }
+        })
+        .collect()
+}
+
+/// Whether a variable is an output of this job under its own name: then it is there under its long name too. Not those of the one identity
+/// that needs no manifest: an earlier version called its outputs so, and they may be set on purpose.
+fn is_output(name: &str, all: &BTreeMap<String, String>) -> bool {
+    if !name.starts_with(OWN_PREFIX) || name == "IRSA_ROLE_ARN" {
+        return false;
+    }
+    let digits = all.get("QOVERY_JOB_ID").and_then(|id| id.get(..8)).unwrap_or_default();
+    all.contains_key(&format!("QOVERY_OUTPUT_JOB_Z{}_{name}", digits.to_ascii_uppercase()))
+}
+
 impl Variables {
     /// The job's variables among all; one that is empty counts as not set.
     ///
@@ -53,9 +117,18 @@ impl Variables {
         // envy lower-cases names: `Aws_Region` beside `AWS_REGION` would be the same field twice.
         let exact = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
         envy::from_iter(
-            all.iter().filter(|(name, value)| exact(name) && !value.is_empty()).map(|(name, value)| (name.clone(), value.clone())),
+            all.iter()
+                .filter(|(name, value)| exact(name) && !value.is_empty() && !is_output(name, all))
+                .map(|(name, value)| (name.clone(), value.clone())),
         )
     }
+}
+
+/// Whether a variable of this name is read.
+#[cfg(test)]
+pub(super) fn is_read(name: &str) -> bool {
+    let schema = serde_json::to_value(schemars::schema_for!(Variables)).unwrap_or_default();
+    schema["properties"].get(name.to_lowercase()).is_some()
 }
 
 #[cfg(test)]

@@ -16,11 +16,12 @@ use super::{
     problems::{At, quoted},
     reader::{Document, Typed},
     scope::ScopeWord,
+    settings::Fallbacks,
     twice,
 };
 use crate::model::{
     arn::PolicyArn,
-    identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
 };
 
@@ -32,8 +33,8 @@ pub(super) const DEFAULT_SESSION: u32 = 3600;
 const SESSION: RangeInclusive<u32> = 3600..=43_200;
 /// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
 const TOKEN_EXPIRATION: RangeInclusive<u32> = 600..=86_400;
-/// A role takes 50 tags, six are the tool's own. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
-const MOST_TAGS: usize = 50 - 6;
+/// A role takes 50 tags, eight may be the tool's own: owner, issuer, a job's mark, what was left, and the claims. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+const MOST_TAGS: usize = 50 - 8;
 /// What all inline policies of a role may hold together, in characters without white space between them.
 const LARGEST_INLINE_POLICIES: usize = 10_240;
 const LONGEST_DESCRIPTION: usize = 1000;
@@ -46,14 +47,38 @@ const OWN_ANNOTATIONS: [(&str, &str); 3] = [
     ("eks.amazonaws.com/token-expiration", "tokenExpiration"),
 ];
 
-/// The identities of a manifest, in its order. If the log got a problem they are not all of them.
-///
-/// `boundary` holds for roles if neither they nor the defaults name one.
-pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyArn>, at: &At<'_>) -> Vec<Identity> {
-    let manifest::Manifest { defaults: typed_defaults, identities, job: _ } = manifest;
-    let defaults = defaults(typed_defaults.value().unwrap_or_default(), boundary, &at.key("defaults"));
+/// What a manifest says beside the job.
+#[derive(Default)]
+pub(super) struct Meant {
+    /// In its order.
+    pub(super) identities: Vec<Identity>,
+    pub(super) prune: Prune,
+    /// The path of roles that do not say otherwise, if the manifest says it.
+    pub(super) path: Option<RolePath>,
+}
+
+/// The identities of a manifest. If the log got a problem they are not all of them.
+pub(super) fn meant(manifest: manifest::Manifest, fallbacks: &Fallbacks, at: &At<'_>) -> Meant {
+    let manifest::Manifest { defaults: typed_defaults, identities, prune: typed_prune, job: _ } = manifest;
+    let prune = prune(typed_prune, &at.key("prune"));
+    let defaults = defaults(typed_defaults.value().unwrap_or_default(), fallbacks, &at.key("defaults"));
     required(&identities, "identities", at);
-    let Some(typed) = identities.value() else { return Vec::new() };
+    let identities = identities.value().map(|typed| all(typed, &defaults, at)).unwrap_or_default();
+    Meant { identities, prune, path: defaults.stated_path }
+}
+
+fn prune(typed: Typed<String>, at: &At<'_>) -> Prune {
+    match typed.value().as_deref() {
+        None | Some("on") => Prune::On,
+        Some("off") => Prune::Off,
+        Some(other) => {
+            at.report(format_args!("{} is not known: use `on` or `off`", quoted(other)));
+            Prune::Off
+        }
+    }
+}
+
+fn all(typed: Vec<Typed<manifest::Identity>>, defaults: &Defaults, at: &At<'_>) -> Vec<Identity> {
     let at = &at.key("identities");
     if typed.is_empty() {
         at.report("is empty: add at least one identity");
@@ -61,7 +86,7 @@ pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyAr
     twice::report_shared_names(&typed, at);
     let meant: Vec<(usize, Identity)> = (0..)
         .zip(typed)
-        .filter_map(|(index, typed)| Some((index, identity(present(typed, &at.index(index))?, &defaults, &at.index(index))?)))
+        .filter_map(|(index, typed)| Some((index, identity(present(typed, &at.index(index))?, defaults, &at.index(index))?)))
         .collect();
     twice::report_roles_in_two_ways(&meant, at);
     meant.into_iter().map(|(_, identity)| identity).collect()
@@ -69,21 +94,25 @@ pub(super) fn identities(manifest: manifest::Manifest, boundary: Option<PolicyAr
 
 /// What holds for every role that does not say otherwise.
 struct Defaults {
+    /// That of the manifest.
+    stated_path: Option<RolePath>,
     path: Option<RolePath>,
     permissions_boundary: Option<PolicyArn>,
     tags: BTreeMap<TagKey, TagValue>,
     max_session_duration: u32,
 }
 
-fn defaults(typed: manifest::Defaults, boundary: Option<PolicyArn>, at: &At<'_>) -> Defaults {
+fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, at: &At<'_>) -> Defaults {
     let manifest::Defaults { path, permissions_boundary, tags: typed_tags, max_session_duration } = typed;
     let tags = tags(typed_tags, &BTreeMap::new(), &at.key("tags"));
     if tags.len() > MOST_TAGS {
         at.key("tags").report(too_many_tags(tags.len()));
     }
+    let stated_path: Option<RolePath> = name(path, &at.key("path"));
     Defaults {
-        path: name(path, &at.key("path")).or_else(|| DEFAULT_PATH.parse().ok()),
-        permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or(boundary),
+        path: stated_path.clone().or_else(|| fallbacks.path.clone()).or_else(|| DEFAULT_PATH.parse().ok()),
+        stated_path,
+        permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or_else(|| fallbacks.permissions_boundary.clone()),
         tags,
         max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration")).unwrap_or(DEFAULT_SESSION),
     }

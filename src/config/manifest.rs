@@ -21,6 +21,10 @@ pub(super) struct Manifest {
     /// The identities, at least one.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub(super) identities: Typed<Vec<Typed<Identity>>>,
+    /// What a deploy does with things that no identity names any more: `on` (if not given) removes them, `off` only names them.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("anyOf" = [{"enum": ["on", "off"]}, {"pattern": r"\$\{"}])))]
+    pub(super) prune: Typed<String>,
     /// The lifecycle job that `install` creates or updates. No other command looks at it.
     #[serde(default)]
     pub(super) job: Typed<Job>,

@@ -23,7 +23,7 @@ mod twice;
 mod yaml;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -33,14 +33,14 @@ use std::{
 use self::{
     node::Node,
     problems::{At, ProblemLog, choices},
-    settings::Source,
 };
 use crate::model::{
     arn::RoleArn,
-    identity::Identity,
+    identity::{Identity, Prune, RoleOrigin, Scope},
     job::{JobSpec, VariableName},
     line::bounded,
-    names::{ClusterName, Namespace, Region, ServiceAccountName},
+    marks::JobMark,
+    names::{ClusterName, Namespace, Region, RolePath, ServiceAccountName},
     oidc::IssuerUrl,
     secret::Secret,
     service::{ApiUrl, QoveryId},
@@ -56,7 +56,7 @@ const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
 /// Where Kubernetes mounts the token of a pod's ServiceAccount.
 const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The sections of a manifest; anything else at its top is a mistake.
-const SECTIONS: [&str; 3] = ["defaults", "identities", "job"];
+const SECTIONS: [&str; 4] = ["defaults", "identities", "job", "prune"];
 /// What stands before the name of a secret in the variable that gives its value to `install`.
 pub const SECRET_PREFIX: &str = "IRSA_SECRET_";
 /// The largest manifest, in bytes.
@@ -69,14 +69,25 @@ const LONGEST_PATH: usize = 256;
 pub struct Config {
     /// The environment it runs in.
     pub environment: Environment,
-    /// The identities, at least one, no two of one ServiceAccount; none where one is only examined.
+    /// The identities, no two of one ServiceAccount. At least one, but for a removal, which knows without them what to remove, and where a
+    /// ServiceAccount is only examined.
     pub identities: Vec<Identity>,
+    /// What becomes of things that no identity names any more.
+    pub prune: Prune,
+    /// The paths below which roles of the cluster's environments are looked for, at least one.
+    pub paths: BTreeSet<RolePath>,
     /// The ServiceAccount that is only examined.
     pub examined: Option<ServiceAccountName>,
     /// How AWS and Kubernetes are reached.
     pub access: Access,
-    /// How Qovery's API is reached; nothing if no service is to be bound.
+    /// How Qovery's API is reached; nothing if there is no need for it and no token.
     pub qovery: Option<QoveryAccess>,
+    /// What `delete` does.
+    pub on_delete: OnDelete,
+    /// The issuer of which `sweep` removes all.
+    pub retired: Option<IssuerUrl>,
+    /// What people should know of the configuration, though it is no problem.
+    pub notes: Vec<String>,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
     /// How long after its own last write to a role with many writers a run looks again: longer than IAM shows the past.
@@ -106,6 +117,8 @@ pub struct Environment {
     pub name: Option<String>,
     /// Qovery's id of its project.
     pub project_id: Option<String>,
+    /// The mark of the job that runs.
+    pub job: Option<JobMark>,
 }
 
 /// How AWS and Kubernetes are reached.
@@ -138,8 +151,23 @@ pub enum Purpose {
     /// To bring them about, or to see what that takes: services are bound, and Qovery's API must be reachable for it.
     #[default]
     Start,
-    /// To take them away or to examine them: services are left alone.
-    Other,
+    /// To take them away. What is not needed for this, problems of the manifest among them, is a note: a delete event that fails keeps the
+    /// environment from being deleted.
+    Remove,
+    /// To examine them.
+    Examine,
+}
+
+/// What `delete` does with what the environment added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDelete {
+    /// With an API token it asks Qovery whether the environment goes; without one it removes.
+    #[default]
+    Ask,
+    /// It removes.
+    Remove,
+    /// It removes what no running pod uses.
+    KeepIfUsed,
 }
 
 /// Where the credentials for Kubernetes come from.
@@ -193,58 +221,83 @@ pub struct Flags {
     pub service_account: Option<String>,
     /// `--environment` of `install`, instead of `QOVERY_ENVIRONMENT_ID`.
     pub environment: Option<String>,
+    /// `--issuer` of `sweep`: all of this issuer is removed.
+    pub issuer: Option<String>,
     /// Whether `install` only prints, so that no environment is asked for.
     pub prints: bool,
     /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.
     pub namespace: Option<String>,
 }
 
-/// The configuration that flags, variables and manifest give.
+/// The configuration that flags, variables and manifest give. A manifest that exists wins over the variables of one identity: such a
+/// variable may be an output of the job under its own name.
 ///
 /// `variables` are all of the process's environment: the manifest may read any of them. If a name comes twice the first
 /// counts. `read_file` is called at most once, with the path of the manifest: [`read_file`](fn@read_file) outside tests.
 ///
 /// # Errors
-/// Every problem of flags, variables and manifest, with its place.
+/// Every problem of flags, variables and manifest, with its place; for a removal only of those that say where things are.
 pub fn load(
     flags: &Flags,
     variables: impl IntoIterator<Item = (String, String)>,
     read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Config, Problems> {
-    let log = ProblemLog::default();
+    let (log, lesser) = (ProblemLog::default(), ProblemLog::default());
+    // What a removal does without.
+    let spare = if flags.purpose == Purpose::Remove { &lesser } else { &log };
     let all = first_of_each(variables);
-    let variables = known(&all, &log);
-    let settings = settings::settings(flags, &variables, &log);
+    let variables = known(&all, spare);
+    let mut settings = settings::settings(flags, &variables, &log, spare);
+    let mut notes = unknown_settings(flags.purpose, &all, spare);
     let (mut file, mut text) = (String::new(), String::new());
-    let identities = match settings.identities {
-        Source::None => Vec::new(),
-        Source::Variables(identity) => identity.into_iter().map(|identity| *identity).collect(),
-        Source::Manifest { path, named } => {
-            file = bounded(&path.display().to_string(), LONGEST_PATH);
-            match manifest_text(read_file(&path), named, &log) {
-                Some(content) => {
-                    text = content;
-                    let root = At::root(&log);
-                    let typed = typed_manifest(&text, &["defaults", "identities"], &all, &log);
-                    typed.map(|typed| identities::identities(typed, settings.permissions_boundary, &root)).unwrap_or_default()
-                }
-                None => Vec::new(),
+    let mut meant = identities::Meant::default();
+    let manifest = settings::manifest_file(flags, &variables).filter(|_| settings.examined.is_none() && flags.service_account.is_none());
+    let content = manifest.as_ref().map(|manifest| read_file(&manifest.path));
+    match (manifest, content) {
+        (Some(manifest), Some(content)) if manifest.named || !is_missing(&content) => {
+            file = bounded(&manifest.path.display().to_string(), LONGEST_PATH);
+            notes.extend(settings::beside_a_manifest(&variables));
+            let content = manifest_text(content, spare);
+            let typed = content.as_deref().and_then(|text| typed_manifest(text, &IDENTITIES, &all, spare));
+            meant = typed.map(|typed| identities::meant(typed, &settings.fallbacks, &At::root(spare))).unwrap_or_default();
+            text = content.unwrap_or_default();
+        }
+        _ if flags.service_account.is_some() => {}
+        // A removal knows without them what to remove.
+        _ if flags.purpose == Purpose::Remove && variables.service_account_name.is_none() => {}
+        _ => meant.identities.extend(settings::identity_of_variables(&variables, &settings.fallbacks, spare)),
+    }
+    let binds = flags.purpose == Purpose::Start && meant.identities.iter().any(|identity| !identity.services.services.is_empty());
+    let qovery = match flags.purpose {
+        _ if binds => settings::qovery(flags, &variables, ("IRSA_QOVERY_TOKEN", "services are bound through Qovery's API"), &log),
+        Purpose::Examine => None,
+        Purpose::Start => settings::qovery_if_any(flags, &variables, &log),
+        Purpose::Remove => {
+            let unusable = ProblemLog::default();
+            let qovery = settings::qovery_if_any(flags, &variables, &unusable);
+            // As good as a token that gets no answer.
+            if !unusable.is_empty() && settings.on_delete == OnDelete::Ask {
+                settings.on_delete = OnDelete::KeepIfUsed;
             }
+            notes.extend(unusable.into_problems("", |_| None).iter().map(|problem| format!("Qovery is not asked: {problem}")));
+            qovery
         }
     };
-    let binds = flags.purpose == Purpose::Start && identities.iter().any(|identity| !identity.services.services.is_empty());
-    let qovery = if binds {
-        settings::qovery(flags, &variables, ("IRSA_QOVERY_TOKEN", "services are bound through Qovery's API"), &log)
-    } else {
-        None
-    };
+    let paths = paths(flags.purpose, &meant, &settings.fallbacks);
+    let line_of = |path: &[problems::Step]| yaml::line_of(&text, path);
+    notes.extend(lesser.into_problems(&file, line_of).iter().map(|problem| format!("does not matter here: {problem}")));
     match settings.environment {
         Some(environment) if log.is_empty() => Ok(Config {
             environment,
-            identities,
+            identities: meant.identities,
+            prune: meant.prune,
+            paths,
             examined: settings.examined,
             access: settings.access,
             qovery,
+            on_delete: settings.on_delete,
+            retired: settings.retired,
+            notes,
             timeout: settings.timeout,
             settle: settings.settle,
             proof: settings.proof,
@@ -252,8 +305,46 @@ pub fn load(
             termination_log: settings.termination_log,
             format: settings.format,
         }),
-        _ => Err(log.into_problems(&file, |path| yaml::line_of(&text, path))),
+        _ => Err(log.into_problems(&file, line_of)),
     }
+}
+
+/// The sections of a manifest that say what the identities are.
+const IDENTITIES: [&str; 3] = ["defaults", "prune", "identities"];
+
+fn is_missing(content: &io::Result<Vec<u8>>) -> bool {
+    matches!(content, Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The paths below which roles of the cluster's environments are looked for: those of the manifest, else `IRSA_PATH`, else the default. For a
+/// removal all of these, since the manifest may be another than it was.
+fn paths(purpose: Purpose, meant: &identities::Meant, fallbacks: &settings::Fallbacks) -> BTreeSet<RolePath> {
+    let of_roles = meant.identities.iter().filter_map(|identity| match (&identity.role.origin, &identity.role.scope) {
+        (RoleOrigin::Made(role), Scope::Environment) => Some(role.path.clone()),
+        _ => None,
+    });
+    let mut paths: BTreeSet<RolePath> = of_roles.collect();
+    let fallback = fallbacks.path.clone().or_else(|| identities::DEFAULT_PATH.parse().ok());
+    if purpose == Purpose::Remove {
+        paths.extend(meant.path.clone().into_iter().chain(fallback));
+    } else if paths.is_empty() {
+        paths.extend(meant.path.clone().or(fallback));
+    }
+    paths
+}
+
+/// Variables that begin like settings of the tool and are none: a slip is a problem, any other a note.
+fn unknown_settings(purpose: Purpose, all: &BTreeMap<String, String>, log: &ProblemLog) -> Vec<String> {
+    let mut notes = Vec::new();
+    for unknown in env::unknown(all) {
+        match unknown.meant {
+            Some(meant) if purpose != Purpose::Examine => {
+                log.setting(&bounded(unknown.name, LONGEST_PATH), format_args!("is no setting of this tool: did you mean `{meant}`?"));
+            }
+            _ => notes.push(format!("`{}` is no setting of this tool, and not read", bounded(unknown.name, LONGEST_PATH))),
+        }
+    }
+    notes
 }
 
 /// How the report is written and where the last error goes, also where the rest of the configuration is no good.
@@ -273,6 +364,12 @@ pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Whether a variable of this name is a setting of this tool.
+#[cfg(test)]
+pub(crate) fn is_setting(name: &str) -> bool {
+    env::is_read(name)
 }
 
 /// What `install` is to make, as meant.
@@ -303,7 +400,7 @@ pub fn load_install(
     let variables = known(&all, &log);
     let installing = settings::installing(flags, &variables, &log);
     let file = bounded(&installing.manifest.display().to_string(), LONGEST_PATH);
-    let text = manifest_text(read_file(&installing.manifest), true, &log);
+    let text = manifest_text(read_file(&installing.manifest), &log);
     let typed = text.as_deref().and_then(|text| typed_manifest(text, &["job"], &all, &log));
     let job = typed.and_then(|typed| job::job(typed.job, &At::root(&log)));
     match job {
@@ -332,24 +429,8 @@ fn known(all: &BTreeMap<String, String>, log: &ProblemLog) -> env::Variables {
 }
 
 /// The text of the manifest, or nothing after the log got the reason.
-fn manifest_text(content: io::Result<Vec<u8>>, named: bool, log: &ProblemLog) -> Option<String> {
-    let content = match content {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
-            log.setting(
-                "SERVICE_ACCOUNT_NAME",
-                format_args!(
-                    "is not set and there is no `{DEFAULT_MANIFEST}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
-                     for more put `{DEFAULT_MANIFEST}` into the image or name a manifest by `IRSA_MANIFEST`"
-                ),
-            );
-            return None;
-        }
-        Err(error) => {
-            log.file(format_args!("cannot be read: {error}"));
-            return None;
-        }
-    };
+fn manifest_text(content: io::Result<Vec<u8>>, log: &ProblemLog) -> Option<String> {
+    let content = content.map_err(|error| log.file(format_args!("cannot be read: {error}"))).ok()?;
     if content.len() > LARGEST_MANIFEST {
         log.file("is larger than 1 MiB");
         return None;

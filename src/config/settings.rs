@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, Proof, QoveryAccess, TOKEN_DIRECTORY, duration,
+    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, OnDelete, Proof, QoveryAccess, TOKEN_DIRECTORY,
+    duration,
     env::Variables,
     identities::{DEFAULT_PATH, DEFAULT_SESSION},
     problems::{ProblemLog, choices, named, quoted},
@@ -20,8 +21,9 @@ use super::{
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
-    names::{NameProblem, ServiceAccountName},
-    oidc::Audience,
+    marks::JobMark,
+    names::{NameProblem, RolePath, ServiceAccountName},
+    oidc::{Audience, IssuerUrl},
     secret::Secret,
 };
 
@@ -30,6 +32,9 @@ const QOVERY_API: &str = "https://api.qovery.com";
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 /// IAM usually shows a write after two seconds.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(8);
+
+/// The value of `IRSA_MANIFEST` that says that there is none, though one may be in the image.
+const NO_MANIFEST: &str = "none";
 
 /// What variables and flags say.
 pub(super) struct Settings {
@@ -42,38 +47,43 @@ pub(super) struct Settings {
     pub(super) output: PathBuf,
     pub(super) termination_log: PathBuf,
     pub(super) format: Format,
-    /// The boundary of every role that is made and names none.
-    pub(super) permissions_boundary: Option<PolicyArn>,
-    pub(super) identities: Source,
+    /// What roles have of which nothing else is said.
+    pub(super) fallbacks: Fallbacks,
+    pub(super) on_delete: OnDelete,
     /// The ServiceAccount that is only examined.
     pub(super) examined: Option<ServiceAccountName>,
+    /// The issuer of which all is removed.
+    pub(super) retired: Option<IssuerUrl>,
 }
 
-/// Where the identities are written.
-pub(super) enum Source {
-    /// Nowhere: a ServiceAccount is only examined.
-    None,
-    /// In the variables; nothing if it has a problem.
-    Variables(Option<Box<Identity>>),
-    /// In a file; `named` if the user said which.
-    Manifest { path: PathBuf, named: bool },
+/// What every role has that is made and of which neither the manifest's defaults nor the role say otherwise.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fallbacks {
+    pub(super) permissions_boundary: Option<PolicyArn>,
+    pub(super) path: Option<RolePath>,
 }
 
-/// What variables and flags mean; every problem goes to the log.
-pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -> Settings {
+/// Where the manifest is.
+pub(super) struct ManifestFile {
+    pub(super) path: PathBuf,
+    /// Whether the user said which.
+    pub(super) named: bool,
+}
+
+/// What variables and flags mean; every problem goes to a log: of what says where things are to `needed`.
+pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog, log: &ProblemLog) -> Settings {
     let v = variables;
-    let permissions_boundary = parsed(log, "IRSA_PERMISSIONS_BOUNDARY", v.irsa_permissions_boundary.as_deref());
     Settings {
-        environment: environment(flags, v, log),
+        environment: environment(flags, v, needed),
         access: Access {
-            assume_role: parsed(log, "IRSA_ASSUME_ROLE_ARN", v.irsa_assume_role_arn.as_deref()),
+            assume_role: parsed(needed, "IRSA_ASSUME_ROLE_ARN", v.irsa_assume_role_arn.as_deref()),
             kube_auth: choice(
-                log,
+                needed,
                 ("IRSA_KUBE_AUTH", v.irsa_kube_auth.as_deref()),
                 &[("auto", KubeAuth::Auto), ("kubeconfig", KubeAuth::Kubeconfig), ("token", KubeAuth::Token), ("eks", KubeAuth::Eks)],
             ),
             kube_token_directory: v.irsa_kube_token_dir.as_deref().unwrap_or(TOKEN_DIRECTORY).into(),
-            issuer: parsed(log, "IRSA_OIDC_ISSUER", v.irsa_oidc_issuer.as_deref()),
+            issuer: parsed(needed, "IRSA_OIDC_ISSUER", v.irsa_oidc_issuer.as_deref()),
         },
         timeout: timeout(flags, v, log),
         settle: time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE),
@@ -90,9 +100,71 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, log: &ProblemLog) -
             &[("text", Format::Text), ("json", Format::Json)],
         ),
         examined: parsed(log, "--service-account", flags.service_account.as_deref()),
-        identities: source(flags, v, permissions_boundary.as_ref(), log),
-        permissions_boundary,
+        retired: parsed(needed, "--issuer", flags.issuer.as_deref()),
+        fallbacks: Fallbacks {
+            permissions_boundary: parsed(log, "IRSA_PERMISSIONS_BOUNDARY", v.irsa_permissions_boundary.as_deref()),
+            path: parsed(needed, "IRSA_PATH", v.irsa_path.as_deref()),
+        },
+        on_delete: on_delete(v, log),
     }
+}
+
+/// What `delete` does. A word that is not known, as one of a newer version, is taken for the careful one.
+fn on_delete(v: &Variables, log: &ProblemLog) -> OnDelete {
+    let known = [("remove", OnDelete::Remove), ("keep-if-used", OnDelete::KeepIfUsed)];
+    let value = v.irsa_on_delete.as_deref();
+    let chosen = choice(log, ("IRSA_ON_DELETE", value), &known);
+    if value.is_some() && chosen == OnDelete::Ask { OnDelete::KeepIfUsed } else { chosen }
+}
+
+/// Where the manifest would be; nothing if there is to be none.
+pub(super) fn manifest_file(flags: &Flags, v: &Variables) -> Option<ManifestFile> {
+    let named = flags.manifest.clone().or_else(|| v.irsa_manifest.as_ref().map(PathBuf::from));
+    match named {
+        Some(path) if path.as_os_str() == NO_MANIFEST => None,
+        Some(path) => Some(ManifestFile { path, named: true }),
+        None => Some(ManifestFile { path: super::DEFAULT_MANIFEST.into(), named: false }),
+    }
+}
+
+/// What people should know of variables that count for nothing beside a manifest.
+pub(super) fn beside_a_manifest(v: &Variables) -> Option<String> {
+    let set: Vec<&str> = one_identity(v)
+        .into_iter()
+        .chain([("SERVICE_ACCOUNT_NAME", &v.service_account_name)])
+        .filter(|(_, value)| value.is_some())
+        .map(|(name, _)| name)
+        .collect();
+    (!set.is_empty()).then(|| {
+        format!("{}: not read, since the manifest gives the identities (`IRSA_MANIFEST=none` reads the variables instead)", listed(&set))
+    })
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The identity of the variables, where there is no manifest; nothing after the log got the reason.
+pub(super) fn identity_of_variables(v: &Variables, fallbacks: &Fallbacks, log: &ProblemLog) -> Option<Identity> {
+    // With a token file `AWS_ROLE_ARN` is the role that the job itself runs as, and belongs to the AWS SDK.
+    let old_name = v.aws_role_arn.as_deref().filter(|_| v.aws_web_identity_token_file.is_none());
+    let role = v.irsa_role_arn.as_deref().map(|arn| ("IRSA_ROLE_ARN", arn)).or(old_name.map(|arn| ("AWS_ROLE_ARN", arn)));
+    if let Some(name) = &v.service_account_name {
+        return identity(name, role, v, fallbacks, log);
+    }
+    let mut alone = one_identity(v).into_iter().filter(|(_, value)| value.is_some()).peekable();
+    if alone.peek().is_none() {
+        log.setting(
+            "SERVICE_ACCOUNT_NAME",
+            format_args!(
+                "is not set and there is no `{0}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
+                 for more put `{0}` into the image or name a manifest by `IRSA_MANIFEST`",
+                super::DEFAULT_MANIFEST
+            ),
+        );
+    }
+    alone.for_each(|(name, _)| log.setting(name, "is set without `SERVICE_ACCOUNT_NAME`"));
+    None
 }
 
 /// What `install` reads of variables and flags.
@@ -104,9 +176,8 @@ pub(super) struct Installing {
 
 /// What variables and flags mean for `install`; every problem goes to the log.
 pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Installing {
-    let manifest = flags.manifest.clone().or_else(|| v.irsa_manifest.as_ref().map(PathBuf::from));
     Installing {
-        manifest: manifest.unwrap_or_else(|| super::DEFAULT_MANIFEST.into()),
+        manifest: manifest_file(flags, v).map_or_else(|| super::DEFAULT_MANIFEST.into(), |file| file.path),
         qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
         timeout: timeout(flags, v, log),
     }
@@ -115,6 +186,16 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
 fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
     let given = flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref()));
     time(log, given, &(10..=3600), DEFAULT_TIMEOUT)
+}
+
+/// The same where the job does without: nothing if there is no token, or no environment's id.
+pub(super) fn qovery_if_any(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<QoveryAccess> {
+    let tokens = [&v.irsa_qovery_token, &v.qovery_api_token, &v.qovery_cli_access_token];
+    let id = flags.environment.as_ref().or(v.qovery_environment_id.as_ref());
+    if id.is_none() || tokens.into_iter().all(Option::is_none) {
+        return None;
+    }
+    qovery(flags, v, ("IRSA_QOVERY_TOKEN", "Qovery is asked"), log)
 }
 
 /// How Qovery's API is reached; every problem goes to the log. With the usual name of the token, and why one is needed.
@@ -171,36 +252,8 @@ fn environment(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<Environ
         id: v.qovery_environment_id.clone(),
         name: v.qovery_environment_name.clone(),
         project_id: v.qovery_project_id.clone(),
+        job: v.qovery_job_id.as_deref().and_then(JobMark::of_job),
     })
-}
-
-fn source(flags: &Flags, v: &Variables, boundary: Option<&PolicyArn>, log: &ProblemLog) -> Source {
-    if flags.service_account.is_some() {
-        return Source::None;
-    }
-    let named = match (&flags.manifest, &v.irsa_manifest) {
-        (Some(path), _) => Some(("--manifest", path.clone())),
-        (None, Some(path)) => Some(("IRSA_MANIFEST", PathBuf::from(path))),
-        (None, None) => None,
-    };
-    // With a token file `AWS_ROLE_ARN` is the role that the job itself runs as, and belongs to the AWS SDK.
-    let old_name = v.aws_role_arn.as_deref().filter(|_| v.aws_web_identity_token_file.is_none());
-    let role = v.irsa_role_arn.as_deref().map(|arn| ("IRSA_ROLE_ARN", arn)).or(old_name.map(|arn| ("AWS_ROLE_ARN", arn)));
-    match (&v.service_account_name, named) {
-        (Some(name), named) => {
-            if let Some((option, _)) = named {
-                log.setting(option, "and `SERVICE_ACCOUNT_NAME` are both set: use the manifest or the variables");
-            }
-            Source::Variables(identity(name, role, v, boundary, log).map(Box::new))
-        }
-        (None, named) => {
-            for (option, _) in one_identity(v).iter().filter(|(_, value)| value.is_some()) {
-                log.setting(option, "is set without `SERVICE_ACCOUNT_NAME`");
-            }
-            let path = named.as_ref().map_or_else(|| super::DEFAULT_MANIFEST.into(), |(_, path)| path.clone());
-            Source::Manifest { path, named: named.is_some() }
-        }
-    }
 }
 
 /// The variables that belong to the one identity that needs no manifest.
@@ -215,7 +268,7 @@ fn one_identity(v: &Variables) -> [(&'static str, &Option<String>); 5] {
 }
 
 /// The one identity that needs no manifest.
-fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, boundary: Option<&PolicyArn>, log: &ProblemLog) -> Option<Identity> {
+fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, fallbacks: &Fallbacks, log: &ProblemLog) -> Option<Identity> {
     let name: Option<ServiceAccountName> = parsed(log, "SERVICE_ACCOUNT_NAME", Some(name));
     let policies = v.irsa_policy_arns.as_deref();
     let word = scope_word(v, role.is_some() && policies.is_none(), log);
@@ -233,10 +286,10 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, boundary: Opt
             }
             Some(RoleOrigin::Made(Box::new(MadeRole {
                 name: parsed(log, "IRSA_ROLE_NAME", v.irsa_role_name.as_deref()),
-                path: DEFAULT_PATH.parse().ok()?,
+                path: fallbacks.path.clone().or_else(|| DEFAULT_PATH.parse().ok())?,
                 policies: list(log, "IRSA_POLICY_ARNS", policies, "ARN"),
                 inline_policies: BTreeMap::new(),
-                permissions_boundary: boundary.cloned(),
+                permissions_boundary: fallbacks.permissions_boundary.clone(),
                 max_session_duration: DEFAULT_SESSION,
                 description: None,
                 tags: BTreeMap::new(),

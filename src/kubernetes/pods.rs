@@ -1,7 +1,8 @@
-//! Pods of a ServiceAccount: which role each was given when it was created.
+//! Pods and what makes pods: with which ServiceAccount they run, and which role each was given when it was created.
 
 use std::collections::BTreeSet;
 
+use futures_util::future::try_join_all;
 use kube::{
     Api,
     api::{ApiResource, ListParams},
@@ -12,14 +13,19 @@ use serde::Deserialize;
 use super::{Kubernetes, pages};
 use crate::{
     call::CallError,
-    model::{names::Subject, pods::Pod},
+    model::{
+        names::{Namespace, Subject},
+        pods::{Pod, Use},
+    },
 };
 
 /// Of a pod what is looked at: its whole type is two thousand fields, and code that reads each of them.
 type Seen = Object<Spec, Status>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Spec {
+    service_account_name: Option<String>,
     containers: Option<Vec<Container>>,
 }
 
@@ -39,6 +45,53 @@ struct Status {
     phase: Option<String>,
 }
 
+/// Of a workload what is looked at.
+type Workload = Object<WorkloadSpec, WorkloadStatus>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkloadSpec {
+    template: Option<Template>,
+    /// Of a cron job.
+    job_template: Option<JobTemplate>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobTemplate {
+    spec: Option<JobSpec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobSpec {
+    template: Option<Template>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Template {
+    spec: Option<Spec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct WorkloadStatus {
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+/// What makes pods: group, plural and kind.
+const WORKLOADS: [(&str, &str, &str); 5] = [
+    ("apps", "deployments", "Deployment"),
+    ("apps", "statefulsets", "StatefulSet"),
+    ("apps", "daemonsets", "DaemonSet"),
+    ("batch", "jobs", "Job"),
+    ("batch", "cronjobs", "CronJob"),
+];
+
 impl Kubernetes {
     /// The pods of a ServiceAccount that run or are about to.
     ///
@@ -48,18 +101,75 @@ impl Kubernetes {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
         let api: Api<Seen> = Api::namespaced_with(self.client.clone(), subject.namespace.as_str(), &resource);
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
-        let running = |pod: Seen| {
-            let ended = matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
-            Ok((!ended).then(|| observed(&pod)))
-        };
+        let running = |pod: Seen| Ok((!has_ended(&pod)).then(|| observed(&pod)));
         pages::all(parameters, 100, async |parameters| api.list(parameters).await, running).await
+    }
+
+    /// The pods of a namespace that run, are about to, or are terminating, as users of ServiceAccounts and roles.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn pods_in(&self, namespace: &Namespace) -> Result<Vec<Use>, CallError> {
+        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
+        let api: Api<Seen> = Api::namespaced_with(self.client.clone(), namespace.as_str(), &resource);
+        let user = |pod: Seen| {
+            let ends = pod.metadata.deletion_timestamp.is_some();
+            Ok((!has_ended(&pod)).then(|| used(format!("pod `{}`", pod.metadata.name.clone().unwrap_or_default()), &pod.spec, ends)))
+        };
+        pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, user).await
+    }
+
+    /// What makes pods in a namespace, as users of ServiceAccounts and roles; of jobs those that have not ended.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn workloads_in(&self, namespace: &Namespace) -> Result<Vec<Use>, CallError> {
+        let of_kind = WORKLOADS.iter().map(async |(group, plural, kind)| {
+            let api_version = format!("{group}/v1");
+            let resource = ApiResource {
+                group: (*group).to_owned(),
+                version: "v1".to_owned(),
+                api_version,
+                kind: (*kind).to_owned(),
+                plural: (*plural).to_owned(),
+            };
+            let api: Api<Workload> = Api::namespaced_with(self.client.clone(), namespace.as_str(), &resource);
+            let user = |found: Workload| {
+                let template = found.spec.template.clone().or_else(|| found.spec.job_template.clone()?.spec?.template);
+                let spec = template.and_then(|template| template.spec).filter(|_| !is_complete(&found)).unwrap_or_default();
+                let name = found.metadata.name.clone().unwrap_or_default();
+                Ok(spec.service_account_name.is_some().then(|| used(format!("{kind} `{name}`"), &spec, false)))
+            };
+            pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, user).await
+        });
+        Ok(try_join_all(of_kind).await?.concat())
     }
 }
 
+fn has_ended(pod: &Seen) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+/// Whether a job has ended, well or not.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions>
+fn is_complete(job: &Workload) -> bool {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| matches!(condition.kind.as_str(), "Complete" | "Failed") && condition.status == "True")
+}
+
+fn used(user: String, spec: &Spec, ends: bool) -> Use {
+    let service_account = spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned());
+    Use { user, service_account, roles: roles_of(spec), ends }
+}
+
+/// The roles in the environments of the containers.
+fn roles_of(spec: &Spec) -> BTreeSet<String> {
+    let variables = spec.containers.iter().flatten().flat_map(|container| container.env.iter().flatten());
+    variables.filter(|variable| variable.name == "AWS_ROLE_ARN").filter_map(|variable| variable.value.clone()).collect()
+}
+
 fn observed(pod: &Seen) -> Pod {
-    let variables = pod.spec.containers.iter().flatten().flat_map(|container| container.env.iter().flatten());
-    let roles: BTreeSet<String> =
-        variables.filter(|variable| variable.name == "AWS_ROLE_ARN").filter_map(|variable| variable.value.clone()).collect();
+    let roles = roles_of(&pod.spec);
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
     let owner = owner.map(|owner| match (owner.kind.as_str(), hash) {

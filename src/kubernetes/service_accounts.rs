@@ -1,24 +1,24 @@
-//! ServiceAccounts: get, server-side apply, delete.
+//! ServiceAccounts: get, list, server-side apply, delete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Kubernetes, error};
+use super::{Kubernetes, error, pages};
 use crate::{
     call::{CallError, Kind},
     model::{
-        names::Subject,
-        observed::{Field, ObservedServiceAccount},
+        names::{NameProblem, Namespace, ServiceAccountName, Subject},
+        observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
         oidc::Audience,
     },
-    plan::{AppliedServiceAccount, FIELD_MANAGER},
+    plan::AppliedServiceAccount,
 };
 
 /// Of a `TokenRequest` what is looked at: an answer of many small parts is read past, not kept.
@@ -45,10 +45,30 @@ impl Kubernetes {
         }
     }
 
-    /// Applies the tool's fields, all of them and no others; without force.
+    /// The ServiceAccounts of a namespace by name, all pages.
     ///
     /// # Errors
-    /// Another field manager holds a field with another value, the API server refuses, or does not answer.
+    /// The API server refuses, does not answer, or names one that can be none.
+    pub async fn service_accounts_in(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<BTreeMap<ServiceAccountName, ObservedServiceAccount>, CallError> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let found = |found: ServiceAccount| {
+            let name = found.metadata.name.clone().unwrap_or_default().parse::<ServiceAccountName>();
+            let name = name.map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))?;
+            let subject = Subject { namespace: namespace.clone(), service_account: name.clone() };
+            Ok(Some((name, observed(&subject, found))))
+        };
+        let found = pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, found).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// Applies the tool's fields, all of them and no others; without force, and only to the version that was seen, if one is named.
+    ///
+    /// # Errors
+    /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`Kind::AlreadyExists`] if
+    /// somebody has changed it since it was seen.
     pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
         let mut object = identity(&applied.subject);
         object["metadata"]["annotations"] = json!(applied.annotations);
@@ -58,7 +78,14 @@ impl Kubernetes {
         if let Some(automount) = applied.automount {
             object["automountServiceAccountToken"] = json!(automount);
         }
-        self.apply(&applied.subject, &object).await
+        let Some(version) = applied.version.as_ref().filter(|version| !version.is_empty()) else {
+            return self.apply(&applied.subject, &object).await;
+        };
+        object["metadata"]["resourceVersion"] = json!(version);
+        match self.apply(&applied.subject, &object).await {
+            Err(error) if error.code == "Conflict" && error.kind != Kind::Held => Err(CallError { kind: Kind::AlreadyExists, ..error }),
+            answer => answer,
+        }
     }
 
     /// Applies nothing to the ServiceAccount of this uid: fields that only the tool held go, others stay. One that is gone, or
@@ -147,6 +174,7 @@ fn observed(subject: &Subject, found: ServiceAccount) -> ObservedServiceAccount 
     ObservedServiceAccount {
         namespace: subject.namespace.clone(),
         uid: found.metadata.uid.unwrap_or_default(),
+        version: found.metadata.resource_version.unwrap_or_default(),
         values: annotations.chain(labels).chain(automount).collect(),
         managers,
     }

@@ -8,16 +8,17 @@ use thiserror::Error;
 use super::{
     arn::{Account, PolicyArn, RoleArn},
     fingerprint::fingerprint,
-    identity::{Identity, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
-    names::{ClusterName, Namespace, PolicyName, RoleName, RolePath, Subject, TagKey, TagValue},
-    observed::Owner,
+    identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    marks::JobMark,
+    names::{ClusterName, Namespace, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+    observed::{Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
     service::DesiredBinding,
     trust::{Kind, Trusted},
 };
 
-/// Where the identities are: the namespace, the cluster's issuer and, for paths, its name.
+/// Where the identities are, and for whom: namespace, cluster, the paths of its roles, and the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The environment's namespace.
@@ -26,6 +27,10 @@ pub struct Place {
     pub issuer: IssuerUrl,
     /// The cluster's name, if known.
     pub cluster: Option<ClusterName>,
+    /// The paths below which roles of the cluster's environments are looked for.
+    pub paths: BTreeSet<RolePath>,
+    /// The mark of the job that runs; nothing outside Qovery.
+    pub job: Option<JobMark>,
 }
 
 impl Place {
@@ -50,6 +55,24 @@ impl Place {
     #[must_use]
     pub fn cluster_path(&self, path: &RolePath) -> String {
         format!("{path}{}/", self.cluster.as_ref().map_or_else(|| self.issuer.id(), ClusterName::as_str))
+    }
+
+    /// Below what paths the roles of this environment are made.
+    #[must_use]
+    pub fn environment_paths(&self) -> BTreeSet<String> {
+        self.paths.iter().map(|path| format!("{}{}/", self.cluster_path(path), self.namespace)).collect()
+    }
+
+    /// The same, and those where a run that did not know the cluster's name has made them.
+    #[must_use]
+    pub fn all_environment_paths(&self) -> BTreeSet<String> {
+        self.all_cluster_paths().into_iter().map(|path| format!("{path}{}/", self.namespace)).collect()
+    }
+
+    /// Below what paths roles of this cluster's environments are made, by whatever the cluster is called in them.
+    #[must_use]
+    pub fn all_cluster_paths(&self) -> BTreeSet<String> {
+        self.paths.iter().flat_map(|path| [self.cluster_path(path), format!("{path}{}/", self.issuer.id())]).collect()
     }
 }
 
@@ -78,6 +101,10 @@ pub struct Desired {
     pub service_accounts: Vec<DesiredServiceAccount>,
     /// The services that should run with them, in the same order.
     pub bindings: Vec<DesiredBinding>,
+    /// Where all this is.
+    pub place: Place,
+    /// What becomes of things that no identity names any more.
+    pub prune: Prune,
 }
 
 /// A role as it should be.
@@ -96,6 +123,8 @@ pub struct DesiredRole {
 pub struct Attributes {
     /// Whose it is.
     pub owner: Owner,
+    /// The job whose mark it carries. A role of many environments has their entries instead.
+    pub job: Option<JobMark>,
     /// Its description.
     pub description: String,
     /// Seconds a session may last.
@@ -116,6 +145,7 @@ impl Attributes {
     pub fn bare(owner: Owner) -> Self {
         Self {
             owner,
+            job: None,
             description: String::new(),
             max_session_duration: 0,
             permissions_boundary: None,
@@ -162,6 +192,8 @@ pub struct DesiredServiceAccount {
     pub labels: BTreeMap<String, String>,
     /// `automountServiceAccountToken`.
     pub automount: Option<bool>,
+    /// The job whose mark it carries.
+    pub job: Option<JobMark>,
 }
 
 /// Identities that cannot be in this account.
@@ -205,30 +237,59 @@ impl Desired {
     /// # Errors
     /// An identity cannot be there.
     pub fn new(identities: &[Identity], place: &Place, account: &Account) -> Result<Self, DesiredProblem> {
-        let mut roles = BTreeMap::new();
-        let mut service_accounts = Vec::new();
-        let mut bindings = Vec::new();
-        for identity in identities {
-            let arn = role_arn(identity, place, account)?;
-            service_accounts.push(service_account(&identity.service_account, place.subject(identity), arn.clone()));
-            bindings.extend(identity.services.services.iter().map(|service| DesiredBinding {
-                service: service.clone(),
-                service_account: identity.service_account.name.clone(),
-                take_over: identity.services.take_over,
-            }));
-            add_role(&mut roles, identity, &place.subject(identity), arn, place)?;
-        }
-        Ok(Self {
-            provider: Provider::of(&place.issuer, account),
-            audiences: identities.iter().map(|identity| identity.service_account.audience.clone()).collect(),
-            roles,
-            service_accounts,
-            bindings,
-        })
+        let mut desired = Self::nothing(place, account);
+        identities.iter().try_for_each(|identity| desired.add(identity, account))?;
+        Ok(desired)
     }
-}
 
-impl Desired {
+    /// Puts those identities into an account that can be there, for a removal. With what is wrong with the others.
+    #[must_use]
+    pub fn for_removal(identities: &[Identity], place: &Place, account: &Account) -> (Self, Vec<DesiredProblem>) {
+        let mut desired = Self::nothing(place, account);
+        let problems = identities.iter().filter_map(|identity| desired.add(identity, account).err()).collect();
+        (desired, problems)
+    }
+
+    /// No identity.
+    #[must_use]
+    pub fn nothing(place: &Place, account: &Account) -> Self {
+        Self {
+            provider: Provider::of(&place.issuer, account),
+            audiences: BTreeSet::new(),
+            roles: BTreeMap::new(),
+            service_accounts: Vec::new(),
+            bindings: Vec::new(),
+            place: place.clone(),
+            prune: Prune::default(),
+        }
+    }
+
+    fn add(&mut self, identity: &Identity, account: &Account) -> Result<(), DesiredProblem> {
+        let place = self.place.clone();
+        let arn = role_arn(identity, &place, account)?;
+        add_role(&mut self.roles, identity, &place.subject(identity), arn.clone(), &place)?;
+        self.service_accounts.push(service_account(&identity.service_account, &place, place.subject(identity), arn));
+        self.bindings.extend(identity.services.services.iter().map(|service| DesiredBinding {
+            service: service.clone(),
+            service_account: identity.service_account.name.clone(),
+            take_over: identity.services.take_over,
+        }));
+        self.audiences.insert(identity.service_account.audience.clone());
+        Ok(())
+    }
+
+    /// Whether an identity names this role; IAM ignores the case of names.
+    #[must_use]
+    pub fn names_role(&self, name: &RoleName) -> bool {
+        self.roles.keys().any(|known| known.as_str().eq_ignore_ascii_case(name.as_str()))
+    }
+
+    /// Whether an identity names this ServiceAccount.
+    #[must_use]
+    pub fn names_service_account(&self, name: &ServiceAccountName) -> bool {
+        self.service_accounts.iter().any(|known| known.subject.service_account == *name)
+    }
+
     /// How long a session of a role may last, in seconds: IAM's own default for one that is given by ARN.
     #[must_use]
     pub fn max_session(&self, role: &RoleArn) -> u32 {
@@ -297,8 +358,10 @@ fn attributes(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<A
         Scope::Shared { .. } => (Owner::Shared, "the ServiceAccounts that its tags name".to_owned()),
         Scope::Cluster { .. } => (Owner::Cluster, "the ServiceAccounts that its trust policy matches".to_owned()),
     };
+    let job = place.job.clone().filter(|_| matches!(owner, Owner::Identity(..)));
     Some(Box::new(Attributes {
         owner,
+        job,
         description: role.description.clone().unwrap_or_else(|| format!("For the pods of {whom}")),
         max_session_duration: role.max_session_duration,
         permissions_boundary: role.permissions_boundary.clone(),
@@ -330,11 +393,7 @@ fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience) -> DesiredTrus
     }
 }
 
-/// The annotation that names the role, read by the pod identity webhook.
-/// <https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html>
-pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
-
-fn service_account(spec: &ServiceAccountSpec, subject: Subject, role: RoleArn) -> DesiredServiceAccount {
+fn service_account(spec: &ServiceAccountSpec, place: &Place, subject: Subject, role: RoleArn) -> DesiredServiceAccount {
     let mut annotations: BTreeMap<String, String> =
         spec.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
@@ -345,7 +404,7 @@ fn service_account(spec: &ServiceAccountSpec, subject: Subject, role: RoleArn) -
         annotations.insert("eks.amazonaws.com/token-expiration".to_owned(), seconds.to_string());
     }
     let labels = spec.labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect();
-    DesiredServiceAccount { subject, role, annotations, labels, automount: spec.automount }
+    DesiredServiceAccount { subject, role, annotations, labels, automount: spec.automount, job: place.job.clone() }
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ mod tests {
             trust: TrustPolicy::new(&provider(), &Trusted::subjects(&crate::model::oidc::Audience::default(), [&subject])),
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),
+            instance_profiles: BTreeSet::new(),
         }
     }
 
@@ -119,7 +120,7 @@ mod tests {
             audiences: vec!["sts.amazonaws.com".to_owned()],
             subject: "system:serviceaccount:z1:app".to_owned(),
         };
-        let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into() };
+        let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false };
         assert_eq!(broken(&claims, &provider(), Some(&known), Some(&role())), None);
 
         let link = |claims: &Claims, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>| {
@@ -133,7 +134,7 @@ mod tests {
             "issuer: the token is of issuer `https://other`, the provider for `https://oidc.example.com/id/A`"
         );
         assert_eq!(link(&claims, None, Some(&role())), "provider: the account has no OIDC provider `oidc.example.com/id/A`");
-        let other = ObservedProvider { audiences: ["vault".to_owned()].into() };
+        let other = ObservedProvider { audiences: ["vault".to_owned()].into(), is_own: false };
         assert_eq!(
             link(&claims, Some(&other), Some(&role())),
             "audience: the token is for `sts.amazonaws.com`, the provider knows `vault`"

@@ -13,6 +13,16 @@ use super::{
     service::ServiceRef,
 };
 
+/// What becomes of things that this job made and no identity names any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prune {
+    /// A deploy dates them, a later one removes them.
+    #[default]
+    On,
+    /// They are named and stay.
+    Off,
+}
+
 /// One ServiceAccount bound to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -4,6 +4,7 @@
 
 pub mod arn;
 pub mod claims;
+pub mod date;
 pub mod desired;
 pub mod diagnosis;
 pub mod document;
@@ -12,10 +13,12 @@ pub mod fingerprint;
 pub mod identity;
 pub mod job;
 pub mod line;
+pub mod marks;
 pub mod names;
 pub mod observed;
 pub mod oidc;
 pub mod pods;
+pub mod record;
 pub mod registry;
 pub mod secret;
 pub mod service;

@@ -6,36 +6,60 @@ use serde_json::Value;
 
 use super::{
     arn::{Account, PolicyArn, RoleArn},
+    date::Date,
+    marks::{JobMark, Marks},
     names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::IssuerUrl,
+    pods::Use,
+    record::{EARLIER_ROLES, EarlierRoles},
     service::ObservedService,
     trust::TrustPolicy,
 };
 
+/// The field manager of the tool's server-side applies.
+pub const FIELD_MANAGER: &str = "qovery-irsa";
+/// The annotation that names the role, read by the pod identity webhook.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html>
+pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 /// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
 pub const ISSUER_TAG: &str = "qovery-irsa/issuer";
 /// With what every tag of the tool begins.
 pub const OWN_TAG_PREFIX: &str = "qovery-irsa/";
+/// The tag of a role that a removal could not take away, with the date: somebody else relies on the role.
+pub const LEFT_TAG: &str = "qovery-irsa/left";
+/// The tag of a shared role that stays when its last subject leaves, for a removal that has no manifest to ask.
+pub const RETAIN_TAG: &str = "qovery-irsa/retain";
 
 /// What was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {
+    /// When it was seen.
+    pub at: Date,
     /// The account of the credentials.
     pub account: Account,
     /// The OIDC provider of the cluster, if there is one.
     pub provider: Option<ObservedProvider>,
-    /// The roles that were looked for and are there, by the name they were looked for.
+    /// The roles that are there, by the name they were looked for: those that identities name, and those of the ledger, which the
+    /// environment's job has made or joined and no identity names.
     pub roles: BTreeMap<RoleName, ObservedRole>,
-    /// The ServiceAccounts that were looked for and are there.
+    /// The ServiceAccounts that are there: those that identities name, and those of the namespace that the tool holds a field of.
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
+    /// Who uses ServiceAccounts and roles of the namespace. Looked up only where what is used stays.
+    pub uses: Option<Vec<Use>>,
+    /// Jobs of which Qovery says that they no longer exist: their marks keep nothing.
+    pub gone_jobs: BTreeSet<JobMark>,
+    /// What of the ledger could not be read, in words.
+    pub unread: Vec<String>,
     /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
     pub sessions: BTreeMap<ServiceAccountName, String>,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
     pub left_behind: Vec<ObservedRole>,
     /// The services of the environment, if any is to be bound.
     pub services: Vec<ObservedService>,
+    /// Whether the services could not be seen: then none is bound.
+    pub services_unseen: bool,
     /// What is looked up only for a sweep, or when a role is about to outgrow the default quota.
     pub limits: Limits,
 }
@@ -45,15 +69,29 @@ impl Observed {
     #[must_use]
     pub fn nothing(account: Account) -> Self {
         Self {
+            at: Date::default(),
             account,
             provider: None,
             roles: BTreeMap::new(),
             service_accounts: BTreeMap::new(),
+            uses: None,
+            gone_jobs: BTreeSet::new(),
+            unread: Vec::new(),
             sessions: BTreeMap::new(),
             left_behind: Vec::new(),
             services: Vec::new(),
+            services_unseen: false,
             limits: Limits::default(),
         }
+    }
+}
+
+impl Observed {
+    /// Takes note of the marks whose jobs are not among these, which are all that exist.
+    pub fn forget_jobs(&mut self, exist: Option<&BTreeSet<JobMark>>) {
+        let Some(exist) = exist else { return };
+        let marks = self.roles.values().map(ObservedRole::marks).chain(self.service_accounts.values().map(ObservedServiceAccount::marks));
+        self.gone_jobs = marks.flat_map(|marks| marks.jobs().filter(|job| !exist.contains(job)).cloned().collect::<Vec<_>>()).collect();
     }
 }
 
@@ -71,6 +109,8 @@ pub struct Limits {
 pub struct ObservedProvider {
     /// The audiences it knows: IAM's client ids.
     pub audiences: BTreeSet<String>,
+    /// Whether the tool made it.
+    pub is_own: bool,
 }
 
 /// A role.
@@ -92,6 +132,16 @@ pub struct ObservedRole {
     pub attached: BTreeSet<PolicyArn>,
     /// Its inline policies: all names, and the documents of those that were asked for.
     pub inline_policies: BTreeMap<PolicyName, Option<Value>>,
+    /// The instance profiles it is in; looked up only before it is deleted.
+    pub instance_profiles: BTreeSet<String>,
+}
+
+impl ObservedRole {
+    /// The marks of the jobs that want it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        Marks::of_tags(&self.tags)
+    }
 }
 
 /// Whose role it is that the tool made.
@@ -148,10 +198,53 @@ pub struct ObservedServiceAccount {
     pub namespace: Namespace,
     /// Its unique id.
     pub uid: String,
+    /// Its version: an apply that names another one is refused.
+    pub version: String,
     /// What is set on it, by field.
     pub values: BTreeMap<Field, String>,
     /// Which field managers hold which field.
     pub managers: BTreeMap<Field, BTreeSet<String>>,
+}
+
+impl ObservedServiceAccount {
+    /// Whether the tool's field manager holds this field.
+    #[must_use]
+    pub fn held_by_tool(&self, field: &Field) -> bool {
+        self.managers.get(field).is_some_and(|managers| managers.contains(FIELD_MANAGER))
+    }
+
+    /// Whether the tool's field manager holds any field.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.managers.values().any(|managers| managers.contains(FIELD_MANAGER))
+    }
+
+    /// The marks of the jobs that want it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        let labels = self.values.iter().filter(|(field, _)| self.held_by_tool(field));
+        Marks::of_labels(labels.filter_map(|(field, value)| match field {
+            Field::Label(key) => Some((key, value)),
+            _ => None,
+        }))
+    }
+
+    /// The role that the tool has set on it.
+    #[must_use]
+    pub fn role(&self) -> Option<RoleArn> {
+        self.own_annotation(ROLE_ANNOTATION)?.parse().ok()
+    }
+
+    /// The roles that it had before and that are not left yet.
+    #[must_use]
+    pub fn earlier_roles(&self) -> EarlierRoles {
+        self.own_annotation(EARLIER_ROLES).map(EarlierRoles::read).unwrap_or_default()
+    }
+
+    fn own_annotation(&self, key: &str) -> Option<&str> {
+        let field = Field::Annotation(key.to_owned());
+        self.values.get(&field).filter(|_| self.held_by_tool(&field)).map(String::as_str)
+    }
 }
 
 /// A field that a field manager can hold.

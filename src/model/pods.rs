@@ -1,4 +1,4 @@
-//! Pods, as far as their role is concerned.
+//! Pods and what makes pods, as far as ServiceAccount and role are concerned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,19 @@ pub struct Pod {
     pub owner: Option<(String, String)>,
     /// The roles in the environments of its containers, `AWS_ROLE_ARN`: put there by the webhook when the pod was created.
     pub roles: BTreeSet<String>,
+}
+
+/// Who uses a ServiceAccount or a role of the namespace: a pod, a workload that makes pods, or a service of Qovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Who, as messages name it: ``pod `api-5d8f` ``.
+    pub user: String,
+    /// The ServiceAccount it runs with or asks for.
+    pub service_account: String,
+    /// The roles in the environments of its containers.
+    pub roles: BTreeSet<String>,
+    /// Whether it is terminating.
+    pub ends: bool,
 }
 
 /// The pods without this role, by what made them: how many, and the command that makes new ones.

@@ -154,6 +154,12 @@ impl TrustPolicy {
             .collect()
     }
 
+    /// Whether a statement that is not the tool's for this cluster lets anybody in.
+    #[must_use]
+    pub fn has_foreign_allow(&self, provider: &Provider) -> bool {
+        self.foreign(provider).any(|statement| statement["Effect"] != "Deny")
+    }
+
     /// How many statements are not the tool's for this cluster.
     #[must_use]
     pub fn foreign_count(&self, provider: &Provider) -> usize {

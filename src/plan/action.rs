@@ -33,6 +33,11 @@ pub enum Action {
         /// The audience it lacks.
         audience: Audience,
     },
+    /// `DeleteOpenIDConnectProvider`
+    DeleteProvider {
+        /// The provider.
+        provider: Provider,
+    },
     /// `CreateRole`
     CreateRole(Box<NewRole>),
     /// `UpdateRole`
@@ -165,16 +170,35 @@ pub struct NewRole {
 pub struct AppliedServiceAccount {
     /// Namespace and name.
     pub subject: Subject,
-    /// The role its pods get.
-    pub role: RoleArn,
-    /// Whether it is new.
-    pub creates: bool,
+    /// The role its pods get, if the tool has set one.
+    pub role: Option<RoleArn>,
+    /// What for.
+    pub how: Applying,
+    /// The version that was seen: where somebody else has changed it since, it is not applied. None for one that is new.
+    pub version: Option<String>,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
     /// `automountServiceAccountToken`.
     pub automount: Option<bool>,
+}
+
+/// What a ServiceAccount is applied for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applying {
+    /// It is new.
+    Create,
+    /// It gets what is desired.
+    Apply,
+    /// The role that it is about to have is recorded.
+    Record,
+    /// Its job no longer names it: the job's mark is dated.
+    Date,
+    /// Another job still wants it: only the job's mark goes.
+    Unmark,
+    /// Roles that it has left go from its record.
+    Forget,
 }
 
 /// Which subjects a new trust policy adds and removes.
@@ -209,7 +233,8 @@ impl Action {
     /// Whether it is a call on a role that is there.
     #[must_use]
     pub fn changes_role(&self) -> bool {
-        self.call().starts_with("iam:") && !matches!(self, Self::CreateProvider { .. } | Self::AddAudience { .. } | Self::CreateRole(_))
+        self.call().starts_with("iam:")
+            && !matches!(self, Self::CreateProvider { .. } | Self::AddAudience { .. } | Self::DeleteProvider { .. } | Self::CreateRole(_))
     }
 }
 
@@ -219,6 +244,7 @@ impl Call for Action {
         match self {
             Self::CreateProvider { .. } => "iam:CreateOpenIDConnectProvider",
             Self::AddAudience { .. } => "iam:AddClientIDToOpenIDConnectProvider",
+            Self::DeleteProvider { .. } => "iam:DeleteOpenIDConnectProvider",
             Self::CreateRole(_) => "iam:CreateRole",
             Self::UpdateRole { .. } => "iam:UpdateRole",
             Self::PutBoundary { .. } => "iam:PutRolePermissionsBoundary",
@@ -252,6 +278,7 @@ impl fmt::Display for Action {
             Self::AddAudience { provider, audience } => {
                 write!(f, "add audience `{audience}` to OIDC provider `{}`", provider.issuer.host_and_path())
             }
+            Self::DeleteProvider { provider } => write!(f, "delete OIDC provider `{}`", provider.issuer.host_and_path()),
             Self::CreateRole(role) => {
                 write!(f, "create role `{}` below `{}`, trusting {}", role.arn.name, role.arn.path, listed(&role.subjects))
             }
@@ -269,8 +296,15 @@ impl fmt::Display for Action {
             Self::DeleteInlinePolicy { role, policy } => write!(f, "delete inline policy `{policy}` of role `{role}`"),
             Self::DeleteRole { role } => write!(f, "delete role `{role}`"),
             Self::ApplyServiceAccount(applied) => {
-                let verb = if applied.creates { "create" } else { "apply" };
-                write!(f, "{verb} ServiceAccount `{}` with role `{}`", applied.subject, applied.role)
+                let (subject, role) = (&applied.subject, applied.role.as_ref().map(ToString::to_string).unwrap_or_default());
+                match applied.how {
+                    Applying::Create => write!(f, "create ServiceAccount `{subject}` with role `{role}`"),
+                    Applying::Apply => write!(f, "apply ServiceAccount `{subject}` with role `{role}`"),
+                    Applying::Record => write!(f, "record the next role on ServiceAccount `{subject}`"),
+                    Applying::Date => write!(f, "mark ServiceAccount `{subject}` as no longer named"),
+                    Applying::Unmark => write!(f, "take this job's mark from ServiceAccount `{subject}`"),
+                    Applying::Forget => write!(f, "drop roles that it has left from the record of ServiceAccount `{subject}`"),
+                }
             }
             Self::ReleaseServiceAccount { subject, .. } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
             Self::DeleteServiceAccount { subject, .. } => write!(f, "delete ServiceAccount `{subject}`"),

@@ -3,11 +3,13 @@
 //! No I/O, clock, environment, file, SDK type, logger or async in this room. A plan leaves nothing to decide.
 
 mod action;
-mod delete;
+pub mod departure;
 pub mod install;
+mod ledger;
 mod progress;
 mod provider;
 mod refusal;
+mod removal;
 mod role;
 mod service_account;
 mod services;
@@ -16,9 +18,10 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, AppliedServiceAccount, NewRole, SubjectChange};
+pub use action::{Action, AppliedServiceAccount, Applying, NewRole, SubjectChange};
+pub use ledger::is_due;
 pub use progress::{CarriedOut, Next, Progress};
-pub use refusal::{ForeignPolicy, Refusal, Refusals};
+pub use refusal::{Refusal, Refusals};
 pub use services::binding_note;
 
 use crate::model::{desired::Desired, observed::Observed};
@@ -29,18 +32,28 @@ pub trait Call: std::fmt::Display {
     fn call(&self) -> &'static str;
 }
 
-/// The field manager of the tool's server-side applies.
-pub const FIELD_MANAGER: &str = "qovery-irsa";
-
 /// What a run is to bring about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// All as desired.
     Start,
+    /// All gone that this job made, that no identity has named for long enough and that nobody uses.
+    Prune,
     /// All gone that this environment added.
     Delete,
     /// All gone that environments have left which no longer exist.
     Sweep,
+    /// All gone that belongs to an issuer which no longer exists.
+    Retire(Provision),
+}
+
+/// What becomes of the OIDC provider of an issuer that no longer exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provision {
+    /// It stays.
+    Keep,
+    /// It goes, if the tool made it.
+    Remove,
 }
 
 /// Whether an observation is known to show all that was written before a settle time ago.
@@ -59,10 +72,10 @@ pub enum Freshness {
 pub fn plan(goal: Goal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Result<Plan, Refusals> {
     match goal {
         Goal::Start => start::start(desired, observed),
-        Goal::Delete => delete::delete(desired, observed, freshness),
-        Goal::Sweep => {
-            sweep::sweep(desired, observed, desired.service_accounts.first().map(|account| &account.subject.namespace), freshness)
-        }
+        Goal::Prune => Ok(removal::prune(desired, observed, freshness)),
+        Goal::Delete => Ok(removal::delete(desired, observed, freshness)),
+        Goal::Sweep => sweep::sweep(desired, observed, freshness),
+        Goal::Retire(provision) => Ok(sweep::retire(desired, observed, provision, freshness)),
     }
 }
 
@@ -84,26 +97,41 @@ pub struct Lane {
     pub actions: Vec<Action>,
 }
 
-/// What is to be done: first the prelude, then all lanes, which do not touch each other. Within each the order counts.
+/// What is to be done: first the prelude, then all lanes, which do not touch each other, then the closing. Within each the order counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What everything else waits for.
     pub prelude: Vec<Action>,
     /// One lane for each role.
     pub lanes: Vec<Lane>,
+    /// What waits for all lanes: of a removal the ServiceAccounts, which record the roles.
+    pub closing: Vec<Action>,
     /// Whether something is left to do once the observation is settled.
     pub waits: bool,
     /// What was seen and left alone, for people.
     pub notes: Vec<String>,
+    /// What a removal could not take away, for people: they must look at it.
+    pub left: Vec<String>,
 }
 
 impl Plan {
     /// All actions in order, lane after lane.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.prelude.iter().chain(self.lanes.iter().flat_map(|lane| &lane.actions))
+        self.prelude.iter().chain(self.lanes.iter().flat_map(|lane| &lane.actions)).chain(&self.closing)
     }
 
-    /// Only the lanes with many writers.
+    /// This, and what another plan does.
+    pub fn extend(&mut self, other: Self) {
+        let Self { prelude, lanes, closing, waits, notes, left } = other;
+        self.prelude.extend(prelude);
+        self.lanes.extend(lanes);
+        self.closing.extend(closing);
+        self.waits |= waits;
+        self.notes.extend(notes);
+        self.left.extend(left);
+    }
+
+    /// Only the lanes with many writers, and the closing: Kubernetes shows no past.
     #[must_use]
     pub fn of_many_writers(self) -> Self {
         Self { prelude: Vec::new(), lanes: self.lanes.into_iter().filter(|lane| lane.writers == Writers::Many).collect(), ..self }

@@ -7,10 +7,11 @@ use thiserror::Error;
 use super::install::InstallRefusal;
 
 use crate::model::{
-    arn::{PolicyArn, RoleArn},
+    arn::RoleArn,
     line::one_line,
     names::{Namespace, RoleName, ServiceAccountName, Subject},
     observed::{Field, Owner},
+    oidc::IssuerUrl,
     service::{Service, ServiceRef},
 };
 
@@ -42,6 +43,14 @@ pub enum Refusal {
         /// The role as it should be.
         desired: Box<RoleArn>,
     },
+    /// An issuer of which all is to be removed is in use.
+    #[error("nothing is removed: {cluster} has the issuer `{issuer}`")]
+    IssuerAlive {
+        /// The issuer.
+        issuer: IssuerUrl,
+        /// Which cluster has it.
+        cluster: String,
+    },
     /// A role given by ARN is not there.
     #[error("role `{0}` does not exist")]
     NoSuchRole(Box<RoleArn>),
@@ -53,13 +62,15 @@ pub enum Refusal {
         /// The role as it is.
         observed: Box<RoleArn>,
     },
-    /// A role to be deleted carries a policy that the tool did not put there.
-    #[error("role `{role}` is not deleted: {policy} was put there by somebody else")]
-    ForeignPolicy {
+    /// A role was made for the same identity in a cluster of the same name with another issuer.
+    #[error("role `{role}` was made by an earlier cluster, with issuer `{issuer}`; the issuer of this cluster is `{here}`")]
+    EarlierCluster {
         /// The role.
         role: RoleName,
-        /// Which.
-        policy: ForeignPolicy,
+        /// The issuer of the cluster that it was made in.
+        issuer: IssuerUrl,
+        /// The issuer of this cluster.
+        here: IssuerUrl,
     },
     /// Another field manager holds a field with another value.
     #[error("ServiceAccount `{subject}`: {field} is `{observed}`, held by field manager `{manager}`; it should be `{desired}`")]
@@ -183,24 +194,6 @@ fn gone_in_words(gone: Option<&BTreeSet<String>>) -> String {
     }
 }
 
-/// A permission policy that somebody else put on a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ForeignPolicy {
-    /// A managed one.
-    Attached(PolicyArn),
-    /// An inline one.
-    Inline(String),
-}
-
-impl fmt::Display for ForeignPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Attached(arn) => write!(f, "the attached policy `{arn}`"),
-            Self::Inline(name) => write!(f, "the inline policy `{name}`"),
-        }
-    }
-}
-
 impl Refusal {
     /// Whether more must be looked up before this is certain: the account's real quota, or what could go.
     #[must_use]
@@ -230,9 +223,12 @@ impl Refusal {
                 "IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again"
                     .to_owned()
             }
+            Self::IssuerAlive { .. } => "name the issuer of a cluster that no longer exists".to_owned(),
             Self::NoSuchRole(_) => "create it, correct the ARN, or let this tool make one: `policies` instead of `arn`".to_owned(),
             Self::OtherArn { .. } => "correct the ARN, path included".to_owned(),
-            Self::ForeignPolicy { role, .. } => format!("detach or delete it by hand, then delete again; or delete role `{role}` by hand"),
+            Self::EarlierCluster { issuer, .. } => format!(
+                "if that cluster no longer exists, run `sweep --issuer {issuer}` once: it removes what belongs to it, then deploy again; if it still exists, give the identity another `name`"
+            ),
             Self::HeldField { manager, subject, .. } => format!(
                 "remove it where `{manager}` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `{subject}`, then deploy again"
             ),

@@ -1,14 +1,17 @@
 //! The plan of `start`: provider, then for each role the role, the ServiceAccounts that name it, and the services that run with them.
 
-use super::{Lane, Plan, Refusal, Refusals, provider, role, service_account, services};
-use crate::model::{desired::Desired, observed::Observed};
+use super::{Lane, Plan, Refusal, Refusals, ledger, provider, role, service_account, services};
+use crate::model::{
+    desired::{Desired, DesiredTrust},
+    observed::Observed,
+};
 
 /// What makes the account and the cluster as desired.
 pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
     let mut plan = Plan { prelude: provider::actions(desired, observed.provider.as_ref()), ..Plan::default() };
     let mut refusals: Vec<Refusal> = Vec::new();
     for (name, wanted) in &desired.roles {
-        let mut lane = Vec::new();
+        let (mut lane, writers) = (Vec::new(), role::writers(wanted));
         match role::start(wanted, observed.roles.get(name), &desired.provider, &observed.limits) {
             Ok(outcome) => {
                 lane = outcome.actions;
@@ -16,23 +19,33 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             }
             Err(refusal) => refusals.push(refusal),
         }
-        // Last: a pod that starts before the role is ready would run without it.
+        let is_recorded = matches!(wanted.trust, DesiredTrust::Registry { .. });
+        let mut first = Vec::new();
         for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
-            match service_account::start(wanted, observed.service_accounts.get(&wanted.subject.service_account)) {
-                Ok(action) => lane.extend(action),
+            let present = observed.service_accounts.get(&wanted.subject.service_account);
+            match service_account::start(wanted, present, observed.at) {
+                // Nobody lists the roles that many environments have together: a new ServiceAccount records them before they are touched.
+                Ok(applies) if present.is_none() && is_recorded => first.extend(applies.last),
+                // Else last: a pod that starts before the role is ready would run without it.
+                Ok(applies) => {
+                    first.extend(applies.first.filter(|_| !lane.is_empty()));
+                    lane.extend(applies.last);
+                }
                 Err(held) => refusals.extend(held),
             }
         }
+        lane.splice(0..0, first);
         // After the ServiceAccounts: a pod that asks for one that is not there does not start.
-        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
+        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name && !observed.services_unseen) {
             match services::start(&wanted.subject.service_account, desired, observed) {
                 Ok(actions) => lane.extend(actions),
                 Err(refused) => refusals.extend(refused),
             }
         }
         if !lane.is_empty() {
-            plan.lanes.push(Lane { writers: role::writers(wanted), actions: lane });
+            plan.lanes.push(Lane { writers, actions: lane });
         }
     }
+    ledger::date(desired, observed, &mut plan);
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }

@@ -5,6 +5,7 @@ mod environment;
 mod error;
 mod jobs;
 mod services;
+mod states;
 
 pub use client::Qovery;
 pub use environment::{EnvironmentPlace, VariablesOf};

@@ -242,6 +242,7 @@ pub fn output_names(data: &[u8]) {
             annotations: [].into(),
             labels: [].into(),
             automount: None,
+            job: None,
         })
         .collect();
     let outputs = output::outputs(&wanted);

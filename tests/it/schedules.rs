@@ -43,7 +43,7 @@ fn read_add_write(world: Rc<World>, identity: Identity, place: Place, goal: Goal
         let role = place.role_name(&identity);
         let subject = place.subject(&identity);
         let provider = Provider::of(&place.issuer, &account());
-        let cloud = Reached { world: world.clone(), place, role: role.clone() };
+        let cloud = Reached { world: world.clone(), place };
         sleep(world.latency()).await;
         let Some(observed) = world.shown(|aws| observed_role(aws, &role)) else { return Err("no role".to_owned()) };
         let mut claims = observed.trust.own_claims(&provider, trust::Kind::Subjects);

@@ -17,14 +17,15 @@ use qovery_irsa::{
     converge::{Converged, Work},
     model::{
         arn::{Account, RoleArn},
+        date::Date,
         desired::Place,
-        identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::{RoleName, ServiceAccountName, Subject},
-        observed::{Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{FIELD_MANAGER, Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
         trust::TrustPolicy,
     },
-    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Goal},
+    plan::{Action, AppliedServiceAccount, Goal},
     prove::prove,
     report::Report,
 };
@@ -45,8 +46,8 @@ pub(crate) struct World {
     pub(crate) calls: Cell<usize>,
     /// How long STS decides by what was.
     pub(crate) propagation: Cell<Duration>,
-    /// The ServiceAccounts of the cluster; Kubernetes shows no past.
-    service_accounts: RefCell<BTreeMap<Subject, AppliedServiceAccount>>,
+    /// The ServiceAccounts of the cluster with their versions; Kubernetes shows no past.
+    pub(crate) service_accounts: RefCell<BTreeMap<Subject, (u32, AppliedServiceAccount)>>,
 }
 
 impl World {
@@ -120,7 +121,6 @@ impl World {
 pub(crate) struct Reached {
     pub(crate) world: Rc<World>,
     pub(crate) place: Place,
-    pub(crate) role: RoleName,
 }
 
 pub(crate) fn account() -> Account {
@@ -138,21 +138,48 @@ pub(crate) fn observed_role(aws: &Aws, name: &RoleName) -> Option<ObservedRole> 
         trust: TrustPolicy::parse(&role.trust).unwrap(),
         attached: BTreeSet::new(),
         inline_policies: [].into(),
+        instance_profiles: BTreeSet::new(),
     })
 }
 
 impl Reached {
-    fn service_accounts(&self, identities: &[Identity]) -> BTreeMap<ServiceAccountName, ObservedServiceAccount> {
+    /// A role as reads show it: each is as old as it likes.
+    fn role(&self, name: &RoleName) -> Option<ObservedRole> {
+        let role = self.world.shown(|aws| observed_role(aws, name))?;
+        let attached = self.world.shown(|aws| aws.roles().get(name.as_str()).map(|role| role.attached.clone())).unwrap_or_default();
+        Some(ObservedRole { attached: attached.iter().map(|arn| arn.parse().unwrap()).collect(), ..role })
+    }
+
+    /// The roles below these paths, as a list shows them.
+    fn below(&self, paths: &BTreeSet<String>) -> Vec<RoleName> {
+        let below = |aws: &Aws| {
+            let roles = aws.roles().values().filter(|role| paths.iter().any(|path| role.path.starts_with(path)));
+            roles.map(|role| role.name.parse().unwrap()).collect()
+        };
+        self.world.shown(below)
+    }
+
+    /// The names of the roles that are looked at: those of identities, and the ledger's.
+    fn names(&self, identities: &[Identity], accounts: &BTreeMap<ServiceAccountName, ObservedServiceAccount>) -> BTreeSet<RoleName> {
+        let named = identities.iter().map(|identity| self.place.role_name(identity));
+        let recorded = accounts.values().flat_map(|account| {
+            let earlier = account.earlier_roles();
+            account.role().into_iter().chain(earlier.iter().map(|(role, _)| role.clone()).collect::<Vec<_>>()).map(|role| role.name)
+        });
+        named.chain(self.below(&self.place.all_environment_paths())).chain(recorded).collect()
+    }
+
+    fn service_accounts(&self) -> BTreeMap<ServiceAccountName, ObservedServiceAccount> {
         let applied = self.world.service_accounts.borrow();
-        let found = identities.iter().filter_map(|identity| {
-            let subject = self.place.subject(identity);
-            let applied = applied.get(&subject)?;
+        let here = applied.iter().filter(|(subject, _)| subject.namespace == self.place.namespace);
+        let found = here.map(|(subject, (version, applied))| {
             let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
             let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
             let values: BTreeMap<Field, String> = annotations.chain(labels).collect();
             let managers = values.keys().map(|field| (field.clone(), [FIELD_MANAGER.to_owned()].into())).collect();
-            let observed = ObservedServiceAccount { namespace: subject.namespace, uid: "uid".to_owned(), values, managers };
-            Some((subject.service_account, observed))
+            let (namespace, version) = (subject.namespace.clone(), version.to_string());
+            let observed = ObservedServiceAccount { namespace, uid: "uid".to_owned(), version, values, managers };
+            (subject.service_account.clone(), observed)
         });
         found.collect()
     }
@@ -167,22 +194,35 @@ impl Cloud for Reached {
         let world = &self.world;
         world.calls.set(world.calls.get() + 2);
         sleep(world.latency()).await;
-        let role = world.shown(|aws| observed_role(aws, &self.role));
-        // Each read is as old as it likes.
-        let attached = world.shown(|aws| aws.roles().get(self.role.as_str()).map(|role| role.attached.clone())).unwrap_or_default();
-        let role = role.map(|role| ObservedRole { attached: attached.iter().map(|arn| arn.parse().unwrap()).collect(), ..role });
+        let service_accounts = self.service_accounts();
+        let left = matches!(look, Look::Left | Look::Retired);
+        let names = if left {
+            identities.iter().map(|identity| self.place.role_name(identity)).collect()
+        } else {
+            self.names(identities, &service_accounts)
+        };
+        let roles: BTreeMap<RoleName, ObservedRole> =
+            names.into_iter().filter_map(|name| Some((name.clone(), self.role(&name)?))).collect();
         let mut sessions = BTreeMap::new();
         for identity in identities.iter().filter(|_| look == Look::WantedAndSessions) {
-            let Some(role) = &role else { continue };
+            let Some(role) = roles.get(&self.place.role_name(identity)) else { continue };
             let token = self.token(&self.place.subject(identity), &identity.service_account.audience).await.unwrap();
             let session = self.assume(&role.arn, &token).await;
             sessions.extend(session.ok().map(|session| (identity.service_account.name.clone(), session)));
         }
+        let left_behind = if left { self.below(&self.place.all_cluster_paths()) } else { Vec::new() };
+        let now = Instant::now().duration_since(world.states.borrow()[0].0);
         Ok(Observed {
+            at: Date::since_1970(now),
             sessions,
-            provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into() }),
-            roles: role.map(|role| (self.role.clone(), role)).into_iter().collect(),
-            service_accounts: self.service_accounts(identities),
+            provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false }),
+            roles,
+            service_accounts,
+            // No pod runs.
+            uses: (look == Look::Leaving).then(Vec::new),
+            left_behind: left_behind.iter().filter_map(|name| self.role(name)).collect(),
+            // Every namespace is gone but the one that sweeps.
+            limits: Limits { trust_policy: None, namespaces: left.then(|| [self.place.namespace.clone()].into()) },
             ..Observed::nothing(account())
         })
     }
@@ -219,36 +259,45 @@ impl Cloud for Reached {
         if world.happens(0.05) {
             return Err(CallError::new(Kind::Throttled, "Throttling", "Rate exceeded"));
         }
-        let name = self.role.as_str();
         let written = match action {
             Action::CreateRole(role) => {
                 let trust = role.trust.minified();
-                let mut parameters = vec![("RoleName", name), ("Path", role.arn.path.as_str()), ("AssumeRolePolicyDocument", &trust)];
+                let mut parameters =
+                    vec![("RoleName", role.arn.name.as_str()), ("Path", role.arn.path.as_str()), ("AssumeRolePolicyDocument", &trust)];
                 let seconds = role.max_session_duration.to_string();
                 parameters.extend([("Description", role.description.as_str()), ("MaxSessionDuration", &seconds)]);
                 let tags = pairs(&role.tags);
                 parameters.extend(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
                 world.write("CreateRole", &parameters)
             }
-            Action::TagRole { tags, .. } => {
+            Action::TagRole { role, tags } => {
                 let tags = pairs(tags);
                 let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-                world.write("TagRole", &[("RoleName", name)].into_iter().chain(tags).collect::<Vec<_>>())
+                world.write("TagRole", &[("RoleName", role.as_str())].into_iter().chain(tags).collect::<Vec<_>>())
             }
-            Action::UntagRole { keys, .. } => {
+            Action::UntagRole { role, keys } => {
                 let keys: Vec<(String, &str)> =
                     keys.iter().zip(1..).map(|(key, number)| (format!("TagKeys.member.{number}"), key.as_str())).collect();
                 let keys = keys.iter().map(|(name, key)| (name.as_str(), *key));
-                world.write("UntagRole", &[("RoleName", name)].into_iter().chain(keys).collect::<Vec<_>>())
+                world.write("UntagRole", &[("RoleName", role.as_str())].into_iter().chain(keys).collect::<Vec<_>>())
             }
-            Action::UpdateTrust { trust, .. } => {
-                world.write("UpdateAssumeRolePolicy", &[("RoleName", name), ("PolicyDocument", &trust.minified())])
+            Action::UpdateTrust { role, trust, .. } => {
+                world.write("UpdateAssumeRolePolicy", &[("RoleName", role.as_str()), ("PolicyDocument", &trust.minified())])
             }
-            Action::AttachPolicy { policy, .. } => world.write("AttachRolePolicy", &[("RoleName", name), ("PolicyArn", policy.as_str())]),
-            Action::DetachPolicy { policy, .. } => world.write("DetachRolePolicy", &[("RoleName", name), ("PolicyArn", policy.as_str())]),
-            Action::DeleteRole { .. } => world.write("DeleteRole", &[("RoleName", name)]),
+            Action::AttachPolicy { role, policy } => {
+                world.write("AttachRolePolicy", &[("RoleName", role.as_str()), ("PolicyArn", policy.as_str())])
+            }
+            Action::DetachPolicy { role, policy } => {
+                world.write("DetachRolePolicy", &[("RoleName", role.as_str()), ("PolicyArn", policy.as_str())])
+            }
+            Action::DeleteRole { role } => world.write("DeleteRole", &[("RoleName", role.as_str())]),
             Action::ApplyServiceAccount(applied) => {
-                world.service_accounts.borrow_mut().insert(applied.subject.clone(), (**applied).clone());
+                let mut accounts = world.service_accounts.borrow_mut();
+                let present = accounts.get(&applied.subject).map_or(0, |(version, _)| *version);
+                if applied.version.as_ref().is_some_and(|version| present > 0 && *version != present.to_string()) {
+                    return Err(CallError::new(Kind::AlreadyExists, "Conflict", "the object has been modified"));
+                }
+                accounts.insert(applied.subject.clone(), (present + 1, (**applied).clone()));
                 Ok(())
             }
             Action::DeleteServiceAccount { subject, .. } => {
@@ -257,7 +306,7 @@ impl Cloud for Reached {
             }
             other => panic!("a call nobody expected: {other}"),
         };
-        // As the adapter: nothing to take away is as good.
+        // As the adapters: nothing to take away is as good.
         let gone = matches!(action, Action::UntagRole { .. } | Action::DetachPolicy { .. } | Action::DeleteRole { .. });
         match written {
             Err(error) if gone && error.kind == Kind::NotFound => Ok(()),
@@ -310,27 +359,51 @@ pub(crate) fn shared() -> Identity {
 }
 
 pub(crate) fn place(number: usize) -> Place {
-    Place { namespace: format!("z{number:0>8}-env").parse().unwrap(), issuer: ISSUER.parse().unwrap(), cluster: "demo".parse().ok() }
+    Place {
+        namespace: format!("z{number:0>8}-env").parse().unwrap(),
+        issuer: ISSUER.parse().unwrap(),
+        cluster: "demo".parse().ok(),
+        paths: ["/qovery/".parse().unwrap()].into(),
+        job: format!("{number:0>8x}").parse().ok(),
+    }
 }
 
 /// The job's own loop, to its end.
 pub(crate) async fn run(world: Rc<World>, identity: Identity, place: Place, goal: Goal, settle: Duration) -> Result<(), String> {
-    let role = place.role_name(&identity);
-    let cloud = Reached { world, place, role };
+    run_all(world, &[identity], place, goal, settle).await.map(drop)
+}
+
+/// The same with these identities.
+pub(crate) async fn run_all(
+    world: Rc<World>,
+    identities: &[Identity],
+    place: Place,
+    goal: Goal,
+    settle: Duration,
+) -> Result<Converged, String> {
+    let cloud = Reached { world, place };
     let (_interrupt, interrupted) = watch::channel(false);
     let patience = Patience::new(Duration::from_mins(30), interrupted);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
-    let identities = [identity];
-    let look = Look::of(goal, Proof::Off);
-    let work = Work { goal, look, identities: &identities, cloud: &cloud, patience: &patience, settle };
-    work.converge(&mut report).await.map(drop).map_err(|error| error.to_string())
+    let work = work(goal, Look::of(goal, Proof::Off), identities, &cloud, &patience, settle);
+    work.converge(&mut report).await.map_err(|error| error.to_string())
+}
+
+fn work<'a>(
+    goal: Goal,
+    look: Look,
+    identities: &'a [Identity],
+    cloud: &'a Reached,
+    patience: &'a Patience,
+    settle: Duration,
+) -> Work<'a, Reached> {
+    Work { goal, look, identities, prune: Prune::On, jobs: None, cloud, patience, settle }
 }
 
 /// The job's own loop and its proof: how long the proof took.
 pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: Place, limit: Duration) -> Result<Duration, String> {
-    let role = place.role_name(&identity);
-    let cloud = Reached { world, place, role };
+    let cloud = Reached { world, place };
     let (_interrupt, interrupted) = watch::channel(false);
     let patience = Patience::new(limit, interrupted);
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -338,7 +411,7 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let identities = [identity];
     let proof = Proof::Required;
     let look = Look::of(Goal::Start, proof);
-    let work = Work { goal: Goal::Start, look, identities: &identities, cloud: &cloud, patience: &patience, settle: Duration::ZERO };
+    let work = work(Goal::Start, look, &identities, &cloud, &patience, Duration::ZERO);
     let Converged { desired, observed, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
     let proven = prove(&identities, &desired, &observed.sessions, &cloud, &patience, proof, &mut report).await;

@@ -103,7 +103,7 @@ fn the_reference_names_every_variable_and_no_other() {
 
 #[test]
 fn the_reference_names_every_flag_and_no_other() {
-    let Flags { purpose: _, environment: _, prints: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } =
+    let Flags { purpose: _, environment: _, prints: _, issuer: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } =
         Flags::default();
     assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
 }

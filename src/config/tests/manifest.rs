@@ -205,7 +205,7 @@ fn a_manifest_without_identities_says_so() {
     assert_eq!(problems("identities: x"), "identities: must be a list, not a string");
     assert_eq!(
         problems("services: {}\nidentities: [{serviceAccount: a, role: {}}]"),
-        "services: unknown key, use `defaults`, `identities` or `job`"
+        "services: unknown key, use `defaults`, `identities`, `prune` or `job`"
     );
 }
 
@@ -394,18 +394,18 @@ fn beside_an_arn_only_what_concerns_its_trust_stands() {
 #[test]
 fn what_iam_would_refuse_for_its_size_is_a_problem() {
     let tags = |count: usize| (0..count).map(|number| format!("t{number}: x")).collect::<Vec<_>>().join(", ");
-    assert!(loaded(&[], &format!("identities: [{{serviceAccount: a, role: {{tags: {{{}}}}}}}]", tags(44))).is_ok());
+    assert!(loaded(&[], &format!("identities: [{{serviceAccount: a, role: {{tags: {{{}}}}}}}]", tags(42))).is_ok());
     assert_eq!(
-        of_role(&format!("tags: {{{}}}", tags(45))),
-        "ROLE.tags: 45 tags, those of `defaults` included: a role takes 44 beside the tool's own"
+        of_role(&format!("tags: {{{}}}", tags(43))),
+        "ROLE.tags: 43 tags, those of `defaults` included: a role takes 42 beside the tool's own"
     );
-    let too_many = problems(&format!("defaults: {{tags: {{{}}}}}\nidentities: [{{serviceAccount: a, role: {{}}}}]", tags(45)));
-    assert_eq!(too_many, "defaults.tags: 45 tags, those of `defaults` included: a role takes 44 beside the tool's own");
+    let too_many = problems(&format!("defaults: {{tags: {{{}}}}}\nidentities: [{{serviceAccount: a, role: {{}}}}]", tags(43)));
+    assert_eq!(too_many, "defaults.tags: 43 tags, those of `defaults` included: a role takes 42 beside the tool's own");
     let merged =
-        problems(&format!("defaults: {{tags: {{{}}}}}\nidentities: [{{serviceAccount: a, role: {{tags: {{more: x}}}}}}]", tags(44)));
+        problems(&format!("defaults: {{tags: {{{}}}}}\nidentities: [{{serviceAccount: a, role: {{tags: {{more: x}}}}}}]", tags(42)));
     assert_eq!(
         merged,
-        "qovery.yml:2: identities[0].role.tags: 45 tags, those of `defaults` included: a role takes 44 beside the tool's own"
+        "qovery.yml:2: identities[0].role.tags: 43 tags, those of `defaults` included: a role takes 42 beside the tool's own"
     );
 
     let policies = |size: usize| format!("inlinePolicies: {{a: {{Statement: [\"{}\"]}}, b: {{Statement: []}}}}", "x".repeat(size));

@@ -40,9 +40,13 @@ fn loaded(variables: &[(&str, &str)], manifest: &str) -> Result<Config, Problems
     load(&Flags::default(), with(variables), |_| Ok(manifest.as_bytes().to_vec()))
 }
 
-/// Loads with Qovery's variables and these; no file may be read.
+/// Loads with Qovery's variables and these; there is no manifest.
 fn from_variables(variables: &[(&str, &str)]) -> Result<Config, Problems> {
-    load(&Flags::default(), with(variables), |path| panic!("{} is read", path.display()))
+    load(&Flags::default(), with(variables), missing)
+}
+
+fn missing(_: &Path) -> io::Result<Vec<u8>> {
+    Err(io::Error::new(io::ErrorKind::NotFound, "no such file"))
 }
 
 fn shown(result: Result<Config, Problems>) -> String {
@@ -290,11 +294,11 @@ fn without_a_service_account_every_variable_of_the_one_identity_is_a_problem() {
     ];
     let expected = variables.map(|(name, _)| format!("`{name}` is set without `SERVICE_ACCOUNT_NAME`"));
     for (variable, expected) in variables.iter().zip(&expected) {
-        assert_eq!(shown(loaded(&[*variable], SMALLEST)), format!("1 problem in the configuration\n  {expected}"));
-        let named = [*variable, ("IRSA_MANIFEST", "m.yml")];
-        assert_eq!(shown(loaded(&named, SMALLEST)), format!("1 problem in the configuration\n  {expected}"));
+        assert_eq!(shown(from_variables(&[*variable])), format!("1 problem in the configuration\n  {expected}"));
+        let none = [*variable, ("IRSA_MANIFEST", "none")];
+        assert_eq!(shown(from_variables(&none)), format!("1 problem in the configuration\n  {expected}"));
     }
-    assert_eq!(loaded(&variables, SMALLEST).unwrap_err().iter().collect::<Vec<_>>(), expected);
+    assert_eq!(from_variables(&variables).unwrap_err().iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -337,8 +341,16 @@ fn settings_that_mean_nothing_say_so() {
             "`AWS_ROLE_ARN` and `IRSA_POLICY_ARNS` are both set: give an existing role, or the policies of one to be made",
         ),
         (
-            vec![app, ("IRSA_ROLE_ARN", ROLE), ("IRSA_MANIFEST", "m.yml")],
-            "`IRSA_MANIFEST` and `SERVICE_ACCOUNT_NAME` are both set: use the manifest or the variables",
+            vec![app, ("IRSA_ROLE_ARN", ROLE), ("IRSA_PATH", "qovery")],
+            "`IRSA_PATH`: `qovery` is not a role path: begin and end it with `/`, with printable ASCII characters between, 512 at most",
+        ),
+        (
+            vec![app, ("IRSA_ROLE_ARN", ROLE), ("IRSA_ON_DELETE", "keep")],
+            "`IRSA_ON_DELETE`: `keep` is not known: use `remove` or `keep-if-used`",
+        ),
+        (
+            vec![app, ("IRSA_ROLE_ARN", ROLE), ("IRSA_PERMISSION_BOUNDARY", "x")],
+            "`IRSA_PERMISSION_BOUNDARY` is no setting of this tool: did you mean `IRSA_PERMISSIONS_BOUNDARY`?",
         ),
         (vec![app, ("IRSA_POLICY_ARNS", " , ")], "`IRSA_POLICY_ARNS` holds no ARN"),
         (
@@ -347,14 +359,133 @@ fn settings_that_mean_nothing_say_so() {
         ),
         (vec![app, ("AWS_ROLE_ARN", "x")], "`AWS_ROLE_ARN`: `x` is not the ARN of a role: use `arn:aws:iam::123456789012:role/name`"),
     ] {
-        let problems = shown(loaded(&variables, SMALLEST));
-        assert_eq!(problems, format!("1 problem in the configuration\n  {expected}"), "{variables:?}");
+        let problems = shown(from_variables(&variables));
+        // Without a manifest nothing is an identity where none is given.
+        let no_identity = |problem: &str| problem.starts_with("`SERVICE_ACCOUNT_NAME` is not set and there is no");
+        let problems: Vec<&str> = problems.lines().skip(1).map(str::trim).filter(|problem| !no_identity(problem)).collect();
+        assert_eq!(problems, [expected], "{variables:?}");
+    }
+}
+
+/// Qovery gives the job its own outputs under their own names on its next run; an earlier version called them so.
+#[test]
+fn a_manifest_that_exists_wins_over_every_variable_of_the_one_identity() {
+    let plain = loaded(&[], SMALLEST).unwrap();
+    for variables in [
+        vec![("SERVICE_ACCOUNT_NAME", "app")],
+        vec![("SERVICE_ACCOUNT_NAME", "other"), ("ROLE_ARN", ROLE)],
+        vec![("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_ROLE_ARN", ROLE), ("AWS_ROLE_ARN", ROLE)],
+        vec![("IRSA_ROLE_ARN", "no ARN"), ("IRSA_SCOPE", "no scope")],
+        vec![("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_POLICY_ARNS", POLICY), ("IRSA_MANIFEST", "m.yml")],
+    ] {
+        for purpose in [Purpose::Start, Purpose::Remove, Purpose::Examine] {
+            let flags = Flags { purpose, ..Flags::default() };
+            let config = load(&flags, with(&variables), |_| Ok(SMALLEST.into())).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(config.identities, plain.identities, "{variables:?}");
+            assert!(config.notes[0].contains("not read, since the manifest gives the identities"), "{:?}", config.notes);
+        }
+    }
+    assert_eq!(plain.notes, [] as [String; 0]);
+    let variables = [("SERVICE_ACCOUNT_NAME", "worker"), ("IRSA_POLICY_ARNS", POLICY), ("IRSA_MANIFEST", "none")];
+    let config = load(&Flags::default(), with(&variables), |path| panic!("{} is read", path.display())).unwrap();
+    assert_eq!(config.identities[0].service_account.name.as_str(), "worker");
+}
+
+#[test]
+fn a_variable_two_letters_from_a_setting_is_a_problem_and_any_other_is_named() {
+    for (name, meant) in [
+        ("IRSA_PERMISSION_BOUNDARY", "IRSA_PERMISSIONS_BOUNDARY"),
+        ("IRSA_TIMOUT", "IRSA_TIMEOUT"),
+        ("IRSA_ON_DELET", "IRSA_ON_DELETE"),
+        ("IRSA_ASSUME_ROLES_ARN", "IRSA_ASSUME_ROLE_ARN"),
+        ("irsa_settle", "IRSA_SETTLE"),
+        ("IRSA_SETLTE", "IRSA_SETTLE"),
+    ] {
+        let problems = shown(loaded(&[(name, "x")], SMALLEST));
+        assert_eq!(problems, format!("1 problem in the configuration\n  `{name}` is no setting of this tool: did you mean `{meant}`?"));
+        let removal = load(&Flags { purpose: Purpose::Remove, ..Flags::default() }, with(&[(name, "x")]), |_| Ok(SMALLEST.into())).unwrap();
+        assert_eq!(removal.notes, [format!("does not matter here: `{name}` is no setting of this tool: did you mean `{meant}`?")]);
+    }
+    let config = loaded(&[("IRSA_WHATEVER_ELSE", "x"), ("IRSA_SECRET_AWS_ACCESS_KEY_ID", "x"), ("OTHER", "x")], SMALLEST).unwrap();
+    assert_eq!(config.notes, ["`IRSA_WHATEVER_ELSE` is no setting of this tool, and not read"]);
+}
+
+#[test]
+fn an_output_of_this_job_is_no_setting_and_one_of_another_job_is() {
+    let output = |digits: &str| format!("QOVERY_OUTPUT_JOB_Z{digits}_IRSA_ASSUME_ROLE_ARN");
+    let role = ("IRSA_ASSUME_ROLE_ARN", ROLE);
+    let job = ("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
+    let own = loaded(&[role, job, (&output("1A2B3C4D"), ROLE)], SMALLEST).unwrap();
+    assert_eq!((own.access.assume_role, own.environment.job.unwrap().as_str()), (None, "1a2b3c4d"));
+    let of_another = loaded(&[role, job, (&output("FFFFFFFF"), ROLE)], SMALLEST).unwrap();
+    assert_eq!(of_another.access.assume_role.unwrap().to_string(), ROLE);
+}
+
+#[test]
+fn a_removal_needs_to_know_where_things_are_and_nothing_else() {
+    let flags = Flags { purpose: Purpose::Remove, ..Flags::default() };
+    let removal = |variables: &[(&str, &str)], manifest: &str| load(&flags, with(variables), |_| Ok(manifest.into()));
+    for manifest in
+        ["identities: [", "", "\u{0}", "identities: 5", "identities: [{serviceAccount: app, role: {scope: galaxy}}]", "${X}: ${Y}"]
+    {
+        let config = removal(&[], manifest).unwrap_or_else(|problems| panic!("{manifest}: {problems}"));
+        assert!(config.identities.is_empty() && !config.notes.is_empty(), "{manifest}: {:?}", config.notes);
+    }
+    // Of what a newer version knows the rest is still read.
+    let newer = "newKey: 1\nidentities: [{serviceAccount: app, tomorrow: {a: 1}, role: {policies: [x], later: true}}]";
+    let config =
+        removal(&[("IRSA_TIMEOUT", "soon"), ("IRSA_PROOF", "double"), ("IRSA_SETTLE", "x"), ("IRSA_FORMAT", "yaml")], newer).unwrap();
+    assert_eq!(config.identities[0].service_account.name.as_str(), "app");
+    assert_eq!(config.notes.len(), 8, "{:#?}", config.notes);
+    let none = load(&flags, with(&[]), missing).unwrap();
+    assert_eq!((none.identities.len(), none.notes.len(), none.paths.len()), (0, 0, 1));
+    assert_eq!(load(&flags, with(&[("IRSA_MANIFEST", "m.yml")]), missing).unwrap().notes.len(), 1);
+    for (variable, value) in [
+        ("QOVERY_KUBERNETES_NAMESPACE_NAME", ""),
+        ("QOVERY_KUBERNETES_CLUSTER_NAME", "a b"),
+        ("IRSA_ASSUME_ROLE_ARN", "x"),
+        ("IRSA_OIDC_ISSUER", "x"),
+        ("IRSA_PATH", "x"),
+        ("IRSA_KUBE_AUTH", "x"),
+    ] {
+        let problems = shown(removal(&[(variable, value)], SMALLEST));
+        assert!(problems.contains(variable) && problems.starts_with("1 problem"), "{problems}");
     }
 }
 
 #[test]
+fn what_delete_does_is_asked_chosen_or_where_the_choice_is_not_known_careful() {
+    let flags = Flags { purpose: Purpose::Remove, ..Flags::default() };
+    let on_delete = |variables: &[(&str, &str)]| load(&flags, with(variables), |_| Ok(SMALLEST.into())).unwrap().on_delete;
+    assert_eq!(on_delete(&[]), OnDelete::Ask);
+    assert_eq!(on_delete(&[("IRSA_ON_DELETE", "remove")]), OnDelete::Remove);
+    assert_eq!(on_delete(&[("IRSA_ON_DELETE", "keep-if-used")]), OnDelete::KeepIfUsed);
+    assert_eq!(on_delete(&[("IRSA_ON_DELETE", "of-a-newer-version")]), OnDelete::KeepIfUsed);
+    // As good as a token that gets no answer, and not shown.
+    let config = load(&flags, with(&[("IRSA_QOVERY_TOKEN", "se cret")]), |_| Ok(SMALLEST.into())).unwrap();
+    assert_eq!((config.on_delete, config.qovery), (OnDelete::KeepIfUsed, None));
+    assert!(config.notes[0].contains("`IRSA_QOVERY_TOKEN`") && !config.notes[0].contains("cret"));
+}
+
+#[test]
+fn the_ledger_is_looked_for_below_the_paths_of_the_manifest_and_a_removal_looks_further() {
+    let paths = |purpose, variables: &[(&str, &str)], manifest: &str| {
+        let config = load(&Flags { purpose, ..Flags::default() }, with(variables), |_| Ok(manifest.into())).unwrap();
+        config.paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let own = ("IRSA_PATH", "/own/");
+    let stated = "defaults: {path: /stated/}\nidentities: [{serviceAccount: app, role: {}}, {serviceAccount: b, role: {path: /b/}}]";
+    let given = "identities: [{serviceAccount: app, role: {arn: \"arn:aws:iam::123456789012:role/x\"}}]";
+    assert_eq!(paths(Purpose::Start, &[], SMALLEST), ["/qovery/"]);
+    assert_eq!(paths(Purpose::Start, &[own], SMALLEST), ["/own/"]);
+    assert_eq!(paths(Purpose::Start, &[own], stated), ["/b/", "/stated/"]);
+    assert_eq!(paths(Purpose::Start, &[own], given), ["/own/"]);
+    assert_eq!(paths(Purpose::Remove, &[own], stated), ["/b/", "/own/", "/stated/"]);
+    assert_eq!(paths(Purpose::Remove, &[], "not: [a manifest"), ["/qovery/"]);
+}
+
+#[test]
 fn a_manifest_that_cannot_be_read_says_why() {
-    let missing = |_: &Path| Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
     let named = [("IRSA_MANIFEST", "conf/m.yml")];
     insta::assert_snapshot!(shown(load(&Flags::default(), with(&[]), missing)), @r"
         1 problem in the configuration
@@ -471,9 +602,11 @@ fn bound_services_need_a_token_and_the_id_of_the_environment_where_they_are_boun
       `IRSA_QOVERY_API_URL`: `http://x` is not the URL of an API: use `https://` with a host, as `https://api.qovery.com`
       `IRSA_QOVERY_TOKEN` is not set: services are bound through Qovery's API; make an API token in the console, and give it by this name
     ");
-    let flags = Flags { purpose: Purpose::Other, ..Flags::default() };
-    let config = load(&flags, with(&[("IRSA_QOVERY_TOKEN", "")]), |_| Ok(BOUND.into())).unwrap();
-    assert_eq!(config.qovery, None);
+    for purpose in [Purpose::Remove, Purpose::Examine] {
+        let flags = Flags { purpose, ..Flags::default() };
+        let config = load(&flags, with(&[("IRSA_QOVERY_TOKEN", "")]), |_| Ok(BOUND.into())).unwrap();
+        assert_eq!(config.qovery, None);
+    }
 }
 
 #[test]

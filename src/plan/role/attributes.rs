@@ -3,18 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Outcome;
+use super::{Outcome, trust::update};
 use crate::{
     model::{
         arn::PolicyArn,
         claims::{Claim, Claims, is_claims_tag},
+        date::Date,
         desired::Attributes,
         document::means_the_same,
+        marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
-        observed::{OWN_TAG_PREFIX, ObservedRole},
+        observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
         oidc::Provider,
+        trust::{Kind, Trusted},
     },
-    plan::{Action, Refusal, refusal::ForeignPolicy},
+    plan::Action,
 };
 
 /// The tags of a new role: whose it is, the claims of all that will be put on it, the user's.
@@ -26,8 +29,14 @@ pub(super) fn tags_of_new(desired: &Attributes) -> BTreeMap<String, String> {
     desired.permissions_boundary.iter().for_each(|boundary| claims.add(Claim::Boundary(boundary)));
     let mut tags = claims.to_tags();
     tags.extend(desired.owner.tags());
+    tags.extend(mark(desired));
     tags.extend(desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())));
     tags
+}
+
+/// The mark of the job that wants the role.
+fn mark(desired: &Attributes) -> Option<(String, String)> {
+    desired.job.as_ref().map(|job| (job.tag(), Mark::Wanted.value()))
 }
 
 /// The permission policies of a new role.
@@ -60,26 +69,60 @@ impl<'a> Made<'a> {
         made
     }
 
-    /// Deletes the role, policies first.
-    pub(super) fn delete(&self, provider: &Provider) -> Result<Outcome, Vec<Refusal>> {
+    /// Deletes the role, policies first, unless somebody else relies on it.
+    ///
+    /// | somebody else's on the role | what goes | what stays |
+    /// |---|---|---|
+    /// | nothing | all of it | |
+    /// | a policy, or the role is in an instance profile | the tool's policies and statement; a `Deny` stands in for it | the role and what is theirs |
+    /// | a statement that lets somebody in | the tool's statement | the role with all its policies |
+    ///
+    /// A role that stays carries the date, and people are told.
+    pub(super) fn delete(&self, provider: &Provider, job: Option<&JobMark>, at: Date) -> Outcome {
         let (name, observed) = (self.name, self.observed);
-        let attached = observed.attached.iter().filter(|policy| !self.attached_by_tool(policy) && !self.desired.policies.contains(policy));
-        let inline = observed
-            .inline_policies
-            .keys()
-            .filter(|policy| !self.inline_by_tool(policy) && !self.desired.inline_policies.contains_key(policy));
-        let foreign = attached
-            .map(|policy| ForeignPolicy::Attached(policy.clone()))
-            .chain(inline.map(|policy| ForeignPolicy::Inline(policy.as_str().to_owned())));
-        let refusals: Vec<Refusal> = foreign.map(|policy| Refusal::ForeignPolicy { role: name.clone(), policy }).collect();
-        if !refusals.is_empty() {
-            return Err(refusals);
+        let theirs = self.theirs(provider);
+        let detach = |policy: &PolicyArn| Action::DetachPolicy { role: name.clone(), policy: policy.clone() };
+        let put_away = |policy: &PolicyName| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() };
+        if theirs.is_empty() {
+            let policies = observed.attached.iter().map(detach).chain(observed.inline_policies.keys().map(put_away));
+            return Outcome { actions: policies.chain([Action::DeleteRole { role: name.clone() }]).collect(), ..Outcome::default() };
         }
-        let detach = observed.attached.iter().map(|policy| Action::DetachPolicy { role: name.clone(), policy: policy.clone() });
-        let inline =
-            observed.inline_policies.keys().map(|policy| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() });
-        let actions = detach.chain(inline).chain(std::iter::once(Action::DeleteRole { role: name.clone() })).collect();
-        Ok(Outcome { actions, notes: self.statement_note(provider, "they go with it").into_iter().collect(), waits: false })
+        let mut actions: Vec<Action> = update(name, observed, provider, &Trusted::nobody(Kind::Subjects)).into_iter().collect();
+        let mut keys: BTreeSet<String> = job.map(JobMark::tag).into_iter().collect();
+        if !self.lets_others_in(provider) {
+            actions.extend(observed.attached.iter().filter(|policy| !self.is_foreign(policy)).map(detach));
+            actions.extend(observed.inline_policies.keys().filter(|policy| !self.is_foreign_inline(policy)).map(put_away));
+            keys.extend(observed.tags.keys().filter(|key| is_claims_tag(key)).cloned());
+        }
+        keys.retain(|key| observed.tags.contains_key(key));
+        let date = (!observed.tags.contains_key(LEFT_TAG)).then(|| (LEFT_TAG.to_owned(), at.to_string()));
+        actions.extend(date.map(|date| Action::TagRole { role: name.clone(), tags: [date].into() }));
+        actions.extend((!keys.is_empty()).then(|| Action::UntagRole { role: name.clone(), keys }));
+        Outcome { actions, left: Some(format!("role `{name}`: {}", theirs.join(", "))), ..Outcome::default() }
+    }
+
+    /// What somebody else has on the role, or of it.
+    fn theirs(&self, provider: &Provider) -> Vec<String> {
+        let observed = self.observed;
+        let attached = observed.attached.iter().filter(|policy| self.is_foreign(policy));
+        let attached = attached.map(|policy| format!("policy `{policy}` was attached by somebody else"));
+        let inline = observed.inline_policies.keys().filter(|policy| self.is_foreign_inline(policy));
+        let inline = inline.map(|policy| format!("inline policy `{policy}` was put there by somebody else"));
+        let profiles = observed.instance_profiles.iter().map(|profile| format!("it is in instance profile `{profile}`"));
+        let statement = self.lets_others_in(provider).then(|| "a statement of its trust policy lets somebody else in".to_owned());
+        attached.chain(inline).chain(profiles).chain(statement).collect()
+    }
+
+    fn lets_others_in(&self, provider: &Provider) -> bool {
+        self.observed.trust.has_foreign_allow(provider)
+    }
+
+    fn is_foreign(&self, policy: &PolicyArn) -> bool {
+        !self.attached_by_tool(policy) && !self.desired.policies.contains(policy)
+    }
+
+    fn is_foreign_inline(&self, policy: &PolicyName) -> bool {
+        !self.inline_by_tool(policy) && !self.desired.inline_policies.contains_key(policy)
     }
 
     fn attached_by_tool(&self, policy: &PolicyArn) -> bool {
@@ -136,12 +179,13 @@ impl<'a> Made<'a> {
         self.before.has(Claim::Boundary(boundary)).then(|| Action::DeleteBoundary { role: self.name.clone() })
     }
 
-    /// Tags to set before anything else: the user's that differ, and the claims of what is about to come.
+    /// Tags to set before anything else: the user's that differ, the mark of the job, and the claims of what is about to come.
     pub(super) fn tags(&self) -> BTreeMap<String, String> {
         let users = self.desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
         let users = users.filter(|(key, value)| self.tag_value(key) != Some(value));
-        let claims = self.during.to_tags().into_iter().filter(|(key, value)| self.observed.tags.get(key) != Some(value));
-        users.chain(claims).collect()
+        let own = self.during.to_tags().into_iter().chain(mark(self.desired));
+        let own = own.filter(|(key, value)| self.observed.tags.get(key) != Some(value));
+        users.chain(own).collect()
     }
 
     /// Policies that the tool put there and nobody wants any more.
@@ -197,8 +241,8 @@ impl<'a> Made<'a> {
     }
 
     /// Tags that go and claims of what is left, in this order: the user's tags while they are still claimed, the claims that stay,
-    /// then tags of claims that are no longer needed.
-    pub(super) fn clear_up(&self) -> impl Iterator<Item = Action> {
+    /// then tags of claims that are no longer needed, and these.
+    pub(super) fn clear_up(&self, others: BTreeSet<String>) -> impl Iterator<Item = Action> {
         let wanted = |key: &str| self.desired.tags.keys().any(|wanted| wanted.as_str().to_lowercase() == key.to_lowercase());
         let users = self.observed.tags.keys();
         let users = users.filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Claim::Tag(key)));
@@ -206,6 +250,7 @@ impl<'a> Made<'a> {
         let (during, after) = (self.during.to_tags(), self.after.to_tags());
         let observed = self.observed.tags.keys().filter(|key| is_claims_tag(key)).cloned();
         let mut stale: BTreeSet<String> = during.keys().cloned().chain(observed).filter(|key| !after.contains_key(key)).collect();
+        stale.extend(others);
         let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
         if kept.is_empty() {
             // Nothing has to stand between: one call.
@@ -220,14 +265,13 @@ impl<'a> Made<'a> {
     /// What others put on the role: kept.
     pub(super) fn notes(&self, provider: &Provider) -> impl Iterator<Item = String> {
         let name = self.name;
-        let attached =
-            self.observed.attached.iter().filter(|policy| !self.desired.policies.contains(policy) && !self.attached_by_tool(policy));
+        let attached = self.observed.attached.iter().filter(|policy| self.is_foreign(policy));
         let attached = attached.map(move |policy| format!("role `{name}`: policy `{policy}` was attached by somebody else, kept"));
         let inline = self
             .observed
             .inline_policies
             .keys()
-            .filter(|policy| !self.desired.inline_policies.contains_key(policy) && !self.inline_by_tool(policy))
+            .filter(|policy| self.is_foreign_inline(policy))
             .map(move |policy| format!("role `{name}`: inline policy `{policy}` was put there by somebody else, kept"));
         let boundary = self
             .observed
@@ -235,11 +279,8 @@ impl<'a> Made<'a> {
             .iter()
             .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Claim::Boundary(boundary)))
             .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
-        attached.chain(inline).chain(boundary).chain(self.statement_note(provider, "kept"))
-    }
-
-    fn statement_note(&self, provider: &Provider, fate: &str) -> Option<String> {
         let count = self.observed.trust.foreign_count(provider);
-        (count > 0).then(|| format!("role `{}`: {count} statement(s) of its trust policy are of somebody else, {fate}", self.name))
+        let statements = (count > 0).then(|| format!("role `{name}`: {count} statement(s) of its trust policy are of somebody else, kept"));
+        attached.chain(inline).chain(boundary).chain(statements)
     }
 }

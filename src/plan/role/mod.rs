@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 use self::{attributes::Made, trust::Trust};
 use super::{Action, Freshness, NewRole, Refusal, Writers};
 use crate::model::{
-    desired::{Attributes, DesiredRole, DesiredTrust},
+    date::Date,
+    desired::{Attributes, Desired, DesiredRole, DesiredTrust},
     names::{Namespace, RoleName, TagValue},
-    observed::{Limits, ObservedRole, Owner},
+    observed::{LEFT_TAG, Limits, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
     registry::{self, Entry},
 };
@@ -26,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) notes: Vec<String>,
     /// Whether something is left to do once the observation is fresh.
     pub(super) waits: bool,
+    /// That the role stays though the tool made it, and why.
+    pub(super) left: Option<String>,
 }
 
 /// How many tags a role can carry.
@@ -60,7 +63,8 @@ pub(super) fn start(
     }
     let made = desired.attributes.as_deref().map(|attributes| Made::new(attributes, observed));
     let trust = Trust::start(desired, observed, provider, limits)?;
-    let tags = made.as_ref().map(Made::tags).unwrap_or_default();
+    let mut tags = made.as_ref().map(Made::tags).unwrap_or_default();
+    tags.extend(made.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
     tags_fit(&desired.arn.name, observed.tags.keys().chain(trust.tags.keys()).chain(tags.keys()), trust.gone.as_ref())?;
     let mut outcome = Outcome { notes: trust.notes.clone(), ..Outcome::default() };
     let Some(made) = made else {
@@ -103,36 +107,68 @@ pub(super) fn start(
     actions.extend(new);
     actions.extend(made.delete_boundary());
     actions.extend(made.update());
-    actions.extend(made.clear_up());
+    actions.extend(made.clear_up(no_longer_so(&desired.trust, observed)));
     Ok(outcome)
+}
+
+/// The tag of a shared role that is retained.
+fn retained(trust: &DesiredTrust) -> Option<(String, String)> {
+    matches!(trust, DesiredTrust::Registry { retain: true, .. }).then(|| (RETAIN_TAG.to_owned(), "true".to_owned()))
+}
+
+/// Tags that say what is no longer so: that the role was left, or that it is retained.
+fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<String> {
+    let retain = matches!(trust, DesiredTrust::Registry { retain: true, .. });
+    let keys = std::iter::once(LEFT_TAG).chain((!retain).then_some(RETAIN_TAG));
+    keys.filter(|key| observed.tags.contains_key(*key)).map(str::to_owned).collect()
 }
 
 /// | whose role | outcome |
 /// |---|---|
-/// | one environment's | delete it, policies first; refusal if somebody else put one there |
+/// | one environment's | delete it, policies first; while another job wants it, only this job's mark goes |
 /// | many environments' | remove this one's subjects; the last one out deletes an owned role unless it is retained |
 /// | every environment's that matches a pattern | it stays |
 /// | given by ARN | remove this environment's subjects |
 /// | not the one that is desired | nothing, with a note |
-pub(super) fn delete(
-    desired: &DesiredRole,
-    observed: &ObservedRole,
-    provider: &Provider,
-    freshness: Freshness,
-) -> Result<Outcome, Vec<Refusal>> {
-    if let Err(refusal) = refuse_other(desired, observed) {
-        return Ok(Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() });
+///
+/// A role that somebody else relies on is not deleted: what is the tool's goes, see [`Made::delete`].
+pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> Outcome {
+    let provider = &desired.provider;
+    if let Err(refusal) = refuse_other(wanted, found) {
+        return Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() };
     }
-    match (&desired.trust, desired.attributes.as_deref()) {
-        (DesiredTrust::Environment { .. }, Some(attributes)) => Made::new(attributes, observed).delete(provider),
-        (DesiredTrust::Registry { .. }, _) => match Trust::delete(desired, observed, provider) {
-            // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
-            actions if actions.is_empty() && freshness == Freshness::Unsettled => Ok(Outcome { waits: true, ..Outcome::default() }),
-            actions if actions.is_empty() => last_out(desired, observed, provider, freshness),
-            actions => Ok(Outcome { actions, ..Outcome::default() }),
-        },
-        (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => Ok(Outcome::default()),
+    match (&wanted.trust, wanted.attributes.as_deref()) {
+        (DesiredTrust::Environment { .. }, Some(attributes)) => {
+            let (job, marks) = (desired.place.job.as_ref(), found.marks());
+            if marks.others(job, &observed.gone_jobs).is_empty() {
+                return Made::new(attributes, found).delete(provider, job, observed.at);
+            }
+            let own = job.filter(|job| marks.of(Some(job)).is_some());
+            let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
+            Outcome { actions: untag.into_iter().collect(), ..Outcome::default() }
+        }
+        (DesiredTrust::Registry { .. }, _) => {
+            let actions = Trust::delete(wanted, found, provider);
+            if !actions.is_empty() {
+                return Outcome { waits: is_last_out(wanted, found, provider), actions, ..Outcome::default() };
+            }
+            match freshness {
+                // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
+                Freshness::Unsettled => Outcome { waits: true, ..Outcome::default() },
+                Freshness::Settled => last_out(wanted, found, provider, observed.at, freshness),
+            }
+        }
+        (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => Outcome::default(),
     }
+}
+
+/// Whether nobody is left once this environment has gone, so that the role goes too as soon as that is certain.
+fn is_last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider) -> bool {
+    let DesiredTrust::Registry { declarers, retain: false, .. } = &wanted.trust else { return false };
+    let own = registry::entries(&found.tags, &provider.issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
+    let own: BTreeSet<String> = own.map(|entry| entry.tag_key(&provider.issuer)).collect();
+    let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    wanted.attributes.is_some() && registry::is_empty(&others)
 }
 
 /// Removes what environments have left whose namespace does not exist.
@@ -143,40 +179,42 @@ pub(super) fn delete(
 /// | owned, without subjects, not retained | delete it |
 /// | otherwise | nothing |
 pub(super) fn sweep(
-    desired: &DesiredRole,
-    observed: &ObservedRole,
+    wanted: &DesiredRole,
+    found: &ObservedRole,
     provider: &Provider,
     exist: &BTreeSet<Namespace>,
+    at: Date,
     freshness: Freshness,
-) -> Result<Outcome, Vec<Refusal>> {
-    if !matches!(desired.trust, DesiredTrust::Registry { .. }) || refuse_other(desired, observed).is_err() {
-        return Ok(Outcome::default());
+) -> Outcome {
+    if !matches!(wanted.trust, DesiredTrust::Registry { .. }) || refuse_other(wanted, found).is_err() {
+        return Outcome::default();
     }
     let (gone, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
-        registry::entries(&observed.tags, &provider.issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
-    let actions = trust::unregister(&desired.arn.name, observed, provider, &gone, &others);
-    if actions.is_empty() { last_out(desired, observed, provider, freshness) } else { Ok(Outcome { actions, ..Outcome::default() }) }
+        registry::entries(&found.tags, &provider.issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
+    let actions = trust::unregister(&wanted.arn.name, found, provider, &gone, &others);
+    if actions.is_empty() { last_out(wanted, found, provider, at, freshness) } else { Outcome { actions, ..Outcome::default() } }
 }
 
-/// Deletes the role of an environment that no longer exists.
-pub(super) fn sweep_environment(observed: &ObservedRole, provider: &Provider) -> Result<Outcome, Vec<Refusal>> {
-    let Some(owner @ Owner::Identity(..)) = Owner::from_tags(&observed.tags) else {
-        return Err(vec![Refusal::ForeignRole { observed: Box::new(observed.arn.clone()) }]);
+/// Deletes the role of an environment that no longer exists, whichever jobs wanted it.
+pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> Outcome {
+    let refusal = match Owner::from_tags(&found.tags) {
+        Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
+            return Made::new(&Attributes::bare(Owner::Identity(subject, issuer)), found).delete(provider, None, at);
+        }
+        Some(owner) => other_owner(found, owner, None),
+        None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
     };
-    if !matches!(&owner, Owner::Identity(_, issuer) if *issuer == provider.issuer) {
-        return Err(vec![Refusal::OwnedByOther { role: observed.arn.name.clone(), owner: Box::new(owner) }]);
-    }
-    Made::new(&Attributes::bare(owner), observed).delete(provider)
+    Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() }
 }
 
 /// A shared role that the tool made goes with its last subject, once it is certain that nobody is just coming in.
-fn last_out(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider, freshness: Freshness) -> Result<Outcome, Vec<Refusal>> {
-    match (&desired.trust, desired.attributes.as_deref()) {
-        (DesiredTrust::Registry { retain: false, .. }, Some(attributes)) if registry::is_empty(&observed.tags) => match freshness {
-            Freshness::Unsettled => Ok(Outcome { waits: true, ..Outcome::default() }),
-            Freshness::Settled => Made::new(attributes, observed).delete(provider),
+fn last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> Outcome {
+    match (&wanted.trust, wanted.attributes.as_deref()) {
+        (DesiredTrust::Registry { retain: false, .. }, Some(attributes)) if registry::is_empty(&found.tags) => match freshness {
+            Freshness::Unsettled => Outcome { waits: true, ..Outcome::default() },
+            Freshness::Settled => Made::new(attributes, found).delete(provider, None, at),
         },
-        _ => Ok(Outcome::default()),
+        _ => Outcome::default(),
     }
 }
 
@@ -188,6 +226,7 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
     let trust = Trust::create(desired, provider, limits)?;
     let mut tags = attributes::tags_of_new(attributes);
     tags.extend(trust.tags);
+    tags.extend(retained(&desired.trust));
     tags_fit(name, tags.keys(), None)?;
     if let Owner::Identity(subject, _) = &attributes.owner
         && subject.to_string().parse::<TagValue>().is_err()
@@ -204,19 +243,30 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
         tags,
     }));
     let actions = std::iter::once(create).chain(attributes::policies_of_new(name, attributes)).collect();
-    Ok(Outcome { actions, notes: trust.notes, waits: false })
+    Ok(Outcome { actions, notes: trust.notes, ..Outcome::default() })
 }
 
 /// A role that is not the one desired is not touched: one given by ARN has that ARN, one that the tool makes that owner.
 fn refuse_other(desired: &DesiredRole, observed: &ObservedRole) -> Result<(), Refusal> {
     match (desired.attributes.as_deref(), Owner::from_tags(&observed.tags)) {
         // One environment's role has one writer: two would remove each other's subject, for ever.
-        (None, Some(owner @ Owner::Identity(..))) => Err(Refusal::OwnedByOther { role: observed.arn.name.clone(), owner: Box::new(owner) }),
+        (None, Some(owner @ Owner::Identity(..))) => Err(other_owner(observed, owner, None)),
         (None, _) if observed.arn == desired.arn => Ok(()),
         (None, _) => Err(Refusal::OtherArn { given: Box::new(desired.arn.clone()), observed: Box::new(observed.arn.clone()) }),
         (Some(attributes), Some(owner)) if owner == attributes.owner => Ok(()),
-        (Some(_), Some(owner)) => Err(Refusal::OwnedByOther { role: observed.arn.name.clone(), owner: Box::new(owner) }),
+        (Some(attributes), Some(owner)) => Err(other_owner(observed, owner, Some(&attributes.owner))),
         (Some(_), None) => Err(Refusal::ForeignRole { observed: Box::new(observed.arn.clone()) }),
+    }
+}
+
+/// The role is somebody else's; or the same identity's, in a cluster that was made again with another issuer.
+fn other_owner(observed: &ObservedRole, owner: Owner, wanted: Option<&Owner>) -> Refusal {
+    let role = observed.arn.name.clone();
+    match (owner, wanted) {
+        (Owner::Identity(subject, issuer), Some(Owner::Identity(same, here))) if subject == *same && issuer != *here => {
+            Refusal::EarlierCluster { role, issuer, here: here.clone() }
+        }
+        (owner, _) => Refusal::OwnedByOther { role, owner: Box::new(owner) },
     }
 }
 

@@ -163,7 +163,7 @@ pub(in crate::plan) fn unregister(
     untag.into_iter().chain(update(role, observed, provider, &projection(others))).collect()
 }
 
-fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<Action> {
+pub(super) fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<Action> {
     let trust = observed.trust.rendered(provider, trusted);
     if trust.own_means_the_same(&observed.trust, provider, trusted.kind) {
         return None;

@@ -1,6 +1,7 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
 mod install;
+mod ledger;
 mod services;
 mod together;
 mod world;
@@ -20,7 +21,8 @@ fn lines(world: &World, goal: Goal) -> String {
     match world.plan(goal) {
         Ok(plan) => {
             let notes = plan.notes.iter().map(|note| format!("note: {note}"));
-            plan.actions().map(ToString::to_string).chain(notes).collect::<Vec<_>>().join("\n")
+            let left = plan.left.iter().map(|left| format!("left: {left}"));
+            plan.actions().map(ToString::to_string).chain(notes).chain(left).collect::<Vec<_>>().join("\n")
         }
         Err(refusals) => format!("{refusals}\nhint: {}", refusals.hint()),
     }
@@ -243,21 +245,21 @@ fn a_field_that_another_manager_holds_with_the_same_value_is_shared() {
     assert_eq!(start(&world), "");
     // What Helm made stays when the environment's part goes.
     insta::assert_snapshot!(delete(&world), @"
-    remove the tool's fields from ServiceAccount `z1/app`
     detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
     delete inline policy `own` of role `app-z1-a3udxbr63m`
     delete role `app-z1-a3udxbr63m`
+    remove the tool's fields from ServiceAccount `z1/app`
     ");
 }
 
 #[test]
-fn delete_takes_the_service_account_first_and_the_role_last() {
+fn delete_takes_the_role_first_and_the_service_account_that_records_it_last() {
     let mut world = World::in_sync(World::identity());
     insta::assert_snapshot!(delete(&world), @"
-    delete ServiceAccount `z1/app`
     detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z1-a3udxbr63m`
     delete inline policy `own` of role `app-z1-a3udxbr63m`
     delete role `app-z1-a3udxbr63m`
+    delete ServiceAccount `z1/app`
     ");
     world.apply(Goal::Delete);
     assert_eq!(delete(&world), "");
@@ -265,20 +267,10 @@ fn delete_takes_the_service_account_first_and_the_role_last() {
 }
 
 #[test]
-fn a_role_with_a_policy_of_somebody_else_is_not_deleted() {
-    let mut world = World::in_sync(World::identity());
-    role_mut(&mut world).attached.insert("arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap());
-    insta::assert_snapshot!(delete(&world), @"
-    refused: role `app-z1-a3udxbr63m` is not deleted: the attached policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else
-    hint: detach or delete it by hand, then delete again; or delete role `app-z1-a3udxbr63m` by hand
-    ");
-}
-
-#[test]
 fn a_role_whose_claims_were_removed_by_hand_is_still_deleted() {
     let mut world = World::in_sync(World::identity());
     role_mut(&mut world).tags.remove("qovery-irsa/made");
-    assert_eq!(world.plan(Goal::Delete).unwrap().actions().last().unwrap().call(), "iam:DeleteRole");
+    assert!(world.plan(Goal::Delete).unwrap().actions().any(|action| action.call() == "iam:DeleteRole"));
 }
 
 #[test]
@@ -315,14 +307,14 @@ fn a_half_deleted_environment_is_deleted() {
 fn a_given_role_gets_a_registry_tag_and_a_statement_and_nothing_else() {
     insta::assert_snapshot!(start(&World::empty(given())), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
     tag role `shared` with `qovery-irsa/subject/4batr6h4nflypzxg`
     update the trust policy of role `shared`: trust `system:serviceaccount:z1:app`
-    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
     ");
     insta::assert_snapshot!(delete(&World::in_sync(given())), @"
-    delete ServiceAccount `z1/app`
     untag role `shared`: `qovery-irsa/subject/4batr6h4nflypzxg`
     update the trust policy of role `shared`: no longer trust `system:serviceaccount:z1:app`
+    delete ServiceAccount `z1/app`
     ");
 }
 
@@ -594,13 +586,6 @@ fn delete_leaves_a_role_of_another_service_account_and_one_of_another_cluster() 
 }
 
 #[test]
-fn a_role_with_an_inline_policy_of_somebody_else_is_not_deleted() {
-    let mut world = World::in_sync(World::identity());
-    role_mut(&mut world).inline_policies.insert("theirs".parse().unwrap(), None);
-    assert!(delete(&world).contains("is not deleted: the inline policy `theirs` was put there by somebody else"), "{}", delete(&world));
-}
-
-#[test]
 fn a_boundary_that_somebody_else_set_stays_and_is_noted() {
     let mut identities = World::identity();
     world::made_role(&mut identities[0]).permissions_boundary = None;
@@ -615,5 +600,5 @@ fn a_service_account_of_which_another_manager_holds_a_field_is_released_and_not_
     let mut world = World::in_sync(World::identity());
     let theirs = Field::Other("imagePullSecrets".to_owned());
     service_account_mut(&mut world).managers.insert(theirs, ["kubectl-patch".to_owned()].into());
-    assert!(delete(&world).starts_with("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
+    assert!(delete(&world).ends_with("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
 }

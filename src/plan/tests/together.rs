@@ -40,18 +40,18 @@ fn a_shared_role_is_made_once_and_joined_by_the_next_environment() {
     let mut first = World::empty(shared());
     insta::assert_snapshot!(start(&first), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
     create role `together` below `/qovery/`, trusting `system:serviceaccount:z1:app`
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `together`
     put inline policy `own` on role `together`
-    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
     ");
     first.apply(Goal::Start);
     assert_eq!(start(&first), "");
     let mut second = elsewhere(&first, "z2");
     insta::assert_snapshot!(start(&second), @"
+    create ServiceAccount `z2/app` with role `arn:aws:iam::123456789012:role/qovery/together`
     tag role `together` with `qovery-irsa/subject/fmgithyahsg47ppq`
     update the trust policy of role `together`: trust `system:serviceaccount:z2:app`
-    create ServiceAccount `z2/app` with role `arn:aws:iam::123456789012:role/qovery/together`
     ");
     second.apply(Goal::Start);
     assert_eq!(start(&second), "");
@@ -65,15 +65,14 @@ fn the_last_one_out_deletes_an_owned_role_and_only_on_a_settled_look() {
     second.apply(Goal::Start);
     world.observed.roles = second.observed.roles.clone();
     insta::assert_snapshot!(delete(&world), @"
-    delete ServiceAccount `z1/app`
     untag role `together`: `qovery-irsa/subject/4batr6h4nflypzxg`
     update the trust policy of role `together`: no longer trust `system:serviceaccount:z1:app`
+    delete ServiceAccount `z1/app`
     ");
     world.apply(Goal::Delete);
     assert_eq!(delete(&world), "", "the other environment is still in");
     second.observed.roles = world.observed.roles.clone();
     insta::assert_snapshot!(delete(&second), @"
-    delete ServiceAccount `z2/app`
     untag role `together`: `qovery-irsa/subject/fmgithyahsg47ppq`
     update the trust policy of role `together`: no longer trust `system:serviceaccount:z2:app`
     ");
@@ -82,6 +81,7 @@ fn the_last_one_out_deletes_an_owned_role_and_only_on_a_settled_look() {
     detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `together`
     delete inline policy `own` of role `together`
     delete role `together`
+    delete ServiceAccount `z2/app`
     ");
     let unsettled = plan(Goal::Delete, &second.desired(), &second.observed, Freshness::Unsettled).unwrap();
     assert!(unsettled.is_empty() && unsettled.waits);
@@ -368,9 +368,14 @@ fn a_sweep_leaves_alone_what_the_tool_did_not_make_or_somebody_else_added_to() {
     world.observed.left_behind.extend([by_hand, of_another]);
     world.observed.roles.clear();
     insta::assert_snapshot!(super::lines(&world, Goal::Sweep), @"
-    note: left alone: role `app-z2-byv2drfz24` is not deleted: the attached policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else
+    update the trust policy of role `app-z2-byv2drfz24`: no longer trust `system:serviceaccount:z2:app`
+    detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `app-z2-byv2drfz24`
+    delete inline policy `own` of role `app-z2-byv2drfz24`
+    tag role `app-z2-byv2drfz24` with `qovery-irsa/left`
+    untag role `app-z2-byv2drfz24`: `qovery-irsa/made`
     note: left alone: role `arn:aws:iam::123456789012:role/qovery/demo/z2/app-z2-byv2drfz24` exists and was not made by this tool
     note: left alone: role `app-z2-byv2drfz24` belongs to ServiceAccount `z2/app` of the cluster with issuer `https://other.example.com`
+    left: role `app-z2-byv2drfz24`: policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was attached by somebody else
     ");
 }
 

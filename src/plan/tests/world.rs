@@ -1,6 +1,9 @@
 //! An account and a cluster in memory, and what each action does to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -8,20 +11,33 @@ use crate::{
     model::{
         arn::Account,
         desired::{Desired, Place},
-        identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
-        observed::{Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{FIELD_MANAGER, Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
-    plan::{Action, AppliedServiceAccount, FIELD_MANAGER, Freshness, Goal, Plan, Refusals, plan},
+    plan::{Action, AppliedServiceAccount, Applying, Freshness, Goal, Plan, Refusals, plan},
 };
+
+/// The mark of the job.
+pub(super) const JOB: &str = "aaaaaaaa";
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
     pub(super) place: Place,
     pub(super) identities: Vec<Identity>,
+    pub(super) prune: Prune,
     pub(super) observed: Observed,
+}
+
+/// An identity of this name whose role is made for it alone, with one policy.
+pub(super) fn own_role(name: &str) -> Identity {
+    let mut identity = World::identity().remove(0);
+    identity.service_account.name = name.parse().unwrap();
+    let role = made_role(&mut identity);
+    *role = MadeRole { inline_policies: BTreeMap::new(), permissions_boundary: None, tags: BTreeMap::new(), ..role.clone() };
+    identity
 }
 
 fn identity(role: RoleSpec) -> Identity {
@@ -93,6 +109,8 @@ impl World {
             namespace: "z1".parse().unwrap(),
             issuer: "https://oidc.example.com/id/A".parse().unwrap(),
             cluster: "demo".parse().ok(),
+            paths: ["/qovery/".parse().unwrap()].into(),
+            job: JOB.parse().ok(),
         };
         let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
         let given = identities.iter().filter_map(|identity| match &identity.role.origin {
@@ -107,12 +125,13 @@ impl World {
                     trust: TrustPolicy::parse(&trust.to_string()).unwrap(),
                     attached: BTreeSet::new(),
                     inline_policies: BTreeMap::new(),
+                    instance_profiles: BTreeSet::new(),
                 },
             )),
             RoleOrigin::Made(_) => None,
         });
         let roles = given.collect();
-        Self { place, observed: Observed { roles, ..Observed::nothing(account) }, identities }
+        Self { place, prune: Prune::On, observed: Observed { roles, ..Observed::nothing(account) }, identities }
     }
 
     /// Everything is there as the tool makes it.
@@ -127,7 +146,13 @@ impl World {
     }
 
     pub(super) fn desired(&self) -> Desired {
-        Desired::new(&self.identities, &self.place, &self.observed.account).unwrap()
+        let desired = Desired::new(&self.identities, &self.place, &self.observed.account).unwrap();
+        Desired { prune: self.prune, ..desired }
+    }
+
+    /// So many minutes later.
+    pub(super) fn later(&mut self, minutes: u64) {
+        self.observed.at = self.observed.at.after(Duration::from_mins(minutes));
     }
 
     pub(super) fn plan(&self, goal: Goal) -> Result<Plan, Refusals> {
@@ -155,9 +180,10 @@ impl World {
         match action {
             Action::CreateProvider { audiences, .. } => {
                 let audiences = audiences.iter().map(ToString::to_string).collect();
-                assert!(self.observed.provider.replace(ObservedProvider { audiences }).is_none());
+                assert!(self.observed.provider.replace(ObservedProvider { audiences, is_own: true }).is_none());
             }
             Action::AddAudience { audience, .. } => drop(self.observed.provider.as_mut().unwrap().audiences.insert(audience.to_string())),
+            Action::DeleteProvider { .. } => assert!(self.observed.provider.take().is_some()),
             Action::CreateRole(new) => {
                 let role = ObservedRole {
                     arn: new.arn.clone(),
@@ -168,6 +194,7 @@ impl World {
                     trust: new.trust.clone(),
                     attached: BTreeSet::new(),
                     inline_policies: BTreeMap::new(),
+                    instance_profiles: BTreeSet::new(),
                 };
                 assert!(self.observed.roles.insert(new.arn.name.clone(), role).is_none());
             }
@@ -189,7 +216,8 @@ impl World {
             Action::DeleteInlinePolicy { role, policy } => assert!(self.role(role).inline_policies.remove(policy).is_some()),
             Action::DeleteRole { role } => {
                 let role = self.observed.roles.remove(role).unwrap();
-                assert!(role.attached.is_empty() && role.inline_policies.is_empty(), "DeleteConflict");
+                let empty = role.attached.is_empty() && role.inline_policies.is_empty() && role.instance_profiles.is_empty();
+                assert!(empty, "DeleteConflict");
             }
             Action::ApplyServiceAccount(applied) => self.apply_service_account(applied),
             Action::ReleaseServiceAccount { subject, .. } => {
@@ -208,6 +236,9 @@ impl World {
     }
 
     fn apply_service_account(&mut self, applied: &AppliedServiceAccount) {
+        let present = self.observed.service_accounts.get(&applied.subject.service_account);
+        assert_eq!(present.is_none(), applied.how == Applying::Create, "{applied:?}");
+        assert!(applied.version.is_none() || applied.version == present.map(|present| present.version.clone()), "Conflict");
         let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
         let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
         let fields: BTreeMap<Field, String> =
@@ -216,9 +247,11 @@ impl World {
             self.observed.service_accounts.entry(applied.subject.service_account.clone()).or_insert_with(|| ObservedServiceAccount {
                 namespace: applied.subject.namespace.clone(),
                 uid: "uid".to_owned(),
+                version: "0".to_owned(),
                 values: BTreeMap::new(),
                 managers: BTreeMap::new(),
             });
+        observed.version = (observed.version.parse::<u32>().unwrap() + 1).to_string();
         release(observed, &fields);
         for (field, value) in fields {
             observed.managers.entry(field.clone()).or_default().insert(FIELD_MANAGER.to_owned());

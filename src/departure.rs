@@ -1,0 +1,134 @@
+//! Before a delete: whether the environment goes or only its job, and whether the pods that use what is removed have ended.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    call::{Failed, Kind, Patience},
+    config::{Config, OnDelete},
+    connect::Connection,
+    failure::RunError,
+    model::{marks::JobMark, names::ServiceAccountName, pods::Use},
+    plan::departure::{Verdict, verdict},
+    report::{Report, counted},
+};
+
+/// Pods have 60 seconds to end if nothing is said, and Qovery some more to ask them to.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_secs(2);
+/// What Qovery says decides whether anything is removed: it is asked for a while, and then done without.
+const INQUIRY: Duration = Duration::from_secs(30);
+
+/// What a delete event is to do.
+pub(crate) enum Departure {
+    /// Nothing, for this reason.
+    Stays(String),
+    /// Remove what the environment added.
+    Goes {
+        /// The marks of the environment's jobs, if Qovery was asked.
+        jobs: Option<BTreeSet<JobMark>>,
+        /// Whether what running pods use stays.
+        unless_used: bool,
+    },
+}
+
+/// Finds out whether the environment goes, and waits for its pods.
+///
+/// # Errors
+/// The API server does not answer, or a signal came.
+pub(crate) async fn before_delete(
+    config: &Config,
+    connection: &Connection,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<Departure, RunError> {
+    let departure = match (config.on_delete, &connection.qovery) {
+        (OnDelete::Remove, _) | (OnDelete::Ask, None) => Departure::Goes { jobs: None, unless_used: false },
+        (OnDelete::KeepIfUsed, _) => Departure::Goes { jobs: None, unless_used: true },
+        (OnDelete::Ask, Some(qovery)) => {
+            let (inquiry, call) = (patience.at_most(INQUIRY), "qovery:GET /environment/{id}/statuses");
+            let answer = inquiry.call(call, async || qovery.states(config.environment.job.as_ref()).await).await;
+            match answer.map_err(Failed::to("ask Qovery whether the environment goes", call)) {
+                Ok((states, jobs)) => match verdict(&states) {
+                    Verdict::Stays => return Ok(Departure::Stays(STAYS.to_owned())),
+                    verdict => Departure::Goes { jobs: Some(jobs), unless_used: verdict == Verdict::Unclear },
+                },
+                Err(failed) => {
+                    report.note(&format!("{failed}: {}; so what running pods use stays", failed.source));
+                    Departure::Goes { jobs: None, unless_used: true }
+                }
+            }
+        }
+    };
+    let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
+    match wait_for_pods(config, connection, patience, unless_used, report).await {
+        Err(RunError::Observe(failed)) if failed.source.kind == Kind::Denied => {
+            if unless_used {
+                return Ok(Departure::Stays(format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source)));
+            }
+            report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
+        }
+        waited => waited?,
+    }
+    Ok(departure)
+}
+
+const STAYS: &str = "nothing is removed: the environment stays, only its job is deleted. Its roles and ServiceAccounts stay for the services. To remove them, run `delete` with `IRSA_ON_DELETE=remove`, or delete the environment and run `sweep`";
+
+/// Waits for the pods of the environment's ServiceAccounts that are terminating; where what is used stays, for all of them.
+async fn wait_for_pods(
+    config: &Config,
+    connection: &Connection,
+    patience: &Patience,
+    all: bool,
+    report: &mut Report<'_>,
+) -> Result<(), RunError> {
+    let began = Instant::now();
+    // At least half of the time is for the removal itself.
+    let longest = LONGEST_WAIT.min(config.timeout / 2);
+    let mut accounts: Option<BTreeSet<ServiceAccountName>> = None;
+    loop {
+        let pods = pods(connection, patience).await?;
+        let accounts = match &accounts {
+            Some(accounts) => accounts,
+            None if pods.is_empty() => return Ok(()),
+            None => accounts.insert(own_accounts(config, connection, patience).await?),
+        };
+        let awaited = pods.iter().filter(|pod| accounts.iter().any(|account| account.as_str() == pod.service_account) && (all || pod.ends));
+        let awaited: Vec<&str> = awaited.map(|pod| pod.user.as_str()).collect();
+        if awaited.is_empty() || began.elapsed() + PAUSE > longest {
+            return Ok(());
+        }
+        report.note(&format!("waiting up to {} s for pods to end: {}", longest.as_secs(), shown(&awaited)));
+        if !patience.sleep(PAUSE).await {
+            return if patience.is_interrupted() { Err(RunError::Interrupted) } else { Ok(()) };
+        }
+    }
+}
+
+fn shown(pods: &[&str]) -> String {
+    match pods {
+        [first, rest @ ..] if !rest.is_empty() => format!("{first} and {}", counted(rest.len(), "other")),
+        pods => pods.concat(),
+    }
+}
+
+async fn pods(connection: &Connection, patience: &Patience) -> Result<Vec<Use>, Failed> {
+    let call = "kubernetes:list pods";
+    let pods = patience.call(call, async || connection.kubernetes.pods_in(&connection.place.namespace).await).await;
+    pods.map_err(Failed::to("list the pods of the namespace", call))
+}
+
+/// The ServiceAccounts that identities name and those that the tool holds a field of.
+async fn own_accounts(config: &Config, connection: &Connection, patience: &Patience) -> Result<BTreeSet<ServiceAccountName>, Failed> {
+    let mut own: BTreeSet<ServiceAccountName> = config.identities.iter().map(|identity| identity.service_account.name.clone()).collect();
+    let call = "kubernetes:list serviceaccounts";
+    match patience.call(call, async || connection.kubernetes.service_accounts_in(&connection.place.namespace).await).await {
+        Ok(found) => own.extend(found.into_iter().filter(|(_, found)| found.is_touched()).map(|(name, _)| name)),
+        Err(error) if error.kind == Kind::Denied => {}
+        Err(error) => return Err(Failed::to("list the ServiceAccounts of the namespace", call)(error)),
+    }
+    Ok(own)
+}

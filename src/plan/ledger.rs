@@ -1,0 +1,351 @@
+//! The ledger: what the environment's job has made, known without the manifest. Which of it leaves, and when.
+//!
+//! | a thing that no identity names | `start` | a later `start` | `delete` |
+//! |---|---|---|---|
+//! | with this job's mark | dates the mark | removes it after an hour, unless somebody uses it | removes it |
+//! | with another job's mark only | nothing | nothing | nothing |
+//! | with no mark | names it | names it | removes it |
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{Action, Lane, Plan, Writers, service_account};
+use crate::model::{
+    arn::RoleArn,
+    date::Date,
+    desired::{Attributes, Desired, DesiredRole, DesiredTrust},
+    identity::Prune,
+    marks::Mark,
+    names::{RoleName, ServiceAccountName, Subject},
+    observed::{Observed, ObservedRole, ObservedServiceAccount, Owner, RETAIN_TAG},
+    oidc::Audience,
+    pods::Use,
+};
+
+/// How long after it was dated a thing is removed: a deploy that was a mistake can be taken back.
+const GRACE: Duration = Duration::from_hours(1);
+
+/// What leaves.
+#[derive(Default)]
+pub(super) struct Removal {
+    /// The roles, or the parts of them that are this environment's.
+    pub(super) roles: BTreeMap<RoleName, DesiredRole>,
+    /// The ServiceAccounts.
+    pub(super) accounts: BTreeMap<ServiceAccountName, Fate>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What becomes of a ServiceAccount.
+pub(super) enum Fate {
+    /// It goes.
+    Goes,
+    /// It has left these roles.
+    Leaves(BTreeSet<RoleArn>),
+}
+
+/// A role of the ledger that no identity names.
+struct Unnamed<'a> {
+    role: &'a ObservedRole,
+    /// Whose it is, if it is one environment's.
+    subject: Option<Subject>,
+}
+
+/// The roles that no identity names.
+fn unnamed<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = Unnamed<'a>> {
+    let unnamed = observed.roles.iter().filter(|(name, _)| !desired.names_role(name));
+    unnamed.map(|(_, role)| Unnamed { role, subject: own_subject(role, desired) })
+}
+
+/// The ServiceAccount of this environment that a role was made for.
+fn own_subject(role: &ObservedRole, desired: &Desired) -> Option<Subject> {
+    match Owner::from_tags(&role.tags)? {
+        Owner::Identity(subject, issuer) if issuer == desired.provider.issuer && subject.namespace == desired.place.namespace => {
+            Some(subject)
+        }
+        _ => None,
+    }
+}
+
+/// The ServiceAccounts that the tool holds a field of and that no identity names.
+fn unnamed_accounts<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a ServiceAccountName, &'a ObservedServiceAccount)> {
+    observed.service_accounts.iter().filter(|(name, found)| found.is_touched() && !desired.names_service_account(name))
+}
+
+fn subject(desired: &Desired, name: &ServiceAccountName) -> Subject {
+    Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() }
+}
+
+/// Adds to the plan of `start` what dates the things that no identity names any more, and what people should know of them.
+pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    plan.notes.extend(observed.unread.iter().cloned());
+    let mut lane = |action: Action| plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
+    let job = desired.place.job.as_ref();
+    for Unnamed { role, subject: owner } in unnamed(desired, observed) {
+        if owner.is_none() {
+            continue;
+        }
+        let (name, thing) = (&role.arn.name, format!("role `{}`", role.arn.name));
+        match (role.marks().of(job), desired.prune) {
+            (Some(Mark::Wanted), Prune::On) => {
+                let mark = job.map(|job| (job.tag(), Mark::LeftSince(observed.at).value()));
+                lane(Action::TagRole { role: name.clone(), tags: mark.into_iter().collect() });
+                plan.notes.push(leaves(&thing, observed.at));
+            }
+            (mark, _) => plan.notes.extend(note(&thing, mark, role.marks().is_empty(), desired.prune)),
+        }
+    }
+    for (name, found) in unnamed_accounts(desired, observed) {
+        let subject = subject(desired, name);
+        let thing = format!("ServiceAccount `{subject}`");
+        match (found.marks().of(job), job, desired.prune) {
+            (Some(Mark::Wanted), Some(job), Prune::On) => {
+                lane(service_account::date(&subject, found, job, observed.at));
+                plan.notes.push(leaves(&thing, observed.at));
+            }
+            (mark, _, _) => plan.notes.extend(note(&thing, mark, found.marks().is_empty(), desired.prune)),
+        }
+    }
+    for (name, found) in &observed.service_accounts {
+        for (role, since) in
+            found.earlier_roles().iter().filter(|(role, since)| Some(*role) != found.role().as_ref() && !is_over(*since, observed.at))
+        {
+            let subject = subject(desired, name);
+            plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before: {}", end(since)));
+        }
+    }
+}
+
+fn leaves(thing: &str, since: Date) -> String {
+    format!("{thing}: no identity names it any more; {}", end(since))
+}
+
+fn end(since: Date) -> String {
+    format!("a deploy after {} takes it away, unless somebody still uses it", since.after(GRACE).readable())
+}
+
+/// What people should know of a thing that no identity names and that nothing is done about now.
+fn note(thing: &str, mark: Option<Mark>, unmarked: bool, prune: Prune) -> Option<String> {
+    match (mark, prune) {
+        (Some(_), Prune::Off) => Some(format!("{thing}: no identity names it any more, kept (`prune: off`)")),
+        (Some(Mark::LeftSince(since)), Prune::On) => Some(leaves(thing, since)),
+        (None, _) if unmarked => Some(format!(
+            "{thing}: no identity names it and no job's mark is on it, kept: `delete` takes it away with the environment, or remove it by hand"
+        )),
+        _ => None,
+    }
+}
+
+fn is_over(since: Date, at: Date) -> bool {
+    since.after(GRACE) <= at
+}
+
+fn is_mark_over(mark: Option<Mark>, at: Date) -> bool {
+    matches!(mark, Some(Mark::LeftSince(since)) if is_over(since, at))
+}
+
+/// Whether anything is to be removed by now, unless somebody uses it: then this must be looked up.
+#[must_use]
+pub fn is_due(desired: &Desired, observed: &Observed) -> bool {
+    let job = desired.place.job.as_ref();
+    desired.prune == Prune::On
+        && (unnamed(desired, observed).any(|unnamed| unnamed.subject.is_some() && is_mark_over(unnamed.role.marks().of(job), observed.at))
+            || unnamed_accounts(desired, observed).any(|(_, found)| is_mark_over(found.marks().of(job), observed.at))
+            || observed.service_accounts.values().any(|found| found.earlier_roles().iter().any(|(_, since)| is_over(since, observed.at))))
+}
+
+/// What a deploy removes that no identity has named for an hour and that nobody uses.
+pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
+    let mut removal = Removal::default();
+    if desired.prune == Prune::Off {
+        return removal;
+    }
+    let Some(uses) = &observed.uses else {
+        removal.notes.extend(observed.unread.iter().cloned());
+        return removal;
+    };
+    let job = desired.place.job.as_ref();
+    for Unnamed { role, subject: owner } in unnamed(desired, observed) {
+        let Some(owner) = owner.filter(|_| is_mark_over(role.marks().of(job), observed.at)) else { continue };
+        match user_of_role(role, &owner, desired, uses) {
+            Some(user) => removal.notes.push(kept(&format!("role `{}`", role.arn.name), user)),
+            None => drop(removal.roles.insert(role.arn.name.clone(), of_environment(role))),
+        }
+    }
+    for (name, found) in unnamed_accounts(desired, observed) {
+        if !is_mark_over(found.marks().of(job), observed.at) {
+            continue;
+        }
+        let subject = subject(desired, name);
+        match user_of_account(name, uses) {
+            Some(user) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), user)),
+            None => removal.goes(&subject, found, desired, observed),
+        }
+    }
+    for (name, found) in observed.service_accounts.iter().filter(|(name, _)| !removal.accounts.contains_key(*name)).collect::<Vec<_>>() {
+        let mut left = BTreeSet::new();
+        for (role, since) in found.earlier_roles().iter() {
+            let user = uses.iter().find(|used| used.roles.contains(&role.to_string()));
+            match user.filter(|_| is_over(since, observed.at)) {
+                Some(user) => removal.notes.push(kept(&format!("role `{role}`"), user)),
+                None if is_over(since, observed.at) => {
+                    removal.leaves(&subject(desired, name), role, desired, observed);
+                    left.insert(role.clone());
+                }
+                None => {}
+            }
+        }
+        // One environment's role goes by its own mark, and is recorded until then.
+        left.retain(|role| is_left(role, desired, observed, &removal));
+        if !left.is_empty() {
+            removal.accounts.insert(name.clone(), Fate::Leaves(left));
+        }
+    }
+    removal
+}
+
+/// Whether a ServiceAccount has left a role once this removal is done: it is no longer there, or not this environment's to remove.
+fn is_left(role: &RoleArn, desired: &Desired, observed: &Observed, removal: &Removal) -> bool {
+    match observed.roles.get(&role.name).filter(|found| found.arn == *role) {
+        Some(found) if own_subject(found, desired).is_some() => removal.roles.contains_key(&role.name),
+        _ => true,
+    }
+}
+
+fn kept(thing: &str, user: &Use) -> String {
+    format!("{thing} stays: {} still uses it", user.user)
+}
+
+fn user_of_account<'a>(name: &ServiceAccountName, uses: &'a [Use]) -> Option<&'a Use> {
+    uses.iter().find(|used| used.service_account == name.as_str())
+}
+
+/// Who uses one environment's role: whose containers have its ARN, or who runs with a ServiceAccount that only this role was made for.
+fn user_of_role<'a>(role: &ObservedRole, owner: &Subject, desired: &Desired, uses: &'a [Use]) -> Option<&'a Use> {
+    let by_arn = uses.iter().find(|used| used.roles.contains(&role.arn.to_string()));
+    let unnamed = !desired.names_service_account(&owner.service_account);
+    by_arn.or_else(|| user_of_account(&owner.service_account, uses).filter(|_| unnamed))
+}
+
+/// What `delete` removes: what identities name, and of the ledger what bears this job's mark or none.
+pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
+    let mut removal = Removal::default();
+    removal.notes.extend(observed.unread.iter().cloned());
+    let job = desired.place.job.as_ref();
+    let running: Vec<Use> = observed.uses.iter().flatten().filter(|used| !used.ends).cloned().collect();
+    let is_others = |marks: &crate::model::marks::Marks| marks.of(job).is_none() && !marks.others(job, &observed.gone_jobs).is_empty();
+    for wanted in &desired.service_accounts {
+        let name = &wanted.subject.service_account;
+        match (user_of_account(name, &running), observed.service_accounts.get(name)) {
+            (Some(user), _) => removal.notes.push(kept(&format!("ServiceAccount `{}`", wanted.subject), user)),
+            (None, Some(found)) => removal.goes(&wanted.subject, found, desired, observed),
+            // Its entries may still be there.
+            (None, None) => removal.leaves(&wanted.subject, &wanted.role, desired, observed),
+        }
+    }
+    for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !is_others(&found.marks())) {
+        let subject = subject(desired, name);
+        match user_of_account(name, &running) {
+            Some(user) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), user)),
+            None => removal.goes(&subject, found, desired, observed),
+        }
+    }
+    for (name, wanted) in &desired.roles {
+        if !matches!(wanted.trust, DesiredTrust::Environment { .. }) {
+            continue;
+        }
+        let accounts = desired.service_accounts.iter().filter(|account| account.role == wanted.arn);
+        let used = accounts.filter_map(|account| user_of_account(&account.subject.service_account, &running)).next();
+        let used = used.or_else(|| running.iter().find(|used| used.roles.contains(&wanted.arn.to_string())));
+        match used {
+            Some(user) => removal.notes.push(kept(&format!("role `{name}`"), user)),
+            None => drop(removal.roles.insert(name.clone(), wanted.clone())),
+        }
+    }
+    for Unnamed { role, subject: owner } in unnamed(desired, observed) {
+        let name = &role.arn.name;
+        let Some(owner) = owner else {
+            removal.notes.extend(not_ours(role, desired));
+            continue;
+        };
+        if is_others(&role.marks()) {
+            continue;
+        }
+        match user_of_role(role, &owner, desired, &running) {
+            Some(user) => removal.notes.push(kept(&format!("role `{name}`"), user)),
+            None => drop(removal.roles.insert(name.clone(), of_environment(role))),
+        }
+    }
+    removal
+}
+
+/// Why a role below this environment's path stays.
+fn not_ours(role: &ObservedRole, desired: &Desired) -> Option<String> {
+    let below = format!("/{}/", desired.place.namespace);
+    if !role.arn.path.as_str().ends_with(&below) {
+        return None;
+    }
+    let name = &role.arn.name;
+    Some(match Owner::from_tags(&role.tags) {
+        Some(Owner::Identity(_, issuer)) if issuer != desired.provider.issuer => {
+            format!("left alone: role `{name}` belongs to an earlier cluster, with issuer `{issuer}`: `sweep --issuer {issuer}` removes it")
+        }
+        Some(owner) => format!("left alone: role `{name}` belongs to {owner}"),
+        None => format!("left alone: role `{name}` was not made by this tool"),
+    })
+}
+
+/// One environment's role, as far as its removal is concerned.
+fn of_environment(role: &ObservedRole) -> DesiredRole {
+    let trust = DesiredTrust::Environment { audience: Audience::default(), subjects: BTreeSet::new() };
+    let attributes = Owner::from_tags(&role.tags).map(|owner| Box::new(Attributes::bare(owner)));
+    DesiredRole { arn: role.arn.clone(), attributes, trust }
+}
+
+impl Removal {
+    /// A ServiceAccount goes, and leaves all its roles, unless another job wants it.
+    fn goes(&mut self, subject: &Subject, found: &ObservedServiceAccount, desired: &Desired, observed: &Observed) {
+        self.accounts.insert(subject.service_account.clone(), Fate::Goes);
+        if !found.marks().others(desired.place.job.as_ref(), &observed.gone_jobs).is_empty() {
+            return;
+        }
+        let named = desired.service_accounts.iter().filter(|account| account.subject == *subject).map(|account| account.role.clone());
+        let recorded = found.earlier_roles().iter().map(|(role, _)| role.clone()).chain(found.role()).collect::<Vec<_>>();
+        for role in recorded.into_iter().chain(named).collect::<BTreeSet<_>>() {
+            self.leaves(subject, &role, desired, observed);
+        }
+    }
+
+    /// A ServiceAccount leaves a role that many environments have together; one environment's role goes by its own mark.
+    fn leaves(&mut self, subject: &Subject, role: &RoleArn, desired: &Desired, observed: &Observed) {
+        let Some(found) = observed.roles.get(&role.name).filter(|found| found.arn == *role) else { return };
+        let attributes = match Owner::from_tags(&found.tags) {
+            Some(Owner::Identity(..) | Owner::Cluster) => return,
+            owner => owner.map(|owner| Box::new(Attributes::bare(owner))),
+        };
+        let wanted = self.roles.entry(role.name.clone()).or_insert_with(|| match desired.roles.get(&role.name) {
+            Some(named) if matches!(named.trust, DesiredTrust::Registry { .. }) => without_declarers(named),
+            _ => {
+                let retain = found.tags.contains_key(RETAIN_TAG);
+                let trust = DesiredTrust::Registry { entries: BTreeSet::new(), declarers: BTreeSet::new(), retain };
+                DesiredRole { arn: role.clone(), attributes, trust }
+            }
+        });
+        if let DesiredTrust::Registry { declarers, .. } = &mut wanted.trust {
+            declarers.insert(subject.clone());
+        }
+    }
+}
+
+/// A role that identities name, of which only some leave.
+fn without_declarers(named: &DesiredRole) -> DesiredRole {
+    let mut role = named.clone();
+    if let DesiredTrust::Registry { declarers, .. } = &mut role.trust {
+        declarers.clear();
+    }
+    role
+}

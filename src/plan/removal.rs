@@ -1,0 +1,59 @@
+//! The plans that remove: `delete` all of an environment, and of a deploy what no identity names any more.
+//!
+//! For each role first the role or this environment's part of it; in the end the ServiceAccounts, which record the roles until these are
+//! left. The OIDC provider stays: the cluster and other roles live by it.
+
+use super::{
+    Freshness, Lane, Plan,
+    ledger::{self, Fate, Removal},
+    role, service_account,
+};
+use crate::model::{desired::Desired, names::Subject, observed::Observed};
+
+/// What takes away exactly that which this environment added. What is not there is believed to be gone a settle time later: a run that was
+/// cancelled may have been in its last call.
+pub(super) fn delete(desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
+    let mut plan = remove(ledger::all(desired, observed), desired, observed, freshness);
+    plan.waits |= freshness == Freshness::Unsettled;
+    plan
+}
+
+/// What takes away what no identity has named for long enough and nobody uses.
+pub(super) fn prune(desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
+    remove(ledger::due(desired, observed), desired, observed, freshness)
+}
+
+fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
+    let mut plan = Plan { notes: removal.notes, ..Plan::default() };
+    for (name, wanted) in &removal.roles {
+        let Some(found) = observed.roles.get(name) else { continue };
+        let outcome = role::delete(wanted, found, desired, observed, freshness);
+        plan.add(role::writers(wanted), outcome);
+    }
+    // A role that goes only once it is certain that nobody is just coming in is recorded until then.
+    if plan.waits {
+        return plan;
+    }
+    let job = desired.place.job.as_ref();
+    for (name, fate) in &removal.accounts {
+        let Some(found) = observed.service_accounts.get(name) else { continue };
+        let subject = Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() };
+        plan.closing.extend(match fate {
+            Fate::Goes => service_account::remove(&subject, found, job, &observed.gone_jobs),
+            Fate::Leaves(roles) => service_account::forget(&subject, found, roles),
+        });
+    }
+    plan
+}
+
+impl Plan {
+    /// Adds what is to be done with a role.
+    pub(super) fn add(&mut self, writers: super::Writers, outcome: role::Outcome) {
+        self.notes.extend(outcome.notes);
+        self.left.extend(outcome.left);
+        self.waits |= outcome.waits;
+        if !outcome.actions.is_empty() {
+            self.lanes.push(Lane { writers, actions: outcome.actions });
+        }
+    }
+}
