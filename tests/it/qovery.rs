@@ -1,8 +1,8 @@
 //! An environment in the local Qovery, and its events carried out as Qovery carries them out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN};
+use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN, World};
 use serde_json::{Value, json};
 
 use crate::harness::{Environment, NAMESPACE, Run};
@@ -57,9 +57,34 @@ impl Shop {
 
     /// The same, with the job installed.
     pub(crate) fn installed(manifest: &str) -> Self {
+        Self::installed_in(World::default(), manifest)
+    }
+
+    /// The same, with a Qovery that is as this world has it.
+    pub(crate) fn installed_in(world: World, manifest: &str) -> Self {
         let shop = Self::new(manifest);
+        shop.environment.sandbox.qovery(|qovery| qovery.set_world(world));
         shop.environment.run(&["install"]).ended(0);
         shop
+    }
+
+    /// A variable of the job of an environment.
+    pub(crate) fn set_of_job(&self, environment: &str, name: &str, value: &str) {
+        let job = self.service(environment, "aws-identity");
+        self.environment.sandbox.qovery(|qovery| qovery.set_variable(&job, "JOB", name, value, name.ends_with("TOKEN")));
+    }
+
+    /// Deletes an environment: what the API is asked for, and what follows.
+    pub(crate) fn delete(&self, environment: &str) -> Deployed {
+        self.ask("DELETE", &format!("/environment/{environment}"), None);
+        self.perform()
+    }
+
+    /// Deletes the job alone.
+    pub(crate) fn delete_job(&self) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("DELETE", &format!("/job/{job}"), None);
+        self.perform()
     }
 
     pub(crate) fn service(&self, environment: &str, name: &str) -> String {
@@ -118,43 +143,90 @@ impl Shop {
         clone["id"].as_str().unwrap().to_owned()
     }
 
-    /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for.
+    /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for; the
+    /// services that start have a pod each, and that of one that ends is terminating for a while.
     pub(crate) fn perform(&self) -> Deployed {
         let sandbox = &self.environment.sandbox;
         let deployments = sandbox.qovery(Qovery::take_deployments);
         let [Deployment { environment, event, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
         let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
-        sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        // As the engine does, if it is not there.
+        if sandbox.kubernetes(|kubernetes| kubernetes.object("namespaces", "", &namespace).is_none()) {
+            sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        }
         let mut deployed = Deployed { runs: Vec::new(), started: BTreeMap::new() };
+        let mut ending: Vec<&str> = Vec::new();
+        let mut well = true;
         for step in steps {
             match step {
                 Step::Run { job, arguments, variables } => {
-                    let run = self.run_job(arguments, variables);
+                    let run = std::thread::scope(|scope| {
+                        // Beside the services' deletion: their pods end while it runs.
+                        scope.spawn(|| {
+                            std::thread::sleep(Duration::from_secs(1));
+                            ending.iter().for_each(|service| self.end_pod(&namespace, service));
+                        });
+                        self.run_job(arguments, variables)
+                    });
                     let output = std::fs::read(self.environment.output_file()).ok();
                     sandbox.qovery(|qovery| qovery.job_ended(job, run.code, output.as_deref()));
-                    let failed = run.code != 0;
+                    well &= run.code == 0;
                     deployed.runs.push(run);
-                    if failed {
+                    if !well {
                         // A job that fails ends the deployment.
-                        return deployed;
+                        break;
                     }
                 }
                 Step::Start { service, service_account } => {
                     let name = self.name_of(environment, service);
-                    deployed.started.insert(name, service_account.clone());
+                    let account = service_account.clone().unwrap_or_else(|| sandbox.qovery(|qovery| qovery.account_of(service)));
+                    self.start_pod(&namespace, service, &account);
+                    deployed.started.insert(name, account);
                 }
-                Step::End { .. } => {}
+                Step::Ending { service } => {
+                    self.terminate_pod(&namespace, service);
+                    ending.push(service);
+                }
+                Step::End { service } => self.end_pod(&namespace, service),
             }
         }
-        if *event == Event::Delete {
-            sandbox.qovery(|qovery| qovery.environment_ended(environment));
+        sandbox.qovery(|qovery| qovery.deployment_ended(environment, *event, well));
+        if *event == Event::Delete && well {
             sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&namespace));
         }
         deployed
     }
 
+    /// The pod of a service, as the pod identity webhook lets it start.
+    fn start_pod(&self, namespace: &str, service: &str, account: &str) {
+        let account = if account.is_empty() { "default" } else { account };
+        self.environment.sandbox.kubernetes(|kubernetes| {
+            let annotated = kubernetes.object("serviceaccounts", namespace, account).cloned().unwrap_or_default();
+            let role = annotated["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].as_str();
+            let variables: Vec<Value> = role.iter().map(|role| json!({ "name": "AWS_ROLE_ARN", "value": role })).collect();
+            let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
+            kubernetes.put_object(json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": service, "namespace": namespace },
+                "spec": { "serviceAccountName": account, "containers": containers }, "status": { "phase": "Running" },
+            }));
+        });
+    }
+
+    fn terminate_pod(&self, namespace: &str, service: &str) {
+        self.environment.sandbox.kubernetes(|kubernetes| {
+            if let Some(mut pod) = kubernetes.object("pods", namespace, service).cloned() {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                kubernetes.put_object(pod);
+            }
+        });
+    }
+
+    fn end_pod(&self, namespace: &str, service: &str) {
+        self.environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("pods", namespace, service));
+    }
+
     fn name_of(&self, environment: &str, service: &str) -> String {
-        let names = ["api", "worker", "db"];
+        let names = ["api", "worker", "db", "infra"];
         let id =
             |name: &&&str| self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).as_deref() == Some(service);
         (*names.iter().find(id).unwrap()).to_owned()
@@ -164,7 +236,7 @@ impl Shop {
     fn run_job(&self, arguments: &[String], variables: &BTreeMap<String, String>) -> Run {
         let _ = std::fs::remove_file(self.environment.output_file());
         let mut all = self.environment.variables.clone();
-        all.retain(|name, _| !name.starts_with("QOVERY_") && name != "IRSA_QOVERY_TOKEN");
+        all.retain(|name, _| !name.starts_with("QOVERY_") && !["IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str()));
         all.extend(variables.clone());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.environment.run_with(&arguments, &all)

@@ -148,6 +148,7 @@ impl Aws {
             attached: BTreeSet::new(),
             inline: BTreeMap::new(),
             boundary: None,
+            instance_profiles: BTreeSet::new(),
             last_used: None,
         };
         self.roles.insert(name.to_owned(), role);

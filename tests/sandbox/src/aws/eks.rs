@@ -35,20 +35,24 @@ pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: 
         }
         "DescribeAddon" => format!("addon/{cluster}/{third}/*"),
         "CreateCluster" => "cluster/*".to_owned(),
+        "ListClusters" => String::new(),
         _ => return Err(AwsError::not_implemented(&target.name())),
     };
-    let matter = Matter::of(arn(aws, &resource));
+    // A list is of no resource. <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>
+    let matter = Matter::of(if resource.is_empty() { "*".to_owned() } else { arn(aws, &resource) });
     authorize::check(aws, caller, &format!("eks:{action}"), &matter)?;
     // Another region is another EKS, and nothing is there.
     let elsewhere = target.region.as_ref().is_some_and(|region| *region != aws.region);
     if elsewhere {
         return match action {
             "CreateCluster" => Err(AwsError::not_implemented("EKS in another region")),
+            "ListClusters" => Ok(Outcome::json(json!({"clusters": [], "nextToken": null}), false)),
             _ => Err(no_cluster(cluster)),
         };
     }
     match action {
         "CreateCluster" => create_cluster(aws, &body(request)?, now),
+        "ListClusters" => list_clusters(aws, request),
         "DescribeCluster" => {
             let cluster = named(aws, cluster)?;
             let shown = show_cluster(aws, cluster, &cluster.status);
@@ -256,8 +260,17 @@ fn check_role(aws: &Aws, role_arn: &str) -> Result<(), AwsError> {
     ))
 }
 
-fn list_associations(aws: &Aws, cluster: &Cluster, request: &Request) -> Result<Outcome, AwsError> {
-    let fits = |name: &str, value: &str| request.query_value(name).is_none_or(|wanted| wanted == value);
+/// The names of the clusters, page by page. <https://docs.aws.amazon.com/eks/latest/APIReference/API_ListClusters.html>
+fn list_clusters(aws: &Aws, request: &Request) -> Result<Outcome, AwsError> {
+    let (most, after) = page_of(request)?;
+    let mut found = aws.clusters.keys().filter(|name| **name > after);
+    let page: Vec<&String> = found.by_ref().take(most).collect();
+    let next = found.next().and_then(|_| page.last());
+    Ok(Outcome::json(json!({"clusters": page, "nextToken": next}), false))
+}
+
+/// How many items a page has at the most, and after which it begins.
+fn page_of(request: &Request) -> Result<(usize, String), AwsError> {
     let most = match request.query_value("maxResults") {
         None => 100,
         Some(text) => text
@@ -266,7 +279,12 @@ fn list_associations(aws: &Aws, cluster: &Cluster, request: &Request) -> Result<
             .filter(|most| (1..=100).contains(most))
             .ok_or_else(|| invalid("maxResults has to be between 1 and 100"))?,
     };
-    let after = request.query_value("nextToken").unwrap_or_default();
+    Ok((most, request.query_value("nextToken").unwrap_or_default()))
+}
+
+fn list_associations(aws: &Aws, cluster: &Cluster, request: &Request) -> Result<Outcome, AwsError> {
+    let fits = |name: &str, value: &str| request.query_value(name).is_none_or(|wanted| wanted == value);
+    let (most, after) = page_of(request)?;
     let mut found = cluster.associations.iter().filter(|(id, association)| {
         fits("namespace", &association.namespace) && fits("serviceAccount", &association.service_account) && **id > after
     });

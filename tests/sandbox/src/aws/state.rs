@@ -34,6 +34,8 @@ pub struct Role {
     pub inline: BTreeMap<String, String>,
     /// The ARN of the permissions boundary.
     pub boundary: Option<String>,
+    /// The names of the instance profiles that it is in.
+    pub instance_profiles: BTreeSet<String>,
     /// When and in which region it was last used; AWS fills this hours late, so calls never do.
     pub last_used: Option<(SystemTime, String)>,
 }

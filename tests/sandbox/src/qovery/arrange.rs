@@ -1,22 +1,24 @@
 //! What tests arrange and look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{AService, AStage, Environment, Kind, Qovery, STAGES, Variable};
+use super::{AService, AStage, Environment, Kind, Qovery, STAGES, Variable, World};
 
 impl Qovery {
     /// Makes an environment in this namespace, and answers its id.
     pub fn add_environment(&mut self, name: &str, namespace: &str) -> String {
         let id = self.id();
-        let stages = STAGES.map(|(stage, _)| AStage { id: self.id(), name: stage.to_owned(), services: Vec::new() });
+        let stages = STAGES.map(|stage| AStage { id: self.id(), name: stage.to_owned(), services: Vec::new() });
         let environment = Environment {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             services: BTreeMap::new(),
             stages: stages.into(),
-            deployed: false,
+            skipped: BTreeSet::new(),
+            state: "READY",
         };
         self.environments.insert(id.clone(), environment);
         id
@@ -39,9 +41,9 @@ impl Qovery {
             "security.service_account_name": "", "security.automount_service_account_token": false,
             "security.read_only_root_filesystem": false, "deployment.termination_grace_period_seconds": 60,
         }));
-        environment.services.insert(id.clone(), AService { kind, name: name.to_owned(), settings, request });
-        let at = STAGES.iter().position(|(_, of)| *of == kind).unwrap_or_default();
-        let named = STAGES[at].0;
+        let service = AService { kind, name: name.to_owned(), settings, request, state: "READY", takes_part: false };
+        environment.services.insert(id.clone(), service);
+        let named = kind.stage();
         environment.stages.iter_mut().find(|stage| stage.name == named)?.services.push(id.clone());
         Some(id)
     }
@@ -73,8 +75,60 @@ impl Qovery {
             is_secret,
             alias_of: None,
             output_of: None,
+            by_qovery: false,
+            external: false,
         };
         self.variables.push(variable);
+    }
+
+    /// Sets a variable of the project whose value is kept in AWS.
+    pub fn set_external_secret(&mut self, key: &str, value: &str) {
+        self.set_project_variable(key, value, false);
+        let project = self.project.clone();
+        let set = self.variables.iter_mut().find(|variable| variable.parent == project && variable.key == key);
+        if let Some(variable) = set {
+            variable.external = true;
+        }
+    }
+
+    /// Sets a variable or secret of a service or of an environment, as somebody in the console does.
+    pub fn set_variable(&mut self, parent: &str, scope: &'static str, key: &str, value: &str, is_secret: bool) {
+        let id = self.id();
+        self.variables.retain(|variable| variable.parent != parent || variable.key != key);
+        self.variables.push(Variable {
+            id,
+            key: key.to_owned(),
+            value: value.to_owned(),
+            scope,
+            parent: parent.to_owned(),
+            is_secret,
+            alias_of: None,
+            output_of: None,
+            by_qovery: false,
+            external: false,
+        });
+    }
+
+    /// Qovery is from now on as this world has it.
+    pub fn set_world(&mut self, world: World) {
+        self.world = world;
+    }
+
+    /// Lets a service run with its environment, or not.
+    pub fn skip(&mut self, service: &str, skipped: bool) {
+        for environment in self.environments.values_mut().filter(|environment| environment.services.contains_key(service)) {
+            if skipped {
+                environment.skipped.insert(service.to_owned());
+            } else {
+                environment.skipped.remove(service);
+            }
+        }
+    }
+
+    /// A token that may do everything but these calls: method and beginning of the path.
+    pub fn add_policy_token(&mut self, token: &str, denied: &[(Method, &str)]) {
+        let denied = denied.iter().map(|(method, path)| (method.clone(), (*path).to_owned())).collect();
+        self.policy_tokens.insert(token.to_owned(), denied);
     }
 
     /// The id of a service by its name.

@@ -1,13 +1,13 @@
 //! Events: what Qovery does with an environment, as steps that a test carries out, and the variables that its services see.
 //!
-//! A deployment goes stage by stage. The advanced settings are read when it starts.
+//! A deployment goes stage by stage. What is not known of it is a switch of the [`World`](super::World).
 //! <https://www.qovery.com/docs/configuration/lifecycle-job>
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Environment, Kind, Qovery, Refused, Variable};
+use super::{DeleteEvent, Environment, Kind, Qovery, Refused, SettingsRead, Variable};
 
 /// What happens to an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum Event {
     Delete,
     /// One job, with the event that was forced.
     Force,
+    /// Some services are deleted, and the environment stays.
+    DeleteServices,
+    /// One service is uninstalled: it stays in Qovery.
+    Uninstall,
 }
 
 /// One run through an environment.
@@ -47,14 +51,19 @@ pub enum Step {
         /// What it sees, and nothing else.
         variables: BTreeMap<String, String>,
     },
-    /// A service starts, with the ServiceAccount that was set when the deployment started; its namespace's default if empty.
+    /// A service starts, with this ServiceAccount, its namespace's default if empty; if none is said, with the one that is set by then.
     Start {
         /// Its id.
         service: String,
         /// Its ServiceAccount.
-        service_account: String,
+        service_account: Option<String>,
     },
-    /// A service ends.
+    /// The pods of a service are asked to end.
+    Ending {
+        /// Its id.
+        service: String,
+    },
+    /// The pods of a service have ended.
     End {
         /// Its id.
         service: String,
@@ -67,39 +76,76 @@ impl Qovery {
         std::mem::take(&mut self.deployments)
     }
 
-    /// Removes an environment whose delete event has been carried out.
-    pub fn environment_ended(&mut self, environment: &str) {
-        self.environments.remove(environment);
+    pub(super) fn event(&mut self, id: &str, event: Event) -> Result<(), Refused> {
+        let environment = self.environment(id)?;
+        let skipped = &environment.skipped;
+        let services = environment.stages.iter().flat_map(|stage| &stage.services).filter(|service| !skipped.contains(*service));
+        let services: Vec<String> = services.cloned().collect();
+        self.happens(id, event, &services)
     }
 
-    pub(super) fn event(&mut self, id: &str, event: Event) -> Result<(), Refused> {
+    /// Deletes these services, the jobs among them with their delete event.
+    ///
+    /// # Errors
+    /// There is no such environment.
+    pub fn delete_services(&mut self, environment: &str, services: &[String]) -> Result<(), String> {
+        self.happens(environment, Event::DeleteServices, services).map_err(|refused| refused.message)
+    }
+
+    pub(super) fn happens(&mut self, id: &str, event: Event, services: &[String]) -> Result<(), Refused> {
         let environment = self.environment(id)?;
         let on = match event {
             Event::Deploy | Event::Redeploy | Event::Force => "on_start",
             Event::Stop => "on_stop",
-            Event::Delete => "on_delete",
+            Event::Delete | Event::DeleteServices | Event::Uninstall => "on_delete",
         };
-        let services = environment.stages.iter().flat_map(|stage| &stage.services);
-        let steps: Vec<Step> = services.filter_map(|service| self.step(id, environment, service, on)).collect();
+        let is_job = |service: &&String| environment.services.get(*service).is_some_and(|found| found.kind == Kind::Job);
+        let (jobs, others): (Vec<&String>, Vec<&String>) = services.iter().partition(is_job);
+        let steps: Vec<Step> = if on == "on_start" {
+            services.iter().filter_map(|service| self.step(id, environment, service, on)).collect()
+        } else {
+            let runs = jobs.iter().filter_map(|job| self.step(id, environment, job, on));
+            let ending = others.iter().map(|service| Step::Ending { service: (*service).clone() });
+            let end = others.iter().map(|service| Step::End { service: (*service).clone() });
+            match self.world.delete_event {
+                DeleteEvent::Before => runs.chain(ending).chain(end).collect(),
+                DeleteEvent::Beside => ending.chain(runs).chain(end).collect(),
+                DeleteEvent::After => ending.chain(end).chain(runs).collect(),
+            }
+        };
         self.deployments.push(Deployment { environment: id.to_owned(), event, steps });
-        if let Some(environment) = self.environments.get_mut(id) {
-            environment.deployed |= on == "on_start";
-        }
+        self.begin(id, event, services);
         Ok(())
     }
 
     /// Runs one job with the event that is chosen, whatever the environment does.
     pub(super) fn force(&mut self, job: &str, event: Option<&str>) -> Result<(), Refused> {
         let (id, environment) = self.environment_of(job).ok_or_else(|| Refused::new(404, format!("no job with id {job}")))?;
+        let id = id.clone();
         let on = match event {
             None | Some("START") => "on_start",
             Some("STOP") => "on_stop",
             Some("DELETE") => "on_delete",
             Some(other) => return Err(Refused::new(400, format!("a lifecycle job has no event {other}"))),
         };
-        let steps = self.step(id, environment, job, on).into_iter().collect();
+        let steps = self.step(&id, environment, job, on).into_iter().collect();
         self.deployments.push(Deployment { environment: id.clone(), event: Event::Force, steps });
+        self.begin(&id, Event::Force, &[job.to_owned()]);
         Ok(())
+    }
+
+    /// Something happens to one service alone.
+    pub(super) fn alone(&mut self, service: &str, event: Event) -> Result<(), Refused> {
+        let (id, _) = self.environment_of(service).ok_or_else(|| Refused::new(404, format!("no service with id {service}")))?;
+        let id = id.clone();
+        self.happens(&id, event, &[service.to_owned()])
+    }
+
+    /// The ServiceAccount that a service is set to by now.
+    #[must_use]
+    pub fn account_of(&self, service: &str) -> String {
+        let settings = self.service(service).map(|found| &found.settings);
+        settings.and_then(|settings| settings.get("security.service_account_name")?.as_str()).unwrap_or_default().to_owned()
     }
 
     fn step(&self, id: &str, environment: &Environment, service: &str, on: &str) -> Option<Step> {
@@ -113,13 +159,8 @@ impl Qovery {
             variables.insert("QOVERY_JOB_ID".to_owned(), service.to_owned());
             return Some(Step::Run { job: service.to_owned(), arguments, variables });
         }
-        Some(if on == "on_start" {
-            let service_account =
-                found.settings.get("security.service_account_name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            Step::Start { service: service.to_owned(), service_account }
-        } else {
-            Step::End { service: service.to_owned() }
-        })
+        let at_start = self.world.settings == SettingsRead::AtStart;
+        Some(Step::Start { service: service.to_owned(), service_account: at_start.then(|| self.account_of(service)) })
     }
 
     fn built_in(&self, id: &str, environment: &Environment) -> BTreeMap<String, String> {
@@ -169,7 +210,7 @@ impl Qovery {
         let environment = self.environment_of(&variable.parent).map_or(variable.parent.as_str(), |(id, _)| id.as_str());
         let name = output_name(&aliased.key);
         let same = |other: &&Variable| other.parent == environment && other.output_of.is_some() && output_name(&other.key) == name;
-        self.variables.iter().find(same).map(|found| found.value.clone()).unwrap_or_default()
+        self.variables.iter().find(same).map_or_else(|| variable.value.clone(), |found| found.value.clone())
     }
 
     /// A job's run has ended: its output file is read as Qovery's engine reads it.
@@ -177,6 +218,10 @@ impl Qovery {
     /// Only after exit code 0; one bad name and the whole file is refused; what is no object is passed over; what does not say that it
     /// is not sensitive is taken as not sensitive; names are in upper case.
     /// <https://github.com/Qovery/engine>, `deploy_job/job_output.rs`
+    ///
+    /// Of each output Qovery also makes an alias of the output's own name, which every service of the environment sees, the job itself
+    /// included. Seen in the fixtures of Qovery/console, `variable-list.spec.tsx`. Whether the alias of an output that is no longer
+    /// there goes is not known: here it stays with its last value.
     pub fn job_ended(&mut self, job: &str, exit_code: i32, output: Option<&[u8]>) {
         let Some(environment) = self.environment_of(job).map(|(id, _)| id.clone()) else { return };
         let file: Value = output.filter(|_| exit_code == 0).and_then(|output| serde_json::from_slice(output).ok()).unwrap_or_default();
@@ -193,18 +238,51 @@ impl Qovery {
         for (name, entry) in entries.iter().filter(|(_, entry)| entry.is_object()) {
             let key = format!("QOVERY_OUTPUT_JOB_Z{digits}_{}", name.to_uppercase());
             let value = entry["value"].as_str().map_or_else(|| entry["value"].to_string(), str::to_owned);
-            let id = format!("{digits:0>8}-0000-4000-9000-{:012x}", self.variables.len());
+            let id = self.id();
+            let is_secret = entry["sensitive"] == true;
+            self.alias_output(&environment, &name.to_uppercase(), &id, &value, is_secret);
             let variable = Variable {
                 id,
                 key,
                 value,
                 scope: "ENVIRONMENT",
                 parent: environment.clone(),
-                is_secret: entry["sensitive"] == true,
+                is_secret,
                 alias_of: None,
                 output_of: Some(job.to_owned()),
+                by_qovery: true,
+                external: false,
             };
             self.variables.push(variable);
+        }
+    }
+}
+
+impl Qovery {
+    /// Makes or renews the alias of an output, unless a person has a variable of that name there.
+    fn alias_output(&mut self, environment: &str, name: &str, output: &str, value: &str, is_secret: bool) {
+        let there = self.variables.iter_mut().find(|variable| variable.parent == environment && variable.key == name);
+        match there {
+            Some(alias) if alias.by_qovery => {
+                alias.alias_of = Some(output.to_owned());
+                value.clone_into(&mut alias.value);
+            }
+            Some(_) => {}
+            None => {
+                let id = self.id();
+                self.variables.push(Variable {
+                    id,
+                    key: name.to_owned(),
+                    value: value.to_owned(),
+                    scope: "ENVIRONMENT",
+                    parent: environment.to_owned(),
+                    is_secret,
+                    alias_of: Some(output.to_owned()),
+                    output_of: None,
+                    by_qovery: true,
+                    external: false,
+                });
+            }
         }
     }
 }

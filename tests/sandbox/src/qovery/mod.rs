@@ -10,16 +10,25 @@ mod description;
 mod events;
 mod operations;
 mod render;
+mod states;
 #[cfg(test)]
 mod tests;
+mod world;
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use self::description::Description;
-pub use self::events::{Deployment, Event, Step};
+pub use self::{
+    events::{Deployment, Event, Step},
+    world::{Aliases, DeleteEvent, LoneDelete, Put, SettingsRead, World},
+};
 use crate::service::{Answer, Request, Response, Service};
 
 /// The API token of somebody who may do everything.
@@ -28,12 +37,7 @@ pub const TOKEN: &str = "qov_local_admin_0000000000000000";
 pub const READER_TOKEN: &str = "qov_local_reader_000000000000000";
 
 /// The deployment stages that each new environment has, and in this order.
-const STAGES: [(&str, Kind); 4] = [
-    ("DATABASE DEFAULT", Kind::Database),
-    ("JOB DEFAULT", Kind::Job),
-    ("CONTAINER DEFAULT", Kind::Container),
-    ("APPLICATION DEFAULT", Kind::Application),
-];
+const STAGES: [&str; 4] = ["DATABASE DEFAULT", "JOB DEFAULT", "CONTAINER DEFAULT", "APPLICATION DEFAULT"];
 
 /// Everything that Qovery knows.
 #[derive(Clone, Debug)]
@@ -50,6 +54,9 @@ pub struct Qovery {
     registries: Vec<(String, String)>,
     git_tokens: Vec<(String, String)>,
     deployments: Vec<Deployment>,
+    world: World,
+    /// Tokens that answer 401 to some calls: method and beginning of the path.
+    policy_tokens: BTreeMap<String, Vec<(Method, String)>>,
 }
 
 /// An environment.
@@ -59,8 +66,10 @@ struct Environment {
     namespace: String,
     services: BTreeMap<String, AService>,
     stages: Vec<AStage>,
-    /// Whether it was ever deployed.
-    deployed: bool,
+    /// The services that never run with the environment.
+    skipped: BTreeSet<String>,
+    /// One of Qovery's words for it.
+    state: &'static str,
 }
 
 /// A service of an environment.
@@ -69,8 +78,12 @@ struct AService {
     kind: Kind,
     name: String,
     settings: Map<String, Value>,
-    /// Of a job: the request that made it.
+    /// Of a job or a Helm service: the request that made it.
     request: Map<String, Value>,
+    /// One of Qovery's words for it.
+    state: &'static str,
+    /// Whether it is part of the last deployment of the environment, the one that is under way if there is one.
+    takes_part: bool,
 }
 
 /// What a service is.
@@ -84,6 +97,24 @@ pub enum Kind {
     Database,
     /// A lifecycle job or a cron job.
     Job,
+    /// A Terraform service.
+    Terraform,
+    /// A Helm service.
+    Helm,
+    /// An Argo CD application.
+    ArgoCd,
+}
+
+impl Kind {
+    /// The stage where Qovery puts one of this kind.
+    fn stage(self) -> &'static str {
+        match self {
+            Self::Database => STAGES[0],
+            Self::Job | Self::Terraform => STAGES[1],
+            Self::Container | Self::Helm | Self::ArgoCd => STAGES[2],
+            Self::Application => STAGES[3],
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +137,10 @@ struct Variable {
     alias_of: Option<String>,
     /// The job whose output it is.
     output_of: Option<String>,
+    /// Whether Qovery made it, and not a person: an alias of an output.
+    by_qovery: bool,
+    /// Whether its value is kept in AWS: then nobody is shown it, and it is said to be no secret.
+    external: bool,
 }
 
 /// Why an operation is refused.
@@ -142,6 +177,8 @@ impl Qovery {
             registries: Vec::new(),
             git_tokens: Vec::new(),
             deployments: Vec::new(),
+            world: World::default(),
+            policy_tokens: BTreeMap::new(),
         };
         qovery.organization = qovery.id();
         qovery.project = qovery.id();
@@ -158,6 +195,12 @@ impl Qovery {
         let writes = request.method != Method::GET;
         match request.header("authorization") {
             given if given == format!("Token {TOKEN}") => {}
+            given if given.strip_prefix("Token ").is_some_and(|token| self.policy_tokens.contains_key(token)) => {
+                let rules = &self.policy_tokens[given.trim_start_matches("Token ")];
+                if rules.iter().any(|(method, path)| request.method == *method && request.path.starts_with(path)) {
+                    return Err(Refused::new(401, "the token does not allow this call"));
+                }
+            }
             given if given == format!("Token {READER_TOKEN}") => {
                 if writes {
                     return Err(Refused::new(403, "you do not have the permission to do this"));

@@ -1,10 +1,12 @@
 //! What each operation does.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AStage, Environment, Event, Kind, Outcome, Qovery, Refused, Variable,
+    AService, AStage, Aliases, Environment, Event, Kind, Outcome, Put, Qovery, Refused, Variable,
     arrange::object,
     render::{render_stage, render_stages},
 };
@@ -15,13 +17,21 @@ impl Qovery {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let segments = request.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let get = request.method == Method::GET;
+        let (get, delete) = (request.method == Method::GET, request.method == Method::DELETE);
         match segments.as_slice() {
             ["environment", id] if get => {
                 let environment = self.environment(id)?;
                 Ok((200, self.render_environment(id, environment), false))
             }
             ["environment", id] => self.event(id, Event::Delete).map(|()| (204, Value::Null, true)),
+            ["environment", id, "status"] => Ok((200, self.status(id)?, false)),
+            ["environment", id, "statuses"] => Ok((200, self.statuses(id)?, false)),
+            ["environment", id, "uninstall"] => self.event(id, Event::Uninstall).map(|()| (202, json!({}), true)),
+            ["environment", id, "helm"] if get => Ok((200, self.services(id, Some(Kind::Helm))?, false)),
+            ["environment", id, "helm"] => self.create_helm(id, &body),
+            ["helm", id] if get => Ok((200, self.shown(id, Kind::Helm)?, false)),
+            ["helm", id] if delete => self.alone(id, Event::DeleteServices).map(|()| (204, Value::Null, true)),
+            ["helm", id] => self.edit(id, Kind::Helm, &body),
             ["environment", id, "services"] => Ok((200, self.services(id, None)?, false)),
             ["environment", id, "job"] if get => Ok((200, self.services(id, Some(Kind::Job))?, false)),
             ["environment", id, "job"] => self.create_job(id, &body),
@@ -30,24 +40,35 @@ impl Qovery {
                 Ok((200, render_stages(id, environment), false))
             }
             ["environment", id, "deploymentStage"] => self.create_stage(id, &body),
-            ["environment", id, "deploy"] => self.event(id, Event::Deploy).map(|()| (202, status(id), true)),
+            ["environment", id, "deploy"] => self.event(id, Event::Deploy).and_then(|()| Ok((202, self.status(id)?, true))),
             ["environment", id, "redeploy"] => self.event(id, Event::Redeploy).map(|()| (202, Value::Null, true)),
-            ["environment", id, "stop"] => self.event(id, Event::Stop).map(|()| (202, status(id), true)),
+            ["environment", id, "stop"] => self.event(id, Event::Stop).and_then(|()| Ok((202, self.status(id)?, true))),
             ["environment", id, "clone"] => {
                 let clone = self.clone_environment(id, body["name"].as_str().unwrap_or_default())?;
                 let environment = self.environment(&clone)?;
                 Ok((202, self.render_environment(&clone, environment), true))
             }
-            ["deploymentStage", stage, "service", service] => self.attach(stage, service),
+            ["deploymentStage", stage, "service", service] => self.attach(stage, service, body["is_skipped"].as_bool()),
             ["deploymentStage", stage, "moveBefore", other] => self.move_stage(stage, other),
             ["application", id, "advancedSettings"] => self.settings_of(id, Kind::Application, get, &body),
             ["container", id, "advancedSettings"] => self.settings_of(id, Kind::Container, get, &body),
             ["job", id, "advancedSettings"] => self.settings_of(id, Kind::Job, get, &body),
-            ["job", id, "deploy"] => self.force(id, request.query_value("forceEvent").as_deref()).map(|()| (202, status(id), true)),
-            ["job", id] if get => Ok((200, self.shown_job(id)?, false)),
-            ["job", id] => self.edit_job(id, &body),
+            ["terraform", id, "advancedSettings"] => self.settings_of(id, Kind::Terraform, get, &body),
+            ["job", id, "deploy"] => {
+                self.force(id, request.query_value("forceEvent").as_deref())?;
+                Ok((202, self.status_of_service(id)?, true))
+            }
+            ["job", id, "uninstall"] => self.alone(id, Event::Uninstall).and_then(|()| Ok((202, self.status_of_service(id)?, true))),
+            ["job", id, "status"] => Ok((200, self.status_of_service(id)?, false)),
+            ["job", id] if get => Ok((200, self.shown(id, Kind::Job)?, false)),
+            ["job", id] if delete => self.alone(id, Event::DeleteServices).map(|()| (204, Value::Null, true)),
+            ["job", id] => {
+                self.check_source(&body["source"])?;
+                self.edit(id, Kind::Job, &body)
+            }
             ["variable"] if get => self.list_variables(request),
             ["variable"] => self.create_variable(&body),
+            ["variable", id] if delete => self.delete_variable(id),
             ["variable", id] => self.edit_variable(id, &body),
             ["variable", id, "alias"] => self.create_alias(id, &body),
             ["organization", _, "containerRegistry"] => Ok((200, self.render_registries(), false)),
@@ -75,7 +96,7 @@ impl Qovery {
         }
         self.check_source(&body["source"])?;
         let id = self.insert_service(environment, Kind::Job, name, object(body)).ok_or_else(|| Refused::new(404, "no such environment"))?;
-        Ok((201, self.shown_job(&id)?, true))
+        Ok((201, self.shown(&id, Kind::Job)?, true))
     }
 
     fn check_source(&self, source: &Value) -> Result<(), Refused> {
@@ -89,23 +110,34 @@ impl Qovery {
         Ok(())
     }
 
-    fn shown_job(&self, id: &str) -> Result<Value, Refused> {
-        let (environment, found) = self.environment_of(id).ok_or_else(|| Refused::new(404, format!("no job with id {id}")))?;
-        let job = found.services.get(id).filter(|service| service.kind == Kind::Job);
-        let job = job.ok_or_else(|| Refused::new(404, format!("no job with id {id}")))?;
-        Ok(self.render_service(environment, id, job))
+    fn create_helm(&mut self, environment: &str, body: &Value) -> Outcome {
+        let name = body["name"].as_str().unwrap_or_default();
+        if self.environment(environment)?.services.values().any(|service| same(&service.name, name)) {
+            return Err(Refused::new(409, format!("helm name {name} within the environment is already taken")));
+        }
+        let id =
+            self.insert_service(environment, Kind::Helm, name, object(body)).ok_or_else(|| Refused::new(404, "no such environment"))?;
+        Ok((201, self.shown(&id, Kind::Helm)?, true))
     }
 
-    /// What a request does not name is gone afterwards.
-    fn edit_job(&mut self, id: &str, body: &Value) -> Outcome {
-        self.shown_job(id)?;
-        self.check_source(&body["source"])?;
-        let Some(service) = self.service_mut(id) else { return Err(Refused::new(404, "no such job")) };
-        let request = object(body);
+    fn shown(&self, id: &str, kind: Kind) -> Result<Value, Refused> {
+        let missing = || Refused::new(404, format!("no service of this kind with id {id}"));
+        let (environment, found) = self.environment_of(id).ok_or_else(missing)?;
+        let service = found.services.get(id).filter(|service| service.kind == kind).ok_or_else(missing)?;
+        Ok(self.render_service(environment, id, service))
+    }
+
+    /// What a request does not name is gone afterwards, or stays, as the world has it.
+    fn edit(&mut self, id: &str, kind: Kind, body: &Value) -> Outcome {
+        self.shown(id, kind)?;
+        let keeps = self.world.put == Put::Keeps;
+        let Some(service) = self.service_mut(id) else { return Err(Refused::new(404, "no such service")) };
+        let mut request = if keeps { service.request.clone() } else { Map::new() };
+        request.extend(object(body));
         let changed = service.request != request;
         body["name"].as_str().unwrap_or_default().clone_into(&mut service.name);
         service.request = request;
-        Ok((200, self.shown_job(id)?, changed))
+        Ok((200, self.shown(id, kind)?, changed))
     }
 
     fn settings_of(&mut self, id: &str, kind: Kind, get: bool, body: &Value) -> Outcome {
@@ -139,7 +171,10 @@ impl Qovery {
             .ok_or_else(|| Refused::new(404, format!("no deployment stage with id {stage}")))
     }
 
-    fn attach(&mut self, stage: &str, service: &str) -> Outcome {
+    fn attach(&mut self, stage: &str, service: &str, skipped: Option<bool>) -> Outcome {
+        if let Some(skipped) = skipped {
+            self.skip(service, skipped);
+        }
         let (id, environment) = self.environment_of_stage(stage)?;
         if !environment.services.contains_key(service) {
             return Err(Refused::new(404, format!("no service with id {service}")));
@@ -195,6 +230,8 @@ impl Qovery {
             is_secret: body["is_secret"] == true,
             alias_of: None,
             output_of: None,
+            by_qovery: false,
+            external: false,
         };
         let rendered = self.render_variable(&variable);
         self.variables.push(variable);
@@ -212,6 +249,16 @@ impl Qovery {
         Ok((200, self.render_variable(&found), true))
     }
 
+    fn delete_variable(&mut self, id: &str) -> Outcome {
+        let before = self.variables.len();
+        self.variables.retain(|variable| variable.id != id);
+        if self.variables.len() == before {
+            Err(Refused::new(404, format!("no variable with id {id}")))
+        } else {
+            Ok((204, Value::Null, true))
+        }
+    }
+
     fn create_alias(&mut self, id: &str, body: &Value) -> Outcome {
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let Some(aliased) = self.variables.iter().find(|variable| variable.id == id).cloned() else {
@@ -226,6 +273,8 @@ impl Qovery {
             is_secret: aliased.is_secret,
             alias_of: Some(aliased.id),
             output_of: None,
+            by_qovery: false,
+            external: aliased.external,
         };
         let rendered = self.render_variable(&variable);
         self.variables.push(variable);
@@ -243,12 +292,16 @@ impl Qovery {
             namespace,
             services: std::collections::BTreeMap::new(),
             stages: Vec::new(),
-            deployed: false,
+            skipped: BTreeSet::new(),
+            state: "READY",
         };
         for (service, found) in &original.services {
             let id = self.id();
             ids.insert(service.clone(), id.clone().into());
-            copy.services.insert(id, found.clone());
+            if original.skipped.contains(service) {
+                copy.skipped.insert(id.clone());
+            }
+            copy.services.insert(id, AService { state: "READY", takes_part: false, ..found.clone() });
         }
         let renamed = |id: &String| ids.get(id).and_then(Value::as_str).map(str::to_owned);
         for stage in &original.stages {
@@ -257,7 +310,8 @@ impl Qovery {
         }
         for variable in self.variables.clone() {
             let parent = if variable.parent == id { Some(clone.clone()) } else { renamed(&variable.parent) };
-            if let Some(parent) = parent.filter(|_| variable.output_of.is_none()) {
+            let copied = variable.output_of.is_none() && (!variable.by_qovery || self.world.aliases == Aliases::Cloned);
+            if let Some(parent) = parent.filter(|_| copied) {
                 // An alias of an output is one of the copied job's output once that is there: it is found by the output's own name.
                 let copied = Variable { id: self.id(), parent, ..variable };
                 self.variables.push(copied);
@@ -269,13 +323,12 @@ impl Qovery {
 }
 
 fn scope(text: &str) -> &'static str {
-    ["APPLICATION", "CONTAINER", "ENVIRONMENT", "JOB", "PROJECT"].into_iter().find(|known| *known == text).unwrap_or("ENVIRONMENT")
+    ["APPLICATION", "CONTAINER", "ENVIRONMENT", "HELM", "JOB", "PROJECT", "TERRAFORM"]
+        .into_iter()
+        .find(|known| *known == text)
+        .unwrap_or("ENVIRONMENT")
 }
 
 fn same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
-}
-
-fn status(id: &str) -> Value {
-    json!({ "id": id, "state": "QUEUED" })
 }

@@ -14,6 +14,9 @@ impl Kind {
             Self::Container => "CONTAINER",
             Self::Database => "DATABASE",
             Self::Job => "JOB",
+            Self::Terraform => "TERRAFORM",
+            Self::Helm => "HELM",
+            Self::ArgoCd => "ARGOCD_APP",
         }
     }
 }
@@ -41,6 +44,18 @@ impl Qovery {
                 "auto_preview": false,
             }),
             Kind::Job => self.render_job(service),
+            Kind::Terraform => json!({
+                "timeout_sec": 600, "auto_deploy": false, "terraform_variables_source": {}, "engine": "TERRAFORM", "backend": {}, "provider_version": {},
+                "job_resources": {}, "use_cluster_credentials": true, "action_extra_arguments": {},
+            }),
+            Kind::Helm => {
+                let given = |key: &str, default: Value| service.request.get(key).cloned().unwrap_or(default);
+                json!({
+                    "auto_preview": false, "auto_deploy": given("auto_deploy", json!(false)), "source": { "repository": {} }, "arguments": given("arguments", json!([])),
+                    "allow_cluster_wide_resources": false, "values_override": given("values_override", json!({})),
+                })
+            }
+            Kind::ArgoCd => json!({ "namespace": "argo", "environment_id": environment, "cluster_id": self.organization }),
         };
         for (key, value) in more.as_object().into_iter().flatten() {
             rendered[key] = value.clone();
@@ -69,7 +84,7 @@ impl Qovery {
             "auto_deploy": given("auto_deploy", json!(true)), "icon_uri": given("icon_uri", json!("app://qovery-console/lifecycle-job")),
             "job_type": job_type, "schedule": schedule,
         });
-        for key in ["description", "ephemeral_storage_in_gib"] {
+        for key in ["description", "ephemeral_storage_in_gib", "cpu_architecture"] {
             if let Some(value) = request.get(key) {
                 rendered[key] = value.clone();
             }
@@ -112,15 +127,19 @@ impl Qovery {
 
     pub(super) fn render_variable(&self, variable: &Variable) -> Value {
         let mut rendered = json!({
-            "id": variable.id, "created_at": WHEN, "key": variable.key, "value": if variable.is_secret { Value::Null } else { json!(self.value_of(variable)) },
+            "id": variable.id, "created_at": WHEN, "key": variable.key, "value": if variable.is_secret || variable.external { Value::Null } else { json!(self.value_of(variable)) },
             "scope": if variable.output_of.is_some() { "BUILT_IN" } else { variable.scope },
             "variable_type": match (&variable.alias_of, &variable.output_of) {
                 (Some(_), _) => "ALIAS",
                 (None, Some(_)) => "BUILT_IN",
+                (None, None) if variable.external => "EXTERNAL_SECRET",
                 (None, None) => "VALUE",
             },
             "is_secret": variable.is_secret,
         });
+        if variable.by_qovery {
+            rendered["owned_by"] = "QOVERY".into();
+        }
         if let Some(aliased) = variable.alias_of.as_ref().and_then(|id| self.variables.iter().find(|other| other.id == *id)) {
             rendered["aliased_variable"] = json!({ "id": aliased.id, "key": aliased.key });
         }
@@ -146,7 +165,7 @@ pub(super) fn render_stages(id: &str, environment: &Environment) -> Value {
 pub(super) fn render_stage(id: &str, environment: &Environment, order: usize, stage: &AStage) -> Value {
     let services = stage.services.iter().filter_map(|service| {
         let kind = environment.services.get(service)?.kind;
-        Some(json!({ "id": service, "created_at": WHEN, "service_id": service, "service_type": kind.service_type(), "is_skipped": false }))
+        Some(json!({ "id": service, "created_at": WHEN, "service_id": service, "service_type": kind.service_type(), "is_skipped": environment.skipped.contains(service) }))
     });
     json!({
         "id": stage.id, "created_at": WHEN, "environment": { "id": id }, "name": stage.name, "deployment_order": order,

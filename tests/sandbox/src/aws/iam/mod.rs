@@ -22,6 +22,7 @@ pub(super) fn operation(action: &str) -> Option<Operation> {
         "UpdateAssumeRolePolicy" => roles::update_trust,
         "DeleteRole" => roles::delete,
         "ListRoles" => roles::list,
+        "ListInstanceProfilesForRole" => roles::list_instance_profiles,
         "PutRolePermissionsBoundary" => roles::put_boundary,
         "DeleteRolePermissionsBoundary" => roles::delete_boundary,
         "AttachRolePolicy" => attachments::attach,

@@ -56,6 +56,7 @@ pub(super) fn create(aws: &mut Aws, parameters: &Parameters, now: SystemTime) ->
         attached: BTreeSet::new(),
         inline: BTreeMap::new(),
         boundary,
+        instance_profiles: BTreeSet::new(),
         last_used: None,
     };
     let shown = show(aws, &role, Detail::Created);
@@ -111,6 +112,9 @@ pub(super) fn delete(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> R
     if !role.inline.is_empty() {
         return Err(AwsError::delete_conflict("Cannot delete entity, must delete policies first."));
     }
+    if !role.instance_profiles.is_empty() {
+        return Err(AwsError::delete_conflict("Cannot delete entity, must remove roles from instance profile first."));
+    }
     let (key, id) = (role.name.clone(), role.id.clone());
     let arn = aws.role_arn(aws.role_named(name)?);
     aws.roles.remove(&key);
@@ -131,6 +135,25 @@ pub(super) fn list(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Res
     let page = Page::of(found, parameters)?;
     let end = page.end();
     Ok(Outcome::read(xml::list("Roles", page.items) + &end))
+}
+
+pub(super) fn list_instance_profiles(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    let role = aws.role_named(validate::name(parameters, "RoleName", NAME_LENGTH)?)?;
+    let member = xml::element("member", &show(aws, role, Detail::Listed));
+    let found = role.instance_profiles.iter().map(|name| {
+        let arn = aws.iam_arn(&format!("instance-profile/{name}"));
+        let id = format!("AIPA{:0>17}", name.len());
+        let shown = xml::text("Path", "/")
+            + &xml::text("InstanceProfileName", name)
+            + &xml::text("InstanceProfileId", &id)
+            + &xml::text("Arn", &arn)
+            + &xml::text("CreateDate", &time::iso8601(role.created))
+            + &xml::element("Roles", &member);
+        (name.clone(), shown)
+    });
+    let page = Page::of(found, parameters)?;
+    let end = page.end();
+    Ok(Outcome::read(xml::list("InstanceProfiles", page.items) + &end))
 }
 
 pub(super) fn put_boundary(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {

@@ -38,6 +38,23 @@ fn a_cluster_is_described() {
 }
 
 #[test]
+fn clusters_are_listed_page_by_page_to_whom_it_is_allowed_for_all() {
+    let mut bed = bed();
+    bed.aws.add_cluster("c2", "https://127.0.0.1:1", "PEM", "https://oidc.example.com/id/OTHER");
+    assert_eq!(bed.eks(Method::GET, "/clusters", &Value::Null).json(), json!({"clusters": ["c1", "c2"], "nextToken": null}));
+    let first = bed.eks(Method::GET, "/clusters?maxResults=1", &Value::Null).json();
+    assert_eq!(first["clusters"], json!(["c1"]));
+    let next = format!("/clusters?maxResults=1&nextToken={}", first["nextToken"].as_str().unwrap());
+    assert_eq!(bed.eks(Method::GET, &next, &Value::Null).json(), json!({"clusters": ["c2"], "nextToken": null}));
+    assert_eq!(bed.eks(Method::GET, "/clusters?maxResults=0", &Value::Null).status, 400);
+    let of_clusters =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "eks:*", "Resource": "arn:aws:eks:*:*:cluster/*"}]});
+    bed.credentials = bed.aws.add_user("job", Some(of_clusters));
+    assert_eq!(bed.eks(Method::GET, "/clusters/c1", &Value::Null).status, 200);
+    assert_eq!(bed.eks(Method::GET, "/clusters", &Value::Null).status, 403);
+}
+
+#[test]
 fn another_region_knows_no_cluster() {
     let mut bed = bed();
     let mut request = Request {

@@ -45,6 +45,21 @@ fn deleting_what_is_not_there_is_an_error_for_roles_and_none_for_providers() {
 }
 
 #[test]
+fn a_role_in_an_instance_profile_is_not_deleted_and_its_profiles_are_listed() {
+    let mut bed = Bed::with_role();
+    let list = |bed: &mut Bed, more: &[(&str, &str)]| bed.call("ListInstanceProfilesForRole", &[&[("RoleName", "app")], more].concat());
+    assert!(!list(&mut bed, &[]).text.contains("<member>"));
+    bed.aws.role_mut("app").unwrap().instance_profiles = ["nodes".to_owned(), "others".to_owned()].into();
+    let first = list(&mut bed, &[("MaxItems", "1")]);
+    assert_eq!((first.tag("InstanceProfileName").as_str(), first.tag("IsTruncated").as_str()), ("nodes", "true"));
+    let second = list(&mut bed, &[("MaxItems", "1"), ("Marker", &first.tag("Marker"))]);
+    assert_eq!((second.tag("InstanceProfileName").as_str(), second.tag("IsTruncated").as_str()), ("others", "false"));
+    let conflict = "Cannot delete entity, must remove roles from instance profile first.";
+    assert_eq!(bed.refused("DeleteRole", &[("RoleName", "app")]), (409, "DeleteConflict".into(), conflict.into()));
+    assert_eq!(bed.refused("ListInstanceProfilesForRole", &[("RoleName", "none")]).0, 404);
+}
+
+#[test]
 fn a_role_is_deleted_only_when_nothing_hangs_on_it() {
     let mut bed = Bed::with_role();
     bed.ok("AttachRolePolicy", &[("RoleName", "app"), ("PolicyArn", READ_ONLY)]);
