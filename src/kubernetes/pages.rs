@@ -1,6 +1,7 @@
 //! Lists, page by page: each page is an answer that is read whole, so that none may be long, and there is an end to their number.
 
-use kube::{api::ListParams, core::ObjectList};
+use kube::{Client, api::ListParams, core::Request};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::error;
 use crate::call::{CallError, Kind};
@@ -8,24 +9,40 @@ use crate::call::{CallError, Kind};
 /// No cluster has so many of anything that is listed here: a list with more never ends.
 const MOST: usize = 200;
 
-/// What is kept of the items of a list, in pages of so many.
+/// Of a page what is looked at. A list of kube keeps the whole answer for a while, several times its size where it has many small parts.
+#[derive(Deserialize)]
+struct Page<T> {
+    metadata: Option<PageMetadata>,
+    items: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+/// What is kept of the items of the list at a path, in pages of so many.
 ///
 /// # Errors
 /// The API server refuses, does not answer, or names a next page for ever; or `keep` does.
-pub(super) async fn all<T: Clone, K>(
+pub(super) async fn all<T: DeserializeOwned, K>(
+    client: &Client,
+    path: &str,
     parameters: ListParams,
     of: u32,
-    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
     mut keep: impl FnMut(T) -> Result<Option<K>, CallError>,
 ) -> Result<Vec<K>, CallError> {
     let mut parameters = parameters.limit(of);
+    let request = Request::new(path);
     let mut kept = Vec::new();
     for _ in 0..MOST {
-        let listed = page(&parameters).await.map_err(|error| error::of_kube(&error))?;
-        for item in listed.items {
+        let asked = request.list(&parameters).map_err(|error| error::of_kube(&kube::Error::BuildRequest(error)))?;
+        let page: Page<T> = client.request(asked).await.map_err(|error| error::of_kube(&error))?;
+        for item in page.items {
             kept.extend(keep(item)?);
         }
-        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+        match page.metadata.and_then(|metadata| metadata.next).filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(kept),
         }

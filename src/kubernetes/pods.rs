@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
-use kube::{
-    Api,
-    api::{ApiResource, ListParams},
-    core::Object,
-};
+use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Resource, api::ListParams};
 use serde::Deserialize;
 
 use super::{Kubernetes, pages};
@@ -19,7 +16,14 @@ use crate::{
     },
 };
 
-/// Of a pod what is looked at: its whole type is two thousand fields, and code that reads each of them.
+/// Of an object what is looked at: the whole type of a pod is two thousand fields, and code that reads each of them.
+#[derive(Deserialize)]
+struct Object<S, T> {
+    metadata: ObjectMeta,
+    spec: S,
+    status: Option<T>,
+}
+
 type Seen = Object<Spec, Status>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -98,11 +102,10 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn pods_of(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
-        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
-        let api: Api<Seen> = Api::namespaced_with(self.client.clone(), subject.namespace.as_str(), &resource);
+        let path = v1::Pod::url_path(&(), Some(subject.namespace.as_str()));
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
         let running = |pod: Seen| Ok((!has_ended(&pod)).then(|| observed(&pod)));
-        pages::all(parameters, 100, async |parameters| api.list(parameters).await, running).await
+        pages::all(&self.client, &path, parameters, 100, running).await
     }
 
     /// The pods of a namespace that run, are about to, or are terminating, as users of ServiceAccounts and roles.
@@ -110,13 +113,12 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn pods_in(&self, namespace: &Namespace) -> Result<Vec<Use>, CallError> {
-        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&());
-        let api: Api<Seen> = Api::namespaced_with(self.client.clone(), namespace.as_str(), &resource);
+        let path = v1::Pod::url_path(&(), Some(namespace.as_str()));
         let user = |pod: Seen| {
             let ends = pod.metadata.deletion_timestamp.is_some();
             Ok((!has_ended(&pod)).then(|| used(format!("pod `{}`", pod.metadata.name.clone().unwrap_or_default()), &pod.spec, ends)))
         };
-        pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, user).await
+        pages::all(&self.client, &path, ListParams::default(), 100, user).await
     }
 
     /// What makes pods in a namespace, as users of ServiceAccounts and roles; of jobs those that have not ended.
@@ -125,22 +127,14 @@ impl Kubernetes {
     /// The API server refuses or does not answer.
     pub async fn workloads_in(&self, namespace: &Namespace) -> Result<Vec<Use>, CallError> {
         let of_kind = WORKLOADS.iter().map(async |(group, plural, kind)| {
-            let api_version = format!("{group}/v1");
-            let resource = ApiResource {
-                group: (*group).to_owned(),
-                version: "v1".to_owned(),
-                api_version,
-                kind: (*kind).to_owned(),
-                plural: (*plural).to_owned(),
-            };
-            let api: Api<Workload> = Api::namespaced_with(self.client.clone(), namespace.as_str(), &resource);
+            let path = format!("/apis/{group}/v1/namespaces/{namespace}/{plural}");
             let user = |found: Workload| {
                 let template = found.spec.template.clone().or_else(|| found.spec.job_template.clone()?.spec?.template);
                 let spec = template.and_then(|template| template.spec).filter(|_| !is_complete(&found)).unwrap_or_default();
                 let name = found.metadata.name.clone().unwrap_or_default();
                 Ok(spec.service_account_name.is_some().then(|| used(format!("{kind} `{name}`"), &spec, false)))
             };
-            pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, user).await
+            pages::all(&self.client, &path, ListParams::default(), 100, user).await
         });
         Ok(try_join_all(of_kind).await?.concat())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{
-    Api,
+    Api, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde::Deserialize;
@@ -53,14 +53,14 @@ impl Kubernetes {
         &self,
         namespace: &Namespace,
     ) -> Result<BTreeMap<ServiceAccountName, ObservedServiceAccount>, CallError> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let path = ServiceAccount::url_path(&(), Some(namespace.as_str()));
         let found = |found: ServiceAccount| {
             let name = found.metadata.name.clone().unwrap_or_default().parse::<ServiceAccountName>();
             let name = name.map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))?;
             let subject = Subject { namespace: namespace.clone(), service_account: name.clone() };
             Ok(Some((name, observed(&subject, found))))
         };
-        let found = pages::all(ListParams::default(), 100, async |parameters| api.list(parameters).await, found).await?;
+        let found = pages::all(&self.client, &path, ListParams::default(), 100, found).await?;
         Ok(found.into_iter().collect())
     }
 

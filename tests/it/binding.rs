@@ -71,37 +71,31 @@ fn plan_shows_the_bindings_and_delete_asks_qovery_nothing() {
 }
 
 #[test]
-fn a_token_that_is_wrong_or_may_only_read_is_a_clear_error_that_does_not_show_it() {
+fn a_token_that_is_wrong_binds_nothing_and_one_that_may_only_read_is_a_clear_error_and_none_is_shown() {
     let mut shop = Shop::new(BOUND);
     shop.environment.set("IRSA_QOVERY_TOKEN", "qov_nobody_knows_this_one");
-    let run = shop.environment.run(&["start"]).ended(1);
-    assert_eq!(run.writes, 0, "before anything was changed");
-    assert!(
-        run.err.starts_with(&format!("error: failed to list the services of environment `{}`\n  caused by: Unauthorized: ", shop.id)),
-        "{}",
-        run.err
+    let run = shop.environment.start();
+    let note = format!(
+        "note: the services are not bound, since Qovery cannot be asked: failed to list the services of environment `{}`: Unauthorized: ",
+        shop.id
     );
-    assert!(run.err.contains("hint: Qovery does not know the token") && !run.err.contains("nobody_knows"), "{}", run.err);
+    assert!(run.out.contains(&note) && !run.out.contains("nobody_knows"), "{}", run.out);
+    assert_eq!(shop.account_of("api"), "");
     shop.environment.set("IRSA_QOVERY_TOKEN", READER_TOKEN);
     let run = shop.environment.run(&["start"]).ended(1);
     assert!(run.err.contains("failed to bind application `api`") && run.err.contains("caused by: Forbidden: "), "{}", run.err);
     assert!(run.err.contains("hint: give the API token a role"), "{}", run.err);
-    assert!(run.err.contains("applied before this: 4 of 6 actions"), "{}", run.err);
     shop.environment.set("IRSA_QOVERY_TOKEN", qovery_irsa_sandbox::qovery::TOKEN);
     assert_eq!(shop.environment.start().done().len(), 2, "it continues where it stopped");
 }
 
 #[test]
-fn an_environment_that_qovery_does_not_have_is_said_before_anything_is_changed() {
+fn an_environment_that_qovery_does_not_have_is_said_and_has_its_role_all_the_same() {
     let mut shop = Shop::new(BOUND);
     shop.environment.set("QOVERY_ENVIRONMENT_ID", "00000000-0000-4000-8000-000000000000");
-    let run = shop.environment.run(&["start"]).ended(1);
-    assert_eq!(run.writes, 0);
-    assert!(
-        run.err.contains("caused by: Not Found: no environment with id") && run.err.contains("hint: check `QOVERY_ENVIRONMENT_ID`"),
-        "{}",
-        run.err
-    );
+    let run = shop.environment.start();
+    assert!(run.out.contains("cannot be asked: failed to list the services") && run.out.contains("Not Found: no environment with id"), "{}", run.out);
+    assert_eq!((shop.environment.roles(), shop.account_of("api")), (1, String::new()));
 }
 
 #[test]
@@ -130,22 +124,23 @@ fn a_throttle_is_obeyed_for_as_long_as_it_asks() {
 #[test]
 fn faults_that_stay_end_before_the_deadline_with_the_reason_and_a_later_run_completes() {
     let error = |status, message: &str| Fault::Error { status, code: String::new(), message: message.to_owned() };
-    for (operation, fault, cause, changed) in [
-        (LIST, error(500, "broken"), "caused by: Internal Server Error: broken", false),
-        (LIST, Fault::Throttle, "caused by: Too Many Requests: too many requests", false),
-        (LIST, Fault::TruncatedBody, "caused by: NoConnection: ", false),
-        (LIST, error(200, "not the answer that was asked for"), "caused by: UnreadableAnswer: missing field `results`", false),
-        (PUT, error(409, "a deployment is in progress"), "caused by: Conflict: a deployment is in progress", true),
-        (PUT, error(400, "odd setting"), "caused by: Bad Request: odd setting", true),
+    for (operation, fault, cause, code) in [
+        (LIST, error(500, "broken"), "Internal Server Error: broken", 0),
+        (LIST, Fault::Throttle, "Too Many Requests: too many requests", 0),
+        (LIST, Fault::TruncatedBody, "NoConnection: ", 0),
+        (LIST, error(200, "not the answer that was asked for"), "UnreadableAnswer: missing field `results`", 0),
+        (PUT, error(409, "a deployment is in progress"), "caused by: Conflict: a deployment is in progress", 1),
+        (PUT, error(400, "odd setting"), "caused by: Bad Request: odd setting", 1),
     ] {
         let mut shop = Shop::new(BOUND);
         shop.environment.set("IRSA_TIMEOUT", "10s");
         let rule = shop.environment.sandbox.faults().add(operation, When::Always, fault);
         let started = std::time::Instant::now();
-        let run = shop.environment.run(&["start"]).ended(1);
+        let run = shop.environment.run(&["start"]).ended(code);
         assert!(started.elapsed() < std::time::Duration::from_secs(15));
-        assert!(run.err.contains(cause), "{operation}: {}", run.err);
-        assert_eq!(run.writes > 0, changed, "{operation}: {}", run.err);
+        let told = if code == 0 { &run.out } else { &run.err };
+        assert!(told.contains(cause), "{operation}: {told}");
+        assert!(run.writes > 0, "the role is made whatever Qovery says: {told}");
         assert_eq!(shop.account_of("api"), "", "{operation}");
         shop.environment.sandbox.faults().remove(rule);
         shop.environment.start();

@@ -1,5 +1,14 @@
 //! Every event of an environment, one by one as `docs/events.md` has them, on the local Qovery.
 
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use qovery_irsa_sandbox::{
+    faults::{Fault, When},
+    qovery::World,
+};
 use serde_json::json;
 
 use crate::{
@@ -79,6 +88,10 @@ fn a_force_run_does_the_event_that_is_chosen_and_starts_no_service() {
     assert_eq!(repaired.runs[0].done().len(), 1, "{}", repaired.runs[0].out);
     assert!(repaired.started.is_empty());
     nothing_to_do(&force("STOP"));
+    // A delete event alone removes nothing that a running service uses, unless it is told to.
+    let kept = force("DELETE");
+    assert_eq!((kept.runs[0].code, shop.environment.roles()), (0, 1), "{}{}", kept.runs[0].out, kept.runs[0].err);
+    shop.set_of_job(&shop.id, "IRSA_ON_DELETE", "remove");
     assert_eq!(force("DELETE").runs[0].code, 0);
     assert_eq!((shop.environment.roles(), shop.environment.service_account()), (0, None));
     assert_eq!(shop.account_of("api"), "app", "services are not unbound");
@@ -146,9 +159,9 @@ fn an_application_reads_the_outputs_by_an_alias_that_its_clones_have_too() {
     assert_eq!(policy_of(&shop, &api), role, "found by its end");
 
     let seen = shop.ask("GET", &format!("/variable?parent_id={api}&scope=APPLICATION"), None);
-    let output = seen["results"].as_array().unwrap().iter().find(|variable| variable["value"] == *role).unwrap();
+    let output = seen["results"].as_array().unwrap().iter().find(|variable| variable["value"] == *role && variable["aliased_variable"].is_null()).unwrap();
     let digits = shop.service(&shop.id, "aws-identity")[..8].to_uppercase();
-    assert_eq!(output["key"], format!("QOVERY_OUTPUT_JOB_Z{digits}_ROLE_ARN"));
+    assert_eq!(output["key"], format!("QOVERY_OUTPUT_JOB_Z{digits}_IDENTITY_APP_ROLE_ARN"));
     let alias = json!({ "key": "APP_ROLE_ARN", "alias_scope": "ENVIRONMENT", "alias_parent_id": shop.id });
     shop.ask("POST", &format!("/variable/{}/alias", output["id"].as_str().unwrap()), Some(&alias));
     assert_eq!(policy_of(&shop, &api), role);
@@ -174,6 +187,137 @@ fn policy_of(shop: &Shop, service: &str) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let policy: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     policy["Statement"][0]["Principal"]["AWS"].as_str().unwrap().to_owned()
+}
+
+/// Plays it in each of these worlds, several at a time: most of the time pods end.
+fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(world) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(*world)));
+                    if let Err(panic) = played {
+                        let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        failures.lock().unwrap().push(format!("{world:?}: {said}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} worlds:\n{}", failures.len(), worlds.len(), failures.join("\n"));
+}
+
+fn ended_well(deployed: &Deployed) {
+    for run in &deployed.runs {
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    }
+}
+
+/// A role of somebody else, below the path of the environment.
+fn theirs(shop: &Shop) -> serde_json::Value {
+    shop.environment.sandbox.aws(|aws| {
+        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+        aws.add_role("theirs", &format!("/qovery/demo/{NAMESPACE}/"), trust);
+    });
+    seen(shop)
+}
+
+fn seen(shop: &Shop) -> serde_json::Value {
+    shop.environment.sandbox.aws(|aws| json!(format!("{:?}", aws.roles()["theirs"])))
+}
+
+/// Deploy, deploy, clone, stop, deploy, a delete that fails, delete: whatever Qovery is like where its sources are silent.
+#[test]
+fn a_whole_life_leaves_nothing_behind_in_any_world() {
+    in_worlds(&World::all(), |world| {
+        let shop = Shop::installed_in(world, BOUND);
+        let before = theirs(&shop);
+        ended_well(&shop.deploy());
+        let again = shop.deploy();
+        nothing_to_do(&again);
+        assert_eq!(started(&again), BOUND_SERVICES);
+        let clone = shop.clone_named("shop-clone");
+        ended_well(&shop.event(&clone, "deploy"));
+        assert_eq!(shop.environment.roles(), 3);
+        nothing_to_do(&shop.event(&shop.id, "stop"));
+        ended_well(&shop.deploy());
+        let rule = shop.environment.sandbox.faults().add("iam:DeleteRole", When::Always, Fault::error(403, "AccessDenied"));
+        assert_eq!(shop.delete(&shop.id).runs[0].code, 1);
+        assert!(shop.environment.sandbox.qovery(|qovery| qovery.has_environment(&shop.id)), "it is not deleted");
+        shop.environment.sandbox.faults().remove(rule);
+        ended_well(&shop.delete(&shop.id));
+        assert!(!shop.environment.sandbox.qovery(|qovery| qovery.has_environment(&shop.id)));
+        assert_eq!(shop.environment.roles(), 2, "that of the clone, and theirs");
+        nothing_to_do(&shop.event(&clone, "deploy"));
+        ended_well(&shop.delete(&clone));
+        assert_eq!((shop.environment.roles(), seen(&shop)), (1, before));
+    });
+}
+
+#[test]
+fn a_job_that_is_deleted_alone_takes_nothing_from_the_services_if_qovery_can_be_asked() {
+    in_worlds(&World::pairwise(), |world| {
+        let shop = Shop::installed_in(world, BOUND);
+        shop.deploy();
+        shop.deploy();
+        let deleted = shop.delete_job();
+        let [run] = deleted.runs.as_slice() else { panic!("one run") };
+        assert_eq!((run.code, run.writes, shop.environment.roles()), (0, 0, 1), "{}{}", run.out, run.err);
+        assert!(run.out.contains("IRSA_ON_DELETE=remove"), "{}", run.out);
+    });
+}
+
+#[test]
+fn a_job_that_is_deleted_alone_with_a_token_that_is_not_valid_keeps_what_pods_use() {
+    let shop = Shop::installed(BOUND);
+    shop.deploy();
+    shop.deploy();
+    shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "qov_nobody_knows_this_one");
+    shop.set_of_job(&shop.id, "IRSA_TIMEOUT", "20s");
+    let deleted = shop.delete_job();
+    assert_eq!((deleted.runs[0].code, shop.environment.roles()), (0, 1), "{}{}", deleted.runs[0].out, deleted.runs[0].err);
+    assert!(deleted.runs[0].out.contains("Unauthorized"), "{}", deleted.runs[0].out);
+}
+
+#[test]
+fn an_uninstall_ends_well_and_what_it_leaves_the_delete_of_the_environment_takes() {
+    in_worlds(&World::pairwise(), |world| {
+        let shop = Shop::installed_in(world, BOUND);
+        shop.deploy();
+        ended_well(&shop.event(&shop.id, "uninstall"));
+        ended_well(&shop.delete(&shop.id));
+        assert_eq!(shop.environment.roles(), 0);
+    });
+}
+
+#[test]
+fn a_token_that_has_expired_costs_a_note_and_no_deployment() {
+    let shop = Shop::installed(BOUND);
+    shop.deploy();
+    shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "qov_nobody_knows_this_one");
+    let deployed = shop.deploy();
+    nothing_to_do(&deployed);
+    assert!(deployed.runs[0].out.contains("note: the services are not bound, since Qovery cannot be asked"), "{}", deployed.runs[0].out);
+    assert_eq!(started(&deployed), BOUND_SERVICES);
+    ended_well(&shop.delete(&shop.id));
+    assert_eq!(shop.environment.roles(), 0);
+}
+
+/// The aliases of an output that an earlier version wrote are variables of the next run, and no settings of it.
+#[test]
+fn an_environment_with_aliases_of_earlier_outputs_goes_on() {
+    let shop = Shop::installed(BOUND);
+    shop.deploy();
+    for (name, value) in [("SERVICE_ACCOUNT_NAME", "app"), ("ROLE_ARN", "arn:aws:iam::123456789012:role/app")] {
+        shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&shop.id, "ENVIRONMENT", name, value, false));
+    }
+    nothing_to_do(&shop.deploy());
+    nothing_to_do(&shop.event(&shop.id, "stop"));
+    ended_well(&shop.delete(&shop.id));
+    assert_eq!(shop.environment.roles(), 0);
 }
 
 #[test]

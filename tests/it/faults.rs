@@ -91,6 +91,9 @@ fn each_call_that_is_denied_ends_the_run_with_the_permission_that_is_missing_and
                 "kubernetes:create serviceaccounts/token",
                 "sts:AssumeRoleWithWebIdentity",
                 "kubernetes:list pods",
+                "kubernetes:list serviceaccounts",
+                "iam:ListRoles",
+                "iam:ListInstanceProfilesForRole",
                 "eks:ListPodIdentityAssociations",
             ];
             let others = operations.iter().filter(|operation| !optional.contains(&operation.as_str()));
@@ -150,7 +153,7 @@ fn answers_that_show_the_past_are_waited_for_and_nothing_is_written_twice() {
 
 #[test]
 fn a_service_that_never_answers_ends_the_run_before_the_deadline() {
-    for operation in ["iam:GetRole", "kubernetes:get serviceaccounts"] {
+    for operation in ["iam:GetRole", "kubernetes:list serviceaccounts"] {
         let mut environment = Environment::new(MANIFEST);
         environment.set("IRSA_TIMEOUT", "10");
         environment.sandbox.faults().add(operation, When::Always, Fault::Hang { point: Point::Before, duration: Duration::from_mins(1) });

@@ -46,8 +46,8 @@ fn the_output_file_is_as_qovery_reads_it_and_only_written_on_success() {
     assert_eq!(
         environment.outputs(),
         json!({
-            "ROLE_ARN": {"value": role, "sensitive": false, "description": "role ARN of ServiceAccount app"},
-            "SERVICE_ACCOUNT_NAME": {"value": "app", "sensitive": false, "description": "name of ServiceAccount app"},
+            "IDENTITY_APP_ROLE_ARN": {"value": role, "sensitive": false, "description": "role ARN of ServiceAccount app"},
+            "IDENTITY_APP_SERVICE_ACCOUNT": {"value": "app", "sensitive": false, "description": "name of ServiceAccount app"},
         })
     );
     std::fs::remove_file(environment.output_file()).unwrap();

@@ -120,7 +120,7 @@ fn an_equivalent_form_of_what_was_written_is_no_drift() {
 }
 
 #[test]
-fn what_others_put_on_the_role_stays_through_starts_and_stops_the_delete() {
+fn what_others_put_on_the_role_stays_through_starts_and_keeps_the_role_at_the_delete() {
     let environment = Environment::new(MANIFEST);
     environment.start();
     environment.change_role(|role| {
@@ -135,16 +135,14 @@ fn what_others_put_on_the_role_stays_through_starts_and_stops_the_delete() {
         "{}",
         run.out
     );
-    let refused = environment.run(&["delete"]).ended(3);
-    assert_eq!(refused.writes, 0);
-    assert!(
-        refused.err.contains("the attached policy `arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else"),
-        "{}",
-        refused.err
-    );
-    environment.change_role(|role| assert!(role.attached.remove("arn:aws:iam::aws:policy/ReadOnlyAccess")));
-    environment.delete();
-    assert_eq!(environment.roles(), 0);
+    let deleted = environment.delete();
+    let left = deleted.out.lines().find(|line| line.starts_with("left: role `")).unwrap_or_else(|| panic!("{}", deleted.out));
+    assert!(left.contains("`arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else"), "{left}");
+    let role = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().clone());
+    assert_eq!(role.attached.iter().collect::<Vec<_>>(), ["arn:aws:iam::aws:policy/ReadOnlyAccess"]);
+    assert!(!role.trust.contains("system:serviceaccount") && role.tags.contains_key("qovery-irsa/left"), "{role:?}");
+    assert_eq!((role.tags["theirs"].as_str(), environment.service_account()), ("kept", None));
+    assert_eq!(environment.delete().writes, 0, "it is nobody's to remove");
 }
 
 #[test]
@@ -172,7 +170,7 @@ fn delete_takes_away_what_start_added_and_again_finds_nothing() {
     assert_eq!(environment.sandbox.aws(|aws| aws.providers().len()), 1, "the provider stays");
     let again = environment.delete();
     assert_eq!(again.writes, 0);
-    assert!(again.out.lines().last().unwrap().starts_with("nothing to do: 1 identity gone"), "{}", again.out);
+    assert!(again.out.lines().last().unwrap().starts_with("nothing to do: nothing of this environment is there"), "{}", again.out);
 }
 
 #[test]

@@ -40,9 +40,9 @@ impl Qovery {
                 Ok((200, render_stages(id, environment), false))
             }
             ["environment", id, "deploymentStage"] => self.create_stage(id, &body),
-            ["environment", id, "deploy"] => self.event(id, Event::Deploy).and_then(|()| Ok((202, self.status(id)?, true))),
+            ["environment", id, "deploy"] => self.event(id, Event::Deploy).and_then(|()| Ok((202, self.accepted(id)?, true))),
             ["environment", id, "redeploy"] => self.event(id, Event::Redeploy).map(|()| (202, Value::Null, true)),
-            ["environment", id, "stop"] => self.event(id, Event::Stop).and_then(|()| Ok((202, self.status(id)?, true))),
+            ["environment", id, "stop"] => self.event(id, Event::Stop).and_then(|()| Ok((202, self.accepted(id)?, true))),
             ["environment", id, "clone"] => {
                 let clone = self.clone_environment(id, body["name"].as_str().unwrap_or_default())?;
                 let environment = self.environment(&clone)?;

@@ -67,6 +67,11 @@ impl Qovery {
         Ok(environment_status(id, self.environment(id)?))
     }
 
+    /// What a deployment is answered with: of an environment, in the form that a service has.
+    pub(super) fn accepted(&self, id: &str) -> Result<Value, Refused> {
+        Ok(status(id, self.environment(id)?.state, true))
+    }
+
     pub(super) fn statuses(&self, id: &str) -> Result<Value, Refused> {
         let environment = self.environment(id)?;
         let of = |kinds: &[Kind]| -> Vec<Value> {
@@ -90,9 +95,13 @@ fn environment_status(id: &str, environment: &Environment) -> Value {
 }
 
 fn service_status(id: &str, service: &AService) -> Value {
-    let action = if service.state.starts_with("DELET") { "DELETE" } else { "DEPLOY" };
+    status(id, service.state, service.takes_part)
+}
+
+fn status(id: &str, state: &str, takes_part: bool) -> Value {
+    let action = if state.starts_with("DELET") { "DELETE" } else { "DEPLOY" };
     json!({
-        "id": id, "state": service.state, "service_deployment_status": "UP_TO_DATE", "is_part_last_deployment": service.takes_part,
+        "id": id, "state": state, "service_deployment_status": "UP_TO_DATE", "is_part_last_deployment": takes_part,
         "deployment_requests_count": 0, "deployment_request_id": null,
         "status_details": { "action": action, "status": "SUCCESS", "sub_action": "NONE" },
     })
