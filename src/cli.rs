@@ -119,7 +119,7 @@ impl From<&Cli> for Flags {
             Command::Install { environment, print, .. } => (environment.clone(), print.is_some()),
             _ => (None, false),
         };
-        Self { purpose, manifest, format, timeout, service_account, issuer, environment, prints, namespace }
+        Self { purpose, manifest, format, timeout, service_account, environment, issuer, prints, namespace }
     }
 }
 

@@ -94,7 +94,9 @@ impl<C: Cloud> Work<'_, C> {
             Goal::Start | Goal::Prune => Desired::new(self.identities, place, account)?,
             Goal::Delete | Goal::Sweep | Goal::Retire(_) => {
                 let (desired, problems) = Desired::for_removal(self.identities, place, account);
-                problems.iter().for_each(|problem| report.note(&format!("does not matter here: {problem}")));
+                for problem in &problems {
+                    report.note(&format!("does not matter here: {problem}"));
+                }
                 desired
             }
         };

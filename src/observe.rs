@@ -148,7 +148,7 @@ pub async fn retired(identities: &[Identity], connection: &Connection, patience:
     let gone: Vec<ObservedRole> = roles.into_iter().flatten().filter(of_issuer).collect();
     let whole = try_join_all(gone.into_iter().map(async |role| observer.filled(role).await));
     let (left_behind, provider) = tokio::try_join!(whole, observer.provider(&seen.account))?;
-    Ok(Observed { left_behind, provider, ..seen })
+    Ok(Observed { provider, left_behind, ..seen })
 }
 
 /// The namespace at the end of the path of one environment's role.

@@ -110,7 +110,9 @@ async fn execute(
         write_outputs(&desired, &config, report)?;
         left = prune(&work, &desired, &observed, report).await?;
     }
-    left.iter().for_each(|left| report.left(left));
+    for thing in &left {
+        report.left(thing);
+    }
     Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), &left)))
 }
 
@@ -145,7 +147,7 @@ async fn prune(
         Ok(pruned) => Ok(pruned.plan.left),
         Err(error) if work.patience.is_interrupted() => Err(error),
         Err(error) => {
-            let causes = causes(&error).into_iter().map(|cause| format!(": {cause}")).collect::<String>();
+            let causes = causes(&error).iter().fold(String::new(), |all, cause| all + ": " + cause);
             report.note(&format!("what no identity names any more is not removed, the next deploy tries again: {error}{causes}"));
             Ok(Vec::new())
         }

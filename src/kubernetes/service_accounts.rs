@@ -64,11 +64,11 @@ impl Kubernetes {
         Ok(found.into_iter().collect())
     }
 
-    /// Applies the tool's fields, all of them and no others; without force, and only to the version that was seen, if one is named.
+    /// Applies the tool's fields, all of them and no others; without force, and only to the object and version that were seen, if they are named.
     ///
     /// # Errors
     /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`Kind::AlreadyExists`] if
-    /// somebody has changed it since it was seen.
+    /// somebody has changed or deleted it since it was seen.
     pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
         let mut object = identity(&applied.subject);
         object["metadata"]["annotations"] = json!(applied.annotations);
@@ -78,10 +78,11 @@ impl Kubernetes {
         if let Some(automount) = applied.automount {
             object["automountServiceAccountToken"] = json!(automount);
         }
-        let Some(version) = applied.version.as_ref().filter(|version| !version.is_empty()) else {
+        let Some(seen) = applied.seen.as_ref().filter(|seen| !seen.version.is_empty()) else {
             return self.apply(&applied.subject, &object).await;
         };
-        object["metadata"]["resourceVersion"] = json!(version);
+        object["metadata"]["uid"] = json!(seen.uid);
+        object["metadata"]["resourceVersion"] = json!(seen.version);
         match self.apply(&applied.subject, &object).await {
             Err(error) if error.code == "Conflict" && error.kind != Kind::Held => Err(CallError { kind: Kind::AlreadyExists, ..error }),
             answer => answer,

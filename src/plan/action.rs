@@ -174,14 +174,25 @@ pub struct AppliedServiceAccount {
     pub role: Option<RoleArn>,
     /// What for.
     pub how: Applying,
-    /// The version that was seen: where somebody else has changed it since, it is not applied. None for one that is new.
-    pub version: Option<String>,
+    /// What was seen: where somebody else has changed it since, or deleted it, it is not applied. None for one that is new.
+    pub seen: Option<Seen>,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
     /// `automountServiceAccountToken`.
     pub automount: Option<bool>,
+}
+
+/// Which ServiceAccount was seen, and how it was then.
+///
+/// The API server makes an object that is gone again if an apply names its version alone; with its uid it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: String,
 }
 
 /// What a ServiceAccount is applied for.

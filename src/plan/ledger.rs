@@ -172,7 +172,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
     for Unnamed { role, subject: owner } in unnamed(desired, observed) {
         let Some(owner) = owner.filter(|_| is_mark_over(role.marks().of(job), observed.at)) else { continue };
         match user_of_role(role, &owner, desired, uses) {
-            Some(user) => removal.notes.push(kept(&format!("role `{}`", role.arn.name), user)),
+            Some(by) => removal.notes.push(kept(&format!("role `{}`", role.arn.name), by)),
             None => drop(removal.roles.insert(role.arn.name.clone(), of_environment(role))),
         }
     }
@@ -182,16 +182,16 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         }
         let subject = subject(desired, name);
         match user_of_account(name, uses) {
-            Some(user) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), user)),
+            Some(by) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), by)),
             None => removal.goes(&subject, found, desired, observed),
         }
     }
     for (name, found) in observed.service_accounts.iter().filter(|(name, _)| !removal.accounts.contains_key(*name)).collect::<Vec<_>>() {
         let mut left = BTreeSet::new();
         for (role, since) in found.earlier_roles().iter() {
-            let user = uses.iter().find(|used| used.roles.contains(&role.to_string()));
-            match user.filter(|_| is_over(since, observed.at)) {
-                Some(user) => removal.notes.push(kept(&format!("role `{role}`"), user)),
+            let by = uses.iter().find(|used| used.roles.contains(&role.to_string()));
+            match by.filter(|_| is_over(since, observed.at)) {
+                Some(by) => removal.notes.push(kept(&format!("role `{role}`"), by)),
                 None if is_over(since, observed.at) => {
                     removal.leaves(&subject(desired, name), role, desired, observed);
                     left.insert(role.clone());
@@ -250,7 +250,7 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !is_others(&found.marks())) {
         let subject = subject(desired, name);
         match user_of_account(name, &running) {
-            Some(user) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), user)),
+            Some(by) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), by)),
             None => removal.goes(&subject, found, desired, observed),
         }
     }
@@ -258,11 +258,11 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
         if !matches!(wanted.trust, DesiredTrust::Environment { .. }) {
             continue;
         }
-        let accounts = desired.service_accounts.iter().filter(|account| account.role == wanted.arn);
-        let used = accounts.filter_map(|account| user_of_account(&account.subject.service_account, &running)).next();
+        let mut accounts = desired.service_accounts.iter().filter(|account| account.role == wanted.arn);
+        let used = accounts.find_map(|account| user_of_account(&account.subject.service_account, &running));
         let used = used.or_else(|| running.iter().find(|used| used.roles.contains(&wanted.arn.to_string())));
         match used {
-            Some(user) => removal.notes.push(kept(&format!("role `{name}`"), user)),
+            Some(by) => removal.notes.push(kept(&format!("role `{name}`"), by)),
             None => drop(removal.roles.insert(name.clone(), wanted.clone())),
         }
     }

@@ -18,7 +18,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, AppliedServiceAccount, Applying, NewRole, SubjectChange};
+pub use action::{Action, AppliedServiceAccount, Applying, NewRole, Seen, SubjectChange};
 pub use ledger::is_due;
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{Refusal, Refusals};

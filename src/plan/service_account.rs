@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, AppliedServiceAccount, Applying, Refusal};
+use super::{Action, AppliedServiceAccount, Applying, Refusal, Seen};
 use crate::model::{
     arn::RoleArn,
     date::Date,
@@ -40,7 +40,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         subject: desired.subject.clone(),
         role: Some(desired.role.clone()),
         how: if observed.is_none() { Applying::Create } else { Applying::Apply },
-        version: None,
+        seen: None,
         annotations: desired.annotations.clone(),
         labels: desired.labels.clone(),
         automount: desired.automount,
@@ -53,7 +53,9 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     let Some(observed) = observed else { return Ok(Applies { first: None, last: Some(apply(applied)) }) };
     let present = observed.role().filter(|present| *present != desired.role);
     let mut earlier = observed.earlier_roles();
-    present.iter().for_each(|present| earlier.add(present, at));
+    if let Some(present) = &present {
+        earlier.add(present, at);
+    }
     earlier.remove(&desired.role);
     applied.annotations.extend(earlier.render().map(|text| (EARLIER_ROLES.to_owned(), text)));
     let fields = fields(&applied);
@@ -72,7 +74,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         apply(with_record(held(&applied.subject, observed, Applying::Record), record.render()))
     });
     // What was recorded before has given it another version.
-    applied.version = first.is_none().then(|| observed.version.clone());
+    applied.seen = first.is_none().then(|| seen(observed));
     Ok(Applies { first, last: Some(apply(applied)) })
 }
 
@@ -89,7 +91,9 @@ pub(super) fn forget(subject: &Subject, observed: &ObservedServiceAccount, left:
     if !left.iter().any(|role| record.contains(role)) {
         return None;
     }
-    left.iter().for_each(|role| record.remove(role));
+    for role in left {
+        record.remove(role);
+    }
     Some(apply(with_record(held(subject, observed, Applying::Forget), record.render())))
 }
 
@@ -122,13 +126,17 @@ fn apply(applied: AppliedServiceAccount) -> Action {
     Action::ApplyServiceAccount(Box::new(applied))
 }
 
+fn seen(observed: &ObservedServiceAccount) -> Seen {
+    Seen { uid: observed.uid.clone(), version: observed.version.clone() }
+}
+
 /// The ServiceAccount with just what the tool holds of it.
 fn held(subject: &Subject, observed: &ObservedServiceAccount, how: Applying) -> AppliedServiceAccount {
     let mut applied = AppliedServiceAccount {
         subject: subject.clone(),
         role: observed.role(),
         how,
-        version: Some(observed.version.clone()),
+        seen: Some(seen(observed)),
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
         automount: None,

@@ -25,7 +25,7 @@ pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provisio
     let mut plan = without(&BTreeSet::new(), desired, observed, freshness);
     match (&observed.provider, provision) {
         (Some(found), Provision::Remove) if found.is_own => {
-            plan.prelude.push(Action::DeleteProvider { provider: desired.provider.clone() })
+            plan.prelude.push(Action::DeleteProvider { provider: desired.provider.clone() });
         }
         (Some(_), Provision::Remove) => {
             plan.left.push(format!("OIDC provider `{}`: this tool did not make it", desired.provider.issuer.host_and_path()));

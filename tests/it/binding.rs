@@ -94,7 +94,11 @@ fn an_environment_that_qovery_does_not_have_is_said_and_has_its_role_all_the_sam
     let mut shop = Shop::new(BOUND);
     shop.environment.set("QOVERY_ENVIRONMENT_ID", "00000000-0000-4000-8000-000000000000");
     let run = shop.environment.start();
-    assert!(run.out.contains("cannot be asked: failed to list the services") && run.out.contains("Not Found: no environment with id"), "{}", run.out);
+    assert!(
+        run.out.contains("cannot be asked: failed to list the services") && run.out.contains("Not Found: no environment with id"),
+        "{}",
+        run.out
+    );
     assert_eq!((shop.environment.roles(), shop.account_of("api")), (1, String::new()));
 }
 

@@ -159,7 +159,12 @@ fn an_application_reads_the_outputs_by_an_alias_that_its_clones_have_too() {
     assert_eq!(policy_of(&shop, &api), role, "found by its end");
 
     let seen = shop.ask("GET", &format!("/variable?parent_id={api}&scope=APPLICATION"), None);
-    let output = seen["results"].as_array().unwrap().iter().find(|variable| variable["value"] == *role && variable["aliased_variable"].is_null()).unwrap();
+    let output = seen["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|variable| variable["value"] == *role && variable["aliased_variable"].is_null())
+        .unwrap();
     let digits = shop.service(&shop.id, "aws-identity")[..8].to_uppercase();
     assert_eq!(output["key"], format!("QOVERY_OUTPUT_JOB_Z{digits}_IDENTITY_APP_ROLE_ARN"));
     let alias = json!({ "key": "APP_ROLE_ARN", "alias_scope": "ENVIRONMENT", "alias_parent_id": shop.id });
@@ -323,7 +328,8 @@ fn an_environment_with_aliases_of_earlier_outputs_goes_on() {
 #[test]
 fn the_page_names_every_event_and_has_a_test_for_it() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md")).unwrap();
-    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).skip(1).collect();
+    let table = page.split("## What to know").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).skip(1).collect();
     assert_eq!(
         rows,
         [
@@ -333,6 +339,11 @@ fn the_page_names_every_event_and_has_a_test_for_it() {
             "stop",
             "deploy after a stop",
             "delete of the environment",
+            "delete that fails",
+            "delete of the job alone, with an API token",
+            "delete of the job alone, with a token that is not valid",
+            "uninstall of the environment",
+            "start with a token that is not valid",
             "force run of the job",
             "clone",
             "preview of a pull request",

@@ -164,7 +164,9 @@ impl Shop {
                         // Beside the services' deletion: their pods end while it runs.
                         scope.spawn(|| {
                             std::thread::sleep(Duration::from_secs(1));
-                            ending.iter().for_each(|service| self.end_pod(&namespace, service));
+                            for service in &ending {
+                                self.end_pod(&namespace, service);
+                            }
                         });
                         self.run_job(arguments, variables)
                     });

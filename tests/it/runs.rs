@@ -137,7 +137,7 @@ fn what_others_put_on_the_role_stays_through_starts_and_keeps_the_role_at_the_de
     );
     let deleted = environment.delete();
     let left = deleted.out.lines().find(|line| line.starts_with("left: role `")).unwrap_or_else(|| panic!("{}", deleted.out));
-    assert!(left.contains("`arn:aws:iam::aws:policy/ReadOnlyAccess` was put there by somebody else"), "{left}");
+    assert!(left.contains("`arn:aws:iam::aws:policy/ReadOnlyAccess` was attached by somebody else"), "{left}");
     let role = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().clone());
     assert_eq!(role.attached.iter().collect::<Vec<_>>(), ["arn:aws:iam::aws:policy/ReadOnlyAccess"]);
     assert!(!role.trust.contains("system:serviceaccount") && role.tags.contains_key("qovery-irsa/left"), "{role:?}");

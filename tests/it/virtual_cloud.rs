@@ -294,7 +294,7 @@ impl Cloud for Reached {
             Action::ApplyServiceAccount(applied) => {
                 let mut accounts = world.service_accounts.borrow_mut();
                 let present = accounts.get(&applied.subject).map_or(0, |(version, _)| *version);
-                if applied.version.as_ref().is_some_and(|version| present > 0 && *version != present.to_string()) {
+                if applied.seen.as_ref().is_some_and(|seen| present > 0 && seen.version != present.to_string()) {
                     return Err(CallError::new(Kind::AlreadyExists, "Conflict", "the object has been modified"));
                 }
                 accounts.insert(applied.subject.clone(), (present + 1, (**applied).clone()));

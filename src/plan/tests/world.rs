@@ -238,7 +238,10 @@ impl World {
     fn apply_service_account(&mut self, applied: &AppliedServiceAccount) {
         let present = self.observed.service_accounts.get(&applied.subject.service_account);
         assert_eq!(present.is_none(), applied.how == Applying::Create, "{applied:?}");
-        assert!(applied.version.is_none() || applied.version == present.map(|present| present.version.clone()), "Conflict");
+        assert!(
+            applied.seen.is_none() || applied.seen.as_ref().map(|seen| &seen.version) == present.map(|present| &present.version),
+            "Conflict"
+        );
         let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
         let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
         let fields: BTreeMap<Field, String> =

@@ -97,7 +97,7 @@ impl World {
     #[must_use]
     pub fn pairwise() -> Vec<Self> {
         let all = Self::all();
-        let mut wanted: Vec<(usize, String, usize, String)> = all.iter().flat_map(Self::pairs).collect();
+        let mut wanted: Vec<(usize, String, usize, String)> = all.iter().flat_map(|world| world.pairs()).collect();
         let mut chosen = Vec::new();
         while !wanted.is_empty() {
             let new = |world: &&Self| world.pairs().iter().filter(|pair| wanted.contains(pair)).count();
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Each two switches with their values.
-    fn pairs(&self) -> Vec<(usize, String, usize, String)> {
+    fn pairs(self) -> Vec<(usize, String, usize, String)> {
         let values = [
             format!("{:?}", self.aliases),
             format!("{:?}", self.settings),
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(all.len(), 48);
         let few = World::pairwise();
         assert!((6..=10).contains(&few.len()), "{}", few.len());
-        for pair in all.iter().flat_map(World::pairs) {
+        for pair in all.iter().flat_map(|world| world.pairs()) {
             assert!(few.iter().any(|world| world.pairs().contains(&pair)), "{pair:?}");
         }
     }
