@@ -182,6 +182,13 @@ impl Patience {
         Self { until: self.until.min(Instant::now() + limit), limit, ..self.clone() }
     }
 
+    /// The same for what is only good to know: a tenth of the time, so that a run that asks in several looks and is never answered
+    /// still does its work.
+    #[must_use]
+    pub fn for_advice(&self) -> Self {
+        self.at_most(self.limit / 10)
+    }
+
     /// How long the run has gone on.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

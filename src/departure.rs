@@ -18,8 +18,6 @@ use crate::{
 /// Pods have 60 seconds to end if nothing is said, and Qovery some more to ask them to.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_secs(2);
-/// What Qovery says decides whether anything is removed: it is asked for a while, and then done without.
-const INQUIRY: Duration = Duration::from_secs(30);
 
 /// What a delete event is to do.
 pub(crate) enum Departure {
@@ -48,7 +46,7 @@ pub(crate) async fn before_delete(
         (OnDelete::Remove, _) | (OnDelete::Ask, None) => Departure::Goes { jobs: None, unless_used: false },
         (OnDelete::KeepIfUsed, _) => Departure::Goes { jobs: None, unless_used: true },
         (OnDelete::Ask, Some(qovery)) => {
-            let (inquiry, call) = (patience.at_most(INQUIRY), "qovery:GET /environment/{id}/statuses");
+            let (inquiry, call) = (patience.for_advice(), "qovery:GET /environment/{id}/statuses");
             let answer = inquiry.call(call, async || qovery.states(config.environment.job.as_ref()).await).await;
             match answer.map_err(Failed::to("ask Qovery whether the environment goes", call)) {
                 Ok((states, jobs)) => match verdict(&states) {

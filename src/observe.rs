@@ -250,9 +250,6 @@ const SERVICE_ACCOUNTS: &str = "kubernetes:list serviceaccounts";
 const PODS: &str = "kubernetes:list pods";
 const LIST_ROLES: &str = "iam:ListRoles";
 
-/// What Qovery says is good to know: no deploy waits longer for it.
-const QOVERY: Duration = Duration::from_secs(30);
-
 /// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
 const EARLY: Duration = Duration::from_secs(2);
 
@@ -509,7 +506,7 @@ impl Observer<'_> {
     /// All services, and the ServiceAccounts of these; none if Qovery is not asked.
     async fn services(&self, wanted: impl Fn(&Service) -> bool) -> Result<Vec<ObservedService>, Failed> {
         let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
-        let patience = self.patience.at_most(QOVERY);
+        let patience = self.patience.for_advice();
         let observer = Observer { connection: self.connection, patience: &patience };
         let doing = format!("list the services of environment `{}`", qovery.environment());
         let services = observer.call(doing, "qovery:GET /environment/{id}/services", async || qovery.services().await).await?;

@@ -69,6 +69,8 @@ fn arranged(command: &str) -> Shop {
     shop.environment.sandbox.aws(foreign);
     if command == "delete" {
         shop.environment.start();
+        // The environment is being deleted, as Qovery's states then say.
+        shop.ask("DELETE", &format!("/environment/{}", shop.id), None);
     }
     shop.environment.sandbox.settle();
     shop
