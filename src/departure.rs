@@ -62,11 +62,11 @@ pub(crate) async fn before_delete(
     };
     let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
     match wait_for_pods(config, connection, patience, unless_used, report).await {
-        Err(RunError::Observe(failed)) if failed.source.kind == Kind::Denied => {
-            if unless_used {
-                return Ok(Departure::Stays(format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source)));
-            }
+        Err(RunError::Observe(failed)) if !unless_used => {
             report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
+        }
+        Err(RunError::Observe(failed)) if failed.source.kind == Kind::Denied => {
+            return Ok(Departure::Stays(format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source)));
         }
         waited => waited?,
     }
@@ -115,7 +115,7 @@ fn shown(pods: &[&str]) -> String {
 
 async fn pods(connection: &Connection, patience: &Patience) -> Result<Vec<Use>, Failed> {
     let call = "kubernetes:list pods";
-    let pods = patience.call(call, async || connection.kubernetes.pods_in(&connection.place.namespace).await).await;
+    let pods = patience.for_advice().call(call, async || connection.kubernetes.pods_in(&connection.place.namespace).await).await;
     pods.map_err(Failed::to("list the pods of the namespace", call))
 }
 

@@ -223,6 +223,8 @@ fn every_call_survives_every_fault_once_and_ends_in_time_if_it_stays() {
         undisturbed.iter().map(|(command, (operations, _))| (*command, operations.clone())).collect();
     let ends: BTreeMap<&str, Value> = undisturbed.into_iter().map(|(command, (_, end))| (command, end)).collect();
     let all = cells(&operations);
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    assert!(page.contains(&table(&all)), "the page should say\n{}", table(&all));
     let queue = Mutex::new(all.iter());
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -243,8 +245,6 @@ fn every_call_survives_every_fault_once_and_ends_in_time_if_it_stays() {
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), all.len(), failures.join("\n\n"));
-    let page = std::fs::read_to_string(PAGE).unwrap();
-    assert!(page.contains(&table(&all)), "the page should say\n{}", table(&all));
 }
 
 /// A resolver cannot be made to fail once; for ever it is a name that does not exist.

@@ -75,7 +75,7 @@ pub(super) async fn no_rbac(world: &World) -> Result<(), Failure> {
         (environment.service_account_path(), "get", true),
         (environment.service_account_path(), "patch", true),
         (environment.service_account_path(), "delete", true),
-        (environment.service_account_path(), "list", false),
+        (environment.service_account_path(), "list", true),
         (secrets, "get", false),
     ] {
         let resource = if path.contains("/secrets") { "secrets" } else { "serviceaccounts" };
