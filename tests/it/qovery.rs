@@ -87,6 +87,33 @@ impl Shop {
         self.perform()
     }
 
+    /// Uninstalls the job alone.
+    pub(crate) fn uninstall_job(&self) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("POST", &format!("/job/{job}/uninstall"), Some(&json!({})));
+        self.perform()
+    }
+
+    /// Deletes these services, and no other, in one request.
+    pub(crate) fn delete_services(&self, names: &[&str]) -> Deployed {
+        let services: Vec<String> = names.iter().map(|name| self.service(&self.id, name)).collect();
+        self.environment.sandbox.qovery(|qovery| qovery.delete_services(&self.id, &services)).unwrap();
+        self.perform()
+    }
+
+    /// Runs the job alone with this event.
+    pub(crate) fn force(&self, event: &str) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("POST", &format!("/job/{job}/deploy?forceEvent={event}"), Some(&json!({})));
+        self.perform()
+    }
+
+    /// Lets a service run with its environment no more.
+    pub(crate) fn skip(&self, name: &str) {
+        let service = self.service(&self.id, name);
+        self.environment.sandbox.qovery(|qovery| qovery.skip(&service, true));
+    }
+
     pub(crate) fn service(&self, environment: &str, name: &str) -> String {
         self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).unwrap_or_else(|| panic!("no service {name}"))
     }
@@ -148,7 +175,7 @@ impl Shop {
     pub(crate) fn perform(&self) -> Deployed {
         let sandbox = &self.environment.sandbox;
         let deployments = sandbox.qovery(Qovery::take_deployments);
-        let [Deployment { environment, event, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
+        let [Deployment { environment, event, whole, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
         let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
         // As the engine does, if it is not there.
         if sandbox.kubernetes(|kubernetes| kubernetes.object("namespaces", "", &namespace).is_none()) {
@@ -158,8 +185,10 @@ impl Shop {
         let mut ending: Vec<&str> = Vec::new();
         let mut well = true;
         for step in steps {
+            sandbox.qovery(|qovery| qovery.reached(step));
             match step {
-                Step::Run { job, arguments, variables } => {
+                Step::Run { job, arguments } => {
+                    let variables = sandbox.qovery(|qovery| qovery.variables_of_run(job));
                     let run = std::thread::scope(|scope| {
                         // Beside the services' deletion: their pods end while it runs.
                         scope.spawn(|| {
@@ -168,7 +197,7 @@ impl Shop {
                                 self.end_pod(&namespace, service);
                             }
                         });
-                        self.run_job(arguments, variables)
+                        self.run_job(arguments, &variables)
                     });
                     let output = std::fs::read(self.environment.output_file()).ok();
                     sandbox.qovery(|qovery| qovery.job_ended(job, run.code, output.as_deref()));
@@ -193,19 +222,22 @@ impl Shop {
             }
         }
         sandbox.qovery(|qovery| qovery.deployment_ended(environment, *event, well));
-        if *event == Event::Delete && well {
+        if matches!(event, Event::Delete | Event::Uninstall) && *whole && well {
             sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&namespace));
         }
         deployed
     }
 
-    /// The pod of a service, as the pod identity webhook lets it start.
+    /// The pod of a service, as the pod identity webhook of EKS lets it start: with a role if its ServiceAccount has one by then.
     fn start_pod(&self, namespace: &str, service: &str, account: &str) {
         let account = if account.is_empty() { "default" } else { account };
         self.environment.sandbox.kubernetes(|kubernetes| {
             let annotated = kubernetes.object("serviceaccounts", namespace, account).cloned().unwrap_or_default();
             let role = annotated["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].as_str();
-            let variables: Vec<Value> = role.iter().map(|role| json!({ "name": "AWS_ROLE_ARN", "value": role })).collect();
+            let variables = role.map(|role| {
+                let file = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
+                json!([{ "name": "AWS_ROLE_ARN", "value": role }, { "name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": file }])
+            });
             let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
             kubernetes.put_object(json!({
                 "apiVersion": "v1", "kind": "Pod", "metadata": { "name": service, "namespace": namespace },

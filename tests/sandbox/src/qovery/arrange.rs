@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{AService, AStage, Environment, Kind, Qovery, STAGES, Variable, World};
+use super::{AService, AStage, Environment, Event, Kind, Qovery, STAGES, Variable, World};
 
 impl Qovery {
     /// Makes an environment in this namespace, and answers its id.
@@ -19,6 +19,9 @@ impl Qovery {
             stages: stages.into(),
             skipped: BTreeSet::new(),
             state: "READY",
+            before: "READY",
+            event: Event::Deploy,
+            whole: false,
         };
         self.environments.insert(id.clone(), environment);
         id
@@ -30,7 +33,11 @@ impl Qovery {
     /// When there is no such environment.
     #[allow(clippy::expect_used, reason = "a test that arranges what cannot be has to stop")]
     pub fn add_service(&mut self, environment: &str, kind: Kind, name: &str) -> String {
-        let request = if kind == Kind::Job { object(&json!({ "schedule": { "cronjob": {} } })) } else { Map::new() };
+        let request = if kind == Kind::Job {
+            object(&json!({ "schedule": { "cronjob": { "timezone": "Etc/UTC", "scheduled_at": "0 0 * * *" } } }))
+        } else {
+            Map::new()
+        };
         self.insert_service(environment, kind, name, request).expect("the environment is there")
     }
 
@@ -41,7 +48,7 @@ impl Qovery {
             "security.service_account_name": "", "security.automount_service_account_token": false,
             "security.read_only_root_filesystem": false, "deployment.termination_grace_period_seconds": 60,
         }));
-        let service = AService { kind, name: name.to_owned(), settings, request, state: "READY", takes_part: false };
+        let service = AService { kind, name: name.to_owned(), settings, request, state: "READY", before: "READY", takes_part: false };
         environment.services.insert(id.clone(), service);
         let named = kind.stage();
         environment.stages.iter_mut().find(|stage| stage.name == named)?.services.push(id.clone());
@@ -64,21 +71,8 @@ impl Qovery {
 
     /// Sets a variable or secret of the project, which every environment inherits.
     pub fn set_project_variable(&mut self, key: &str, value: &str, is_secret: bool) {
-        let (id, parent) = (self.id(), self.project.clone());
-        self.variables.retain(|variable| variable.parent != parent || variable.key != key);
-        let variable = Variable {
-            id,
-            key: key.to_owned(),
-            value: value.to_owned(),
-            scope: "PROJECT",
-            parent,
-            is_secret,
-            alias_of: None,
-            output_of: None,
-            by_qovery: false,
-            external: false,
-        };
-        self.variables.push(variable);
+        let project = self.project.clone();
+        self.set_variable(&project, "PROJECT", key, value, is_secret);
     }
 
     /// Sets a variable of the project whose value is kept in AWS.
@@ -91,22 +85,12 @@ impl Qovery {
         }
     }
 
-    /// Sets a variable or secret of a service or of an environment, as somebody in the console does.
+    /// Sets a variable or secret of a service or of an environment, as somebody in the console does; over one of a wider scope it is an override.
     pub fn set_variable(&mut self, parent: &str, scope: &'static str, key: &str, value: &str, is_secret: bool) {
         let id = self.id();
         self.variables.retain(|variable| variable.parent != parent || variable.key != key);
-        self.variables.push(Variable {
-            id,
-            key: key.to_owned(),
-            value: value.to_owned(),
-            scope,
-            parent: parent.to_owned(),
-            is_secret,
-            alias_of: None,
-            output_of: None,
-            by_qovery: false,
-            external: false,
-        });
+        let overrides = self.seen_by(parent).and_then(|seen| seen.iter().rfind(|wider| wider.key == key).map(|wider| wider.id.clone()));
+        self.variables.push(Variable { is_secret, overrides, ..Variable::set(id, scope, parent, key, value) });
     }
 
     /// Qovery is from now on as this world has it.
@@ -148,6 +132,13 @@ impl Qovery {
     pub fn set_setting(&mut self, service: &str, key: &str, value: Value) {
         if let Some(service) = self.service_mut(service) {
             service.settings.insert(key.to_owned(), value);
+        }
+    }
+
+    /// Changes a service that is no job, as somebody in the console does: `use_cluster_credentials` of a Terraform service, say.
+    pub fn set_service(&mut self, id: &str, key: &str, value: Value) {
+        if let Some(service) = self.service_mut(id) {
+            service.request.insert(key.to_owned(), value);
         }
     }
 

@@ -24,7 +24,7 @@ pub enum Event {
     Force,
     /// Some services are deleted, and the environment stays.
     DeleteServices,
-    /// One service is uninstalled: it stays in Qovery.
+    /// The environment or one service is uninstalled: it stays in Qovery.
     Uninstall,
 }
 
@@ -35,6 +35,8 @@ pub struct Deployment {
     pub environment: String,
     /// Why.
     pub event: Event,
+    /// Whether it is of the environment, and not of some of its services.
+    pub whole: bool,
     /// In their order.
     pub steps: Vec<Step>,
 }
@@ -46,10 +48,8 @@ pub enum Step {
     Run {
         /// Its id.
         job: String,
-        /// What it is called with.
+        /// What it is called with. What it sees is in [`Qovery::variables_of_run`].
         arguments: Vec<String>,
-        /// What it sees, and nothing else.
-        variables: BTreeMap<String, String>,
     },
     /// A service starts, with this ServiceAccount, its namespace's default if empty; if none is said, with the one that is set by then.
     Start {
@@ -71,17 +71,22 @@ pub enum Step {
 }
 
 impl Qovery {
-    /// The deployments that were asked for and not taken yet.
+    /// The deployments that were asked for and not taken yet. Those that are taken are under way.
     pub fn take_deployments(&mut self) -> Vec<Deployment> {
-        std::mem::take(&mut self.deployments)
+        let taken = std::mem::take(&mut self.deployments);
+        for deployment in &taken {
+            self.begin(&deployment.environment);
+        }
+        taken
     }
 
     pub(super) fn event(&mut self, id: &str, event: Event) -> Result<(), Refused> {
         let environment = self.environment(id)?;
-        let skipped = &environment.skipped;
-        let services = environment.stages.iter().flat_map(|stage| &stage.services).filter(|service| !skipped.contains(*service));
-        let services: Vec<String> = services.cloned().collect();
-        self.happens(id, event, &services)
+        // What is skipped goes with the environment all the same; a job that is skipped does not run for it.
+        let goes = matches!(event, Event::Delete | Event::Uninstall);
+        let takes_part = |service: &&String| goes || !environment.skipped.contains(*service);
+        let services: Vec<String> = environment.stages.iter().flat_map(|stage| &stage.services).filter(takes_part).cloned().collect();
+        self.happens(id, event, &services, true)
     }
 
     /// Deletes these services, the jobs among them with their delete event.
@@ -89,10 +94,10 @@ impl Qovery {
     /// # Errors
     /// There is no such environment.
     pub fn delete_services(&mut self, environment: &str, services: &[String]) -> Result<(), String> {
-        self.happens(environment, Event::DeleteServices, services).map_err(|refused| refused.message)
+        self.happens(environment, Event::DeleteServices, services, false).map_err(|refused| refused.message)
     }
 
-    pub(super) fn happens(&mut self, id: &str, event: Event, services: &[String]) -> Result<(), Refused> {
+    fn happens(&mut self, id: &str, event: Event, services: &[String], whole: bool) -> Result<(), Refused> {
         let environment = self.environment(id)?;
         let on = match event {
             Event::Deploy | Event::Redeploy | Event::Force => "on_start",
@@ -102,9 +107,10 @@ impl Qovery {
         let is_job = |service: &&String| environment.services.get(*service).is_some_and(|found| found.kind == Kind::Job);
         let (jobs, others): (Vec<&String>, Vec<&String>) = services.iter().partition(is_job);
         let steps: Vec<Step> = if on == "on_start" {
-            services.iter().filter_map(|service| self.step(id, environment, service, on)).collect()
+            services.iter().filter_map(|service| self.step(environment, service, on)).collect()
         } else {
-            let runs = jobs.iter().filter_map(|job| self.step(id, environment, job, on));
+            let runs = jobs.iter().filter(|job| !whole || !environment.skipped.contains(**job));
+            let runs = runs.filter_map(|job| self.step(environment, job, on));
             let ending = others.iter().map(|service| Step::Ending { service: (*service).clone() });
             let end = others.iter().map(|service| Step::End { service: (*service).clone() });
             match self.world.delete_event {
@@ -113,8 +119,8 @@ impl Qovery {
                 DeleteEvent::After => ending.chain(end).chain(runs).collect(),
             }
         };
-        self.deployments.push(Deployment { environment: id.to_owned(), event, steps });
-        self.begin(id, event, services);
+        self.deployments.push(Deployment { environment: id.to_owned(), event, whole, steps });
+        self.queue(id, event, services, whole);
         Ok(())
     }
 
@@ -128,9 +134,9 @@ impl Qovery {
             Some("DELETE") => "on_delete",
             Some(other) => return Err(Refused::new(400, format!("a lifecycle job has no event {other}"))),
         };
-        let steps = self.step(&id, environment, job, on).into_iter().collect();
-        self.deployments.push(Deployment { environment: id.clone(), event: Event::Force, steps });
-        self.begin(&id, Event::Force, &[job.to_owned()]);
+        let steps = self.step(environment, job, on).into_iter().collect();
+        self.deployments.push(Deployment { environment: id.clone(), event: Event::Force, whole: false, steps });
+        self.queue(&id, Event::Force, &[job.to_owned()], false);
         Ok(())
     }
 
@@ -138,7 +144,7 @@ impl Qovery {
     pub(super) fn alone(&mut self, service: &str, event: Event) -> Result<(), Refused> {
         let (id, _) = self.environment_of(service).ok_or_else(|| Refused::new(404, format!("no service with id {service}")))?;
         let id = id.clone();
-        self.happens(&id, event, &[service.to_owned()])
+        self.happens(&id, event, &[service.to_owned()], false)
     }
 
     /// The ServiceAccount that a service is set to by now.
@@ -148,19 +154,27 @@ impl Qovery {
         settings.and_then(|settings| settings.get("security.service_account_name")?.as_str()).unwrap_or_default().to_owned()
     }
 
-    fn step(&self, id: &str, environment: &Environment, service: &str, on: &str) -> Option<Step> {
+    fn step(&self, environment: &Environment, service: &str, on: &str) -> Option<Step> {
         let found = environment.services.get(service)?;
         if found.kind == Kind::Job {
             // A job that has no command for the event is not run; a cron job has none for any.
             let command = found.request.get("schedule")?.get(on)?;
             let arguments = command["arguments"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-            let mut variables = self.variables_of(service);
-            variables.extend(self.built_in(id, environment));
-            variables.insert("QOVERY_JOB_ID".to_owned(), service.to_owned());
-            return Some(Step::Run { job: service.to_owned(), arguments, variables });
+            return Some(Step::Run { job: service.to_owned(), arguments });
         }
         let at_start = self.world.settings == SettingsRead::AtStart;
         Some(Step::Start { service: service.to_owned(), service_account: at_start.then(|| self.account_of(service)) })
+    }
+
+    /// What a job sees when its run begins, and nothing else: the outputs of jobs that ran before it are among it.
+    #[must_use]
+    pub fn variables_of_run(&self, job: &str) -> BTreeMap<String, String> {
+        let mut variables = self.variables_of(job);
+        if let Some((id, environment)) = self.environment_of(job) {
+            variables.extend(self.built_in(id, environment));
+        }
+        variables.insert("QOVERY_JOB_ID".to_owned(), job.to_owned());
+        variables
     }
 
     fn built_in(&self, id: &str, environment: &Environment) -> BTreeMap<String, String> {
@@ -180,7 +194,12 @@ impl Qovery {
     /// The user's variables that a service sees: the narrower scope wins. Aliases have the value of what they name.
     #[must_use]
     pub fn variables_of(&self, service: &str) -> BTreeMap<String, String> {
-        self.seen_by(service).into_iter().flatten().map(|variable| (variable.key.clone(), self.value_of(variable))).collect()
+        self.seen_by(service).into_iter().flatten().map(|variable| (variable.key.clone(), self.given(variable))).collect()
+    }
+
+    /// What stands in the container: of a file its path. <https://www.qovery.com/docs/configuration/environment-variables>
+    fn given(&self, variable: &Variable) -> String {
+        variable.mount_path.clone().unwrap_or_else(|| self.value_of(variable))
     }
 
     /// The variables that a project, an environment or a service sees, the widest scope first.
@@ -224,6 +243,7 @@ impl Qovery {
     /// there goes is not known: here it stays with its last value.
     pub fn job_ended(&mut self, job: &str, exit_code: i32, output: Option<&[u8]>) {
         let Some(environment) = self.environment_of(job).map(|(id, _)| id.clone()) else { return };
+        self.run_ended(job, exit_code == 0);
         let file: Value = output.filter(|_| exit_code == 0).and_then(|output| serde_json::from_slice(output).ok()).unwrap_or_default();
         let Some(entries) = file.as_object() else { return };
         let legal = |name: &str| {
@@ -233,56 +253,41 @@ impl Qovery {
         if !entries.keys().all(|name| legal(name)) {
             return;
         }
-        self.variables.retain(|variable| variable.output_of.as_deref() != Some(job));
         let digits = job.get(..8).unwrap_or_default().to_uppercase();
-        for (name, entry) in entries.iter().filter(|(_, entry)| entry.is_object()) {
-            let key = format!("QOVERY_OUTPUT_JOB_Z{digits}_{}", name.to_uppercase());
+        let entries = entries.iter().filter(|(_, entry)| entry.is_object());
+        let outputs: BTreeMap<String, &Value> = entries.map(|(name, entry)| (name.to_uppercase(), entry)).collect();
+        let key = |name: &str| format!("QOVERY_OUTPUT_JOB_Z{digits}_{name}");
+        self.variables
+            .retain(|variable| variable.output_of.as_deref() != Some(job) || outputs.keys().any(|name| variable.key == key(name)));
+        for (name, entry) in outputs {
             let value = entry["value"].as_str().map_or_else(|| entry["value"].to_string(), str::to_owned);
-            let id = self.id();
             let is_secret = entry["sensitive"] == true;
-            self.alias_output(&environment, &name.to_uppercase(), &id, &value, is_secret);
-            let variable = Variable {
-                id,
-                key,
-                value,
-                scope: "ENVIRONMENT",
-                parent: environment.clone(),
-                is_secret,
-                alias_of: None,
-                output_of: Some(job.to_owned()),
-                by_qovery: true,
-                external: false,
+            let set = Variable { is_secret, by_qovery: true, ..Variable::set(self.id(), "ENVIRONMENT", &environment, &key(&name), &value) };
+            let output = Variable { output_of: Some(job.to_owned()), ..set.clone() };
+            // One that is there keeps its id: aliases that people made of it go on.
+            let there = self.variables.iter_mut().find(|variable| variable.output_of.as_deref() == Some(job) && variable.key == output.key);
+            let id = match there {
+                Some(there) => {
+                    *there = Variable { id: there.id.clone(), ..output };
+                    there.id.clone()
+                }
+                None => {
+                    self.variables.push(output.clone());
+                    output.id
+                }
             };
-            self.variables.push(variable);
+            let alias = Variable { id: self.id(), key: name, alias_of: Some(id), ..set };
+            self.alias_output(alias);
         }
     }
-}
 
-impl Qovery {
     /// Makes or renews the alias of an output, unless a person has a variable of that name there.
-    fn alias_output(&mut self, environment: &str, name: &str, output: &str, value: &str, is_secret: bool) {
-        let there = self.variables.iter_mut().find(|variable| variable.parent == environment && variable.key == name);
+    fn alias_output(&mut self, alias: Variable) {
+        let there = self.variables.iter_mut().find(|variable| variable.parent == alias.parent && variable.key == alias.key);
         match there {
-            Some(alias) if alias.by_qovery => {
-                alias.alias_of = Some(output.to_owned());
-                value.clone_into(&mut alias.value);
-            }
+            Some(there) if there.by_qovery => *there = Variable { id: there.id.clone(), ..alias },
             Some(_) => {}
-            None => {
-                let id = self.id();
-                self.variables.push(Variable {
-                    id,
-                    key: name.to_owned(),
-                    value: value.to_owned(),
-                    scope: "ENVIRONMENT",
-                    parent: environment.to_owned(),
-                    is_secret,
-                    alias_of: Some(output.to_owned()),
-                    output_of: None,
-                    by_qovery: true,
-                    external: false,
-                });
-            }
+            None => self.variables.push(alias),
         }
     }
 }

@@ -70,6 +70,12 @@ struct Environment {
     skipped: BTreeSet<String>,
     /// One of Qovery's words for it.
     state: &'static str,
+    /// Its state before the last deployment.
+    before: &'static str,
+    /// What the last deployment is, the one that is under way if there is one.
+    event: Event,
+    /// Whether that deployment is of the environment, and not of some of its services.
+    whole: bool,
 }
 
 /// A service of an environment.
@@ -78,10 +84,12 @@ struct AService {
     kind: Kind,
     name: String,
     settings: Map<String, Value>,
-    /// Of a job or a Helm service: the request that made it.
+    /// Of a job or a Helm service: the request that made it. Of the others: what is not as it is by default.
     request: Map<String, Value>,
     /// One of Qovery's words for it.
     state: &'static str,
+    /// Its state before the last deployment that it is part of.
+    before: &'static str,
     /// Whether it is part of the last deployment of the environment, the one that is under way if there is one.
     takes_part: bool,
 }
@@ -103,15 +111,17 @@ pub enum Kind {
     Helm,
     /// An Argo CD application.
     ArgoCd,
+    /// An agentic workflow.
+    AgenticWorkflow,
 }
 
 impl Kind {
-    /// The stage where Qovery puts one of this kind.
+    /// The stage where Qovery puts one of this kind. Of the newer kinds nothing says which; these are as good as any.
     fn stage(self) -> &'static str {
         match self {
             Self::Database => STAGES[0],
             Self::Job | Self::Terraform => STAGES[1],
-            Self::Container | Self::Helm | Self::ArgoCd => STAGES[2],
+            Self::Container | Self::Helm | Self::ArgoCd | Self::AgenticWorkflow => STAGES[2],
             Self::Application => STAGES[3],
         }
     }
@@ -141,6 +151,30 @@ struct Variable {
     by_qovery: bool,
     /// Whether its value is kept in AWS: then nobody is shown it, and it is said to be no secret.
     external: bool,
+    /// Where its value is a file, if it is one: then its value in the container is that path.
+    mount_path: Option<String>,
+    /// The variable of a wider scope that it stands in for.
+    overrides: Option<String>,
+}
+
+impl Variable {
+    /// One that a person sets: a value, and no secret.
+    fn set(id: String, scope: &'static str, parent: &str, key: &str, value: &str) -> Self {
+        Self {
+            id,
+            key: key.to_owned(),
+            value: value.to_owned(),
+            scope,
+            parent: parent.to_owned(),
+            is_secret: false,
+            alias_of: None,
+            output_of: None,
+            by_qovery: false,
+            external: false,
+            mount_path: None,
+            overrides: None,
+        }
+    }
 }
 
 /// Why an operation is refused.

@@ -41,8 +41,8 @@ impl Qovery {
             }
             ["environment", id, "deploymentStage"] => self.create_stage(id, &body),
             ["environment", id, "deploy"] => self.event(id, Event::Deploy).and_then(|()| Ok((202, self.accepted(id)?, true))),
-            ["environment", id, "redeploy"] => self.event(id, Event::Redeploy).map(|()| (202, Value::Null, true)),
-            ["environment", id, "stop"] => self.event(id, Event::Stop).and_then(|()| Ok((202, self.accepted(id)?, true))),
+            ["environment", id, "redeploy"] => self.event(id, Event::Redeploy).and_then(|()| Ok((202, self.status(id)?, true))),
+            ["environment", id, "stop"] => self.event(id, Event::Stop).and_then(|()| Ok((202, self.status(id)?, true))),
             ["environment", id, "clone"] => {
                 let clone = self.clone_environment(id, body["name"].as_str().unwrap_or_default())?;
                 let environment = self.environment(&clone)?;
@@ -53,6 +53,7 @@ impl Qovery {
             ["application", id, "advancedSettings"] => self.settings_of(id, Kind::Application, get, &body),
             ["container", id, "advancedSettings"] => self.settings_of(id, Kind::Container, get, &body),
             ["job", id, "advancedSettings"] => self.settings_of(id, Kind::Job, get, &body),
+            ["helm", id, "advancedSettings"] => self.settings_of(id, Kind::Helm, get, &body),
             ["terraform", id, "advancedSettings"] => self.settings_of(id, Kind::Terraform, get, &body),
             ["job", id, "deploy"] => {
                 self.force(id, request.query_value("forceEvent").as_deref())?;
@@ -161,7 +162,7 @@ impl Qovery {
         let Some(found) = self.environments.get_mut(environment) else { return Err(Refused::new(404, "no such environment")) };
         found.stages.push(stage.clone());
         let order = found.stages.len() - 1;
-        Ok((201, render_stage(environment, found, order, &stage), true))
+        Ok((200, render_stage(environment, found, order, &stage), true))
     }
 
     fn environment_of_stage(&mut self, stage: &str) -> Result<(String, &mut Environment), Refused> {
@@ -172,9 +173,7 @@ impl Qovery {
     }
 
     fn attach(&mut self, stage: &str, service: &str, skipped: Option<bool>) -> Outcome {
-        if let Some(skipped) = skipped {
-            self.skip(service, skipped);
-        }
+        let keeps = self.world.put == Put::Keeps;
         let (id, environment) = self.environment_of_stage(stage)?;
         if !environment.services.contains_key(service) {
             return Err(Refused::new(404, format!("no service with id {service}")));
@@ -184,6 +183,9 @@ impl Qovery {
             if known.id == stage {
                 known.services.push(service.to_owned());
             }
+        }
+        if let Some(skipped) = skipped.or((!keeps).then_some(false)) {
+            self.skip(service, skipped);
         }
         let environment = self.environment(&id)?;
         Ok((200, render_stages(&id, environment), true))
@@ -220,19 +222,10 @@ impl Qovery {
         if seen.iter().any(|variable| variable.key == key) {
             return Err(Refused::new(409, format!("variable {key} is already there")));
         }
-        let scope = scope(&text("variable_scope"));
-        let variable = Variable {
-            id: self.id(),
-            key,
-            value: text("value"),
-            scope,
-            parent,
-            is_secret: body["is_secret"] == true,
-            alias_of: None,
-            output_of: None,
-            by_qovery: false,
-            external: false,
-        };
+        let set = Variable::set(self.id(), scope(&text("variable_scope")), &parent, &key, &text("value"));
+        let external = body["secret_manager_access_id"].is_string();
+        let is_secret = body["is_secret"] == true && !external;
+        let variable = Variable { is_secret, external, mount_path: body["mount_path"].as_str().map(str::to_owned), ..set };
         let rendered = self.render_variable(&variable);
         self.variables.push(variable);
         Ok((201, rendered, true))
@@ -264,18 +257,9 @@ impl Qovery {
         let Some(aliased) = self.variables.iter().find(|variable| variable.id == id).cloned() else {
             return Err(Refused::new(404, format!("no variable with id {id}")));
         };
-        let variable = Variable {
-            id: self.id(),
-            key: text("key"),
-            value: String::new(),
-            scope: scope(&text("alias_scope")),
-            parent: text("alias_parent_id"),
-            is_secret: aliased.is_secret,
-            alias_of: Some(aliased.id),
-            output_of: None,
-            by_qovery: false,
-            external: aliased.external,
-        };
+        let set = Variable::set(self.id(), scope(&text("alias_scope")), &text("alias_parent_id"), &text("key"), "");
+        let Variable { id, is_secret, external, mount_path, .. } = aliased;
+        let variable = Variable { alias_of: Some(id), is_secret, external, mount_path, ..set };
         let rendered = self.render_variable(&variable);
         self.variables.push(variable);
         Ok((201, rendered, true))
@@ -294,6 +278,9 @@ impl Qovery {
             stages: Vec::new(),
             skipped: BTreeSet::new(),
             state: "READY",
+            before: "READY",
+            event: Event::Deploy,
+            whole: false,
         };
         for (service, found) in &original.services {
             let id = self.id();
@@ -301,7 +288,7 @@ impl Qovery {
             if original.skipped.contains(service) {
                 copy.skipped.insert(id.clone());
             }
-            copy.services.insert(id, AService { state: "READY", takes_part: false, ..found.clone() });
+            copy.services.insert(id, AService { state: "READY", before: "READY", takes_part: false, ..found.clone() });
         }
         let renamed = |id: &String| ids.get(id).and_then(Value::as_str).map(str::to_owned);
         for stage in &original.stages {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{AService, AStage, Environment, Kind, Qovery, Variable};
 
 const WHEN: &str = "2026-01-01T00:00:00Z";
+/// The repository of a chart that names none.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 impl Kind {
     /// Qovery's `service_type`.
@@ -17,6 +19,7 @@ impl Kind {
             Self::Terraform => "TERRAFORM",
             Self::Helm => "HELM",
             Self::ArgoCd => "ARGOCD_APP",
+            Self::AgenticWorkflow => "AGENTIC_WORKFLOW",
         }
     }
 }
@@ -46,16 +49,16 @@ impl Qovery {
             Kind::Job => self.render_job(service),
             Kind::Terraform => json!({
                 "timeout_sec": 600, "auto_deploy": false, "terraform_variables_source": {}, "engine": "TERRAFORM", "backend": {}, "provider_version": {},
-                "job_resources": {}, "use_cluster_credentials": true, "action_extra_arguments": {},
+                "job_resources": {}, "use_cluster_credentials": service.request.get("use_cluster_credentials").unwrap_or(&json!(true)),
+                "action_extra_arguments": {},
             }),
-            Kind::Helm => {
-                let given = |key: &str, default: Value| service.request.get(key).cloned().unwrap_or(default);
-                json!({
-                    "auto_preview": false, "auto_deploy": given("auto_deploy", json!(false)), "source": { "repository": {} }, "arguments": given("arguments", json!([])),
-                    "allow_cluster_wide_resources": false, "values_override": given("values_override", json!({})),
-                })
-            }
+            Kind::Helm => render_helm(service),
             Kind::ArgoCd => json!({ "namespace": "argo", "environment_id": environment, "cluster_id": self.organization }),
+            Kind::AgenticWorkflow => json!({
+                "slug": service.name, "description": "", "webhook_ip_allowlist": [], "docker_fragment": "", "enabled": true, "mcp": "",
+                "mcp_server_ids": [], "outputs": [], "model": {}, "project_repositories": [], "agent_prompt": "", "governance": {}, "resources": {},
+                "webhook": {},
+            }),
         };
         for (key, value) in more.as_object().into_iter().flatten() {
             rendered[key] = value.clone();
@@ -79,7 +82,7 @@ impl Qovery {
         let mut rendered = json!({
             "maximum_cpu": 4000, "maximum_memory": 8192, "maximum_gpu": 0, "cpu": given("cpu", json!(500)), "memory": given("memory", json!(512)),
             "gpu": given("gpu", json!(0)), "max_nb_restart": given("max_nb_restart", json!(0)),
-            "max_duration_seconds": given("max_duration_seconds", json!(300)), "auto_preview": given("auto_preview", json!(false)), "port": null,
+            "max_duration_seconds": given("max_duration_seconds", json!(300)), "auto_preview": given("auto_preview", json!(false)), "port": given("port", Value::Null),
             "source": self.render_source(&given("source", json!({}))), "healthchecks": given("healthchecks", json!({})),
             "auto_deploy": given("auto_deploy", json!(true)), "icon_uri": given("icon_uri", json!("app://qovery-console/lifecycle-job")),
             "job_type": job_type, "schedule": schedule,
@@ -109,7 +112,8 @@ impl Qovery {
                     "root_path": repository.get("root_path").and_then(Value::as_str).unwrap_or("/"),
                     "git_token_id": repository.get("git_token_id").cloned().unwrap_or_default(),
                 },
-                "dockerfile_path": docker.get("dockerfile_path").cloned().unwrap_or_default(), "dockerfile_raw": null,
+                "dockerfile_path": docker["dockerfile_path"], "dockerfile_raw": docker["dockerfile_raw"],
+                "docker_target_build_stage": docker["docker_target_build_stage"],
             }});
         }
         let image = &source["image"];
@@ -128,20 +132,22 @@ impl Qovery {
     pub(super) fn render_variable(&self, variable: &Variable) -> Value {
         let mut rendered = json!({
             "id": variable.id, "created_at": WHEN, "key": variable.key, "value": if variable.is_secret || variable.external { Value::Null } else { json!(self.value_of(variable)) },
-            "scope": if variable.output_of.is_some() { "BUILT_IN" } else { variable.scope },
-            "variable_type": match (&variable.alias_of, &variable.output_of) {
-                (Some(_), _) => "ALIAS",
-                (None, Some(_)) => "BUILT_IN",
-                (None, None) if variable.external => "EXTERNAL_SECRET",
-                (None, None) => "VALUE",
-            },
-            "is_secret": variable.is_secret,
+            "scope": variable.shown_scope(),
+            "variable_type": variable.variable_type(), "is_secret": variable.is_secret,
         });
         if variable.by_qovery {
             rendered["owned_by"] = "QOVERY".into();
         }
-        if let Some(aliased) = variable.alias_of.as_ref().and_then(|id| self.variables.iter().find(|other| other.id == *id)) {
-            rendered["aliased_variable"] = json!({ "id": aliased.id, "key": aliased.key });
+        if let Some(path) = &variable.mount_path {
+            rendered["mount_path"] = path.as_str().into();
+        }
+        for (name, other) in [("aliased_variable", &variable.alias_of), ("overridden_variable", &variable.overrides)] {
+            if let Some(other) = other.as_ref().and_then(|id| self.variables.iter().find(|known| known.id == *id)) {
+                rendered[name] = json!({
+                    "id": other.id, "key": other.key, "mount_path": other.mount_path.clone().unwrap_or_default(), "scope": other.shown_scope(),
+                    "variable_type": other.variable_type(),
+                });
+            }
         }
         rendered
     }
@@ -155,6 +161,57 @@ impl Qovery {
         let token = |(id, name): &(String, String)| json!({ "id": id, "created_at": WHEN, "name": name, "type": "GITHUB", "associated_services_count": 0, "git_api_url": "https://api.github.com" });
         json!({ "results": self.git_tokens.iter().map(token).collect::<Vec<_>>() })
     }
+}
+
+impl Variable {
+    /// Qovery's `variable_type`.
+    fn variable_type(&self) -> &'static str {
+        match (&self.alias_of, &self.output_of, &self.overrides, &self.mount_path) {
+            (Some(_), ..) => "ALIAS",
+            (_, Some(_), ..) => "BUILT_IN",
+            (_, _, Some(_), _) => "OVERRIDE",
+            (.., Some(_)) if self.external => "FILE_EXTERNAL_SECRET",
+            (.., Some(_)) => "FILE",
+            _ if self.external => "EXTERNAL_SECRET",
+            _ => "VALUE",
+        }
+    }
+
+    fn shown_scope(&self) -> &'static str {
+        if self.output_of.is_some() { "BUILT_IN" } else { self.scope }
+    }
+}
+
+/// What a Helm service shows beside what every service does: what it was made with, or as good as that.
+fn render_helm(service: &AService) -> Value {
+    let given = |key: &str, default: Value| service.request.get(key).filter(|value| !value.is_null()).cloned().unwrap_or(default);
+    let source = given("source", json!({}));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let source = if source["git_repository"].is_object() {
+        let (repository, url) = (&source["git_repository"], text(&source["git_repository"]["url"]));
+        let mut parts = url.trim_end_matches(".git").rsplit('/');
+        let (name, owner) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        json!({ "git": { "git_repository": {
+            "has_access": true, "provider": "GITHUB", "owner": owner, "url": url, "name": name, "branch": repository.get("branch").unwrap_or(&json!("main")),
+            "root_path": repository.get("root_path").unwrap_or(&json!("/")), "git_token_id": repository["git_token_id"],
+        }}})
+    } else {
+        let chart = &source["helm_repository"];
+        let repository =
+            json!({ "id": chart["repository"].as_str().unwrap_or(NOBODY), "name": "charts", "url": "https://charts.example.com" });
+        json!({ "repository": { "chart_name": text(&chart["chart_name"]), "chart_version": text(&chart["chart_version"]), "repository": repository } })
+    };
+    let mut rendered = json!({
+        "timeout_sec": given("timeout_sec", json!(600)), "auto_preview": given("auto_preview", json!(false)), "auto_deploy": given("auto_deploy", json!(false)),
+        "source": source, "arguments": given("arguments", json!([])), "ports": given("ports", json!([])),
+        "allow_cluster_wide_resources": given("allow_cluster_wide_resources", json!(false)), "values_override": given("values_override", json!({})),
+    });
+    for key in ["description", "icon_uri", "blueprint_id"] {
+        if let Some(value) = service.request.get(key) {
+            rendered[key] = value.clone();
+        }
+    }
+    rendered
 }
 
 pub(super) fn render_stages(id: &str, environment: &Environment) -> Value {

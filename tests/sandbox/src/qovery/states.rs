@@ -2,59 +2,124 @@
 
 use serde_json::{Value, json};
 
-use super::{AService, Environment, Event, Kind, LoneDelete, Qovery, Refused};
+use super::{AService, Environment, Event, Kind, LoneDelete, Qovery, Refused, Step};
+
+/// Qovery's words for one event: while something waits for its turn, while it is under way, once it went well, and once it failed.
+///
+/// They are those of `StateEnum` in Qovery's description. Which of them a forced run and an uninstall have is said nowhere.
+struct Words {
+    queued: &'static str,
+    under_way: &'static str,
+    done: &'static str,
+    failed: &'static str,
+}
+
+impl Event {
+    fn words(self) -> Words {
+        let (queued, under_way, done, failed) = match self {
+            Self::Deploy | Self::Redeploy => ("DEPLOYMENT_QUEUED", "DEPLOYING", "DEPLOYED", "DEPLOYMENT_ERROR"),
+            Self::Force => ("DEPLOYMENT_QUEUED", "EXECUTING", "DEPLOYED", "DEPLOYMENT_ERROR"),
+            Self::Stop => ("STOP_QUEUED", "STOPPING", "STOPPED", "STOP_ERROR"),
+            Self::Delete | Self::DeleteServices => ("DELETE_QUEUED", "DELETING", "DELETED", "DELETE_ERROR"),
+            Self::Uninstall => ("DELETE_QUEUED", "DELETING", "READY", "DELETE_ERROR"),
+        };
+        Words { queued, under_way, done, failed }
+    }
+}
+
+impl Environment {
+    /// Whether the state of the environment tells of this event, and not only those of the services that it is about.
+    fn shows(&self, event: Event, lone: LoneDelete) -> bool {
+        match event {
+            _ if self.whole => true,
+            Event::DeleteServices | Event::Uninstall => lone == LoneDelete::EnvironmentDeleting,
+            _ => false,
+        }
+    }
+}
 
 impl Qovery {
-    /// Says that something happens to these services: to all of the environment, if all take part that are not skipped.
-    pub(super) fn begin(&mut self, id: &str, event: Event, services: &[String]) {
+    /// Says that something is about to happen to these services; with `whole` to the environment itself.
+    pub(super) fn queue(&mut self, id: &str, event: Event, services: &[String], whole: bool) {
         let lone = self.world.lone_delete;
         let Some(environment) = self.environments.get_mut(id) else { return };
-        let state = match event {
-            Event::Deploy | Event::Redeploy => "DEPLOYING",
-            Event::Force => "EXECUTING",
-            Event::Stop => "STOPPING",
-            Event::Delete | Event::DeleteServices | Event::Uninstall => "DELETING",
-        };
-        environment.state = match event {
-            Event::Force => environment.state,
-            Event::DeleteServices | Event::Uninstall if lone == LoneDelete::EnvironmentUnchanged => environment.state,
-            _ => state,
-        };
+        (environment.event, environment.whole, environment.before) = (event, whole, environment.state);
+        if environment.shows(event, lone) {
+            environment.state = event.words().queued;
+        }
         for (service, found) in &mut environment.services {
             found.takes_part = services.contains(service);
             if found.takes_part {
-                found.state = if event == Event::Delete && found.kind != Kind::Job { "DELETE_QUEUED" } else { state };
+                (found.before, found.state) = (found.state, event.words().queued);
             }
         }
     }
 
-    /// A deployment has ended, well or not: one that failed to delete leaves what it was to delete.
+    /// Says that what was queued is under way.
+    pub(super) fn begin(&mut self, id: &str) {
+        let lone = self.world.lone_delete;
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        let words = environment.event.words();
+        if environment.shows(environment.event, lone) && environment.state == words.queued {
+            environment.state = words.under_way;
+        }
+    }
+
+    /// A step of a deployment begins, and the service that it is about shows it. A job shows its end by [`job_ended`](Self::job_ended).
+    pub fn reached(&mut self, step: &Step) {
+        let (Step::Run { job: service, .. } | Step::Start { service, .. } | Step::Ending { service } | Step::End { service }) = step;
+        let found = self.environments.values_mut().find(|environment| environment.services.contains_key(service));
+        let Some(environment) = found else { return };
+        let words = environment.event.words();
+        if let Some(found) = environment.services.get_mut(service) {
+            found.state = if matches!(step, Step::Run { .. } | Step::Ending { .. }) { words.under_way } else { words.done };
+        }
+    }
+
+    /// A job's run has ended, well or not.
+    pub(super) fn run_ended(&mut self, job: &str, well: bool) {
+        let found = self.environments.values_mut().find(|environment| environment.services.contains_key(job));
+        let Some(environment) = found else { return };
+        let words = environment.event.words();
+        if let Some(found) = environment.services.get_mut(job) {
+            found.state = if well { words.done } else { words.failed };
+        }
+    }
+
+    /// A deployment has ended, well or not. One that failed leaves what it did not reach as it was, and deletes neither the environment
+    /// nor a service: the engine returns before it deletes the namespace.
+    /// <https://github.com/Qovery/engine>, `deploy_environment.rs`
     pub fn deployment_ended(&mut self, id: &str, event: Event, well: bool) {
+        let lone = self.world.lone_delete;
+        let Some(environment) = self.environments.get_mut(id) else { return };
         if event == Event::Delete && well {
             self.environments.remove(id);
             return;
         }
-        let Some(environment) = self.environments.get_mut(id) else { return };
-        let after = match (event, well) {
-            (Event::Deploy | Event::Redeploy | Event::Force, true) => "DEPLOYED",
-            (Event::Deploy | Event::Redeploy | Event::Force, false) => "DEPLOYMENT_ERROR",
-            (Event::Stop, true) => "STOPPED",
-            (Event::Stop, false) => "STOP_ERROR",
-            (Event::Uninstall, true) => "READY",
-            (Event::Delete | Event::DeleteServices, true) => "DELETED",
-            (Event::Delete | Event::DeleteServices | Event::Uninstall, false) => "DELETE_ERROR",
-        };
-        let parts = environment.services.values_mut().filter(|service| service.takes_part);
-        parts.for_each(|service| service.state = after);
-        if event == Event::DeleteServices && well {
-            environment.services.retain(|_, service| !service.takes_part);
-            let left: Vec<String> = environment.services.keys().cloned().collect();
-            environment.stages.iter_mut().for_each(|stage| stage.services.retain(|service| left.contains(service)));
+        let words = event.words();
+        for service in environment.services.values_mut().filter(|service| service.takes_part) {
+            service.state = match service.state {
+                _ if well => words.done,
+                queued if queued == words.queued => service.before,
+                under_way if under_way == words.under_way => words.failed,
+                ended => ended,
+            };
         }
-        environment.state = match event {
-            Event::DeleteServices | Event::Uninstall | Event::Force => "DEPLOYED",
-            _ => after,
+        environment.state = match well {
+            true if environment.whole => words.done,
+            false if environment.shows(event, lone) => words.failed,
+            _ => environment.before,
         };
+        if event == Event::DeleteServices && well {
+            let gone = environment.services.iter().filter(|(_, service)| service.takes_part);
+            let gone: Vec<String> = gone.map(|(id, _)| id.clone()).collect();
+            environment.services.retain(|service, _| !gone.contains(service));
+            environment.skipped.retain(|service| !gone.contains(service));
+            environment.stages.iter_mut().for_each(|stage| stage.services.retain(|service| !gone.contains(service)));
+            // The aliases that Qovery made of its outputs stay, with their last values: nothing says that they go.
+            let of_gone = |id: &String| gone.contains(id);
+            self.variables.retain(|variable| !of_gone(&variable.parent) && !variable.output_of.as_ref().is_some_and(of_gone));
+        }
     }
 
     /// The state of an environment.
@@ -63,24 +128,32 @@ impl Qovery {
         self.environments.get(environment).map(|environment| environment.state)
     }
 
+    /// The state of a service.
+    #[must_use]
+    pub fn state_of_service(&self, service: &str) -> Option<&'static str> {
+        self.service(service).map(|service| service.state)
+    }
+
     pub(super) fn status(&self, id: &str) -> Result<Value, Refused> {
         Ok(environment_status(id, self.environment(id)?))
     }
 
     /// What a deployment is answered with: of an environment, in the form that a service has.
     pub(super) fn accepted(&self, id: &str) -> Result<Value, Refused> {
-        Ok(status(id, self.environment(id)?.state, true))
+        let environment = self.environment(id)?;
+        Ok(status(id, environment.state, environment.before, true))
     }
 
     pub(super) fn statuses(&self, id: &str) -> Result<Value, Refused> {
         let environment = self.environment(id)?;
-        let of = |kinds: &[Kind]| -> Vec<Value> {
-            let services = environment.services.iter().filter(|(_, service)| kinds.contains(&service.kind));
+        let of = |kind: Kind| -> Vec<Value> {
+            let services = environment.services.iter().filter(|(_, service)| service.kind == kind);
             services.map(|(id, service)| service_status(id, service)).collect()
         };
         Ok(json!({
-            "environment": environment_status(id, environment), "applications": of(&[Kind::Application]), "containers": of(&[Kind::Container]),
-            "jobs": of(&[Kind::Job]), "databases": of(&[Kind::Database]), "helms": of(&[Kind::Helm]), "terraforms": of(&[Kind::Terraform]),
+            "environment": environment_status(id, environment), "applications": of(Kind::Application), "containers": of(Kind::Container),
+            "jobs": of(Kind::Job), "databases": of(Kind::Database), "helms": of(Kind::Helm), "terraforms": of(Kind::Terraform),
+            "agentic_workflows": of(Kind::AgenticWorkflow),
         }))
     }
 
@@ -91,18 +164,41 @@ impl Qovery {
 }
 
 fn environment_status(id: &str, environment: &Environment) -> Value {
-    json!({ "id": id, "state": environment.state, "last_deployment_state": environment.state, "deployment_status": "UP_TO_DATE" })
+    let ended = if is_passing(environment.state) { environment.before } else { environment.state };
+    json!({ "id": id, "state": environment.state, "last_deployment_state": ended, "deployment_status": deployment_status(ended) })
 }
 
 fn service_status(id: &str, service: &AService) -> Value {
-    status(id, service.state, service.takes_part)
+    status(id, service.state, service.before, service.takes_part)
 }
 
-fn status(id: &str, state: &str, takes_part: bool) -> Value {
-    let action = if state.starts_with("DELET") { "DELETE" } else { "DEPLOY" };
+fn status(id: &str, state: &str, before: &str, takes_part: bool) -> Value {
+    let action = match state {
+        _ if state.starts_with("DELET") => "DELETE",
+        _ if state.starts_with("STOP") => "STOP",
+        "READY" => "UNKNOWN",
+        _ => "DEPLOY",
+    };
+    let result = match state {
+        "READY" => "NEVER",
+        "EXECUTING" => "EXECUTING",
+        _ if state.ends_with("QUEUED") => "QUEUED",
+        _ if state.ends_with("ERROR") => "ERROR",
+        _ if is_passing(state) => "ONGOING",
+        _ => "SUCCESS",
+    };
     json!({
-        "id": id, "state": state, "service_deployment_status": "UP_TO_DATE", "is_part_last_deployment": takes_part,
-        "deployment_requests_count": 0, "deployment_request_id": null,
-        "status_details": { "action": action, "status": "SUCCESS", "sub_action": "NONE" },
+        "id": id, "state": state, "service_deployment_status": deployment_status(if is_passing(state) { before } else { state }),
+        "is_part_last_deployment": takes_part, "deployment_requests_count": 0, "deployment_request_id": null,
+        "status_details": { "action": action, "status": result, "sub_action": "NONE" },
     })
+}
+
+/// Whether a state is one of something that waits or is under way.
+fn is_passing(state: &str) -> bool {
+    state.ends_with("QUEUED") || state.ends_with("ING")
+}
+
+fn deployment_status(state: &str) -> &'static str {
+    if state == "READY" { "NEVER_DEPLOYED" } else { "UP_TO_DATE" }
 }

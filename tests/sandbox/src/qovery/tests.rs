@@ -2,7 +2,8 @@ use http::HeaderMap;
 use serde_json::json;
 
 use super::{
-    Aliases, DeleteEvent, Event, Kind, LoneDelete, Put, Qovery, READER_TOKEN, SettingsRead, Step, TOKEN, World, description::Description,
+    Aliases, DeleteEvent, Deployment, Event, Kind, LoneDelete, Put, Qovery, READER_TOKEN, SettingsRead, Step, TOKEN, World,
+    description::Description,
 };
 use crate::service::{Request, Service};
 
@@ -47,7 +48,7 @@ fn job(qovery: &mut Qovery, environment: &str) -> String {
 
 #[test]
 fn every_operation_of_the_description_is_implemented() {
-    assert_eq!(Description::vendored().ids().len(), 42);
+    assert_eq!(Description::vendored().ids().len(), 44);
     let (mut qovery, id) = with_environment();
     job(&mut qovery, &id);
     for path in ["services", "job", "deploymentStage"] {
@@ -142,7 +143,8 @@ fn a_deployment_reads_the_settings_when_it_starts_and_runs_the_stages_in_order()
         })
     };
     assert_eq!((account(0), account(1)), (Some(Some(String::new())), Some(Some("app".to_owned()))));
-    let Step::Run { arguments, variables, .. } = &deployments[0].steps[1] else { panic!("the job comes after the database") };
+    let Step::Run { arguments, .. } = &deployments[0].steps[1] else { panic!("the job comes after the database") };
+    let variables = qovery.variables_of_run(&job);
     assert_eq!((arguments.as_slice(), variables["QOVERY_KUBERNETES_NAMESPACE_NAME"].as_str()), (&["start".to_owned()][..], "z1-shop"));
     assert!(!deployments[2].steps.iter().any(|step| matches!(step, Step::Run { .. })), "it has no command for stop");
     let Step::Run { arguments, .. } = &deployments[3].steps[0] else { panic!() };
@@ -218,71 +220,212 @@ fn settings_are_read_when_the_world_says_so() {
     }
 }
 
+/// Carries out what was asked for last: its jobs end so. What the states were when a job ran: of the environment, of `api` and of the job.
+fn carry_out(qovery: &mut Qovery, exit_code: i32) -> Vec<[Option<&'static str>; 3]> {
+    let Deployment { environment, event, steps, .. } = qovery.take_deployments().pop().unwrap();
+    let api = qovery.service_named(&environment, "api").unwrap_or_default();
+    let mut seen = Vec::new();
+    for step in &steps {
+        qovery.reached(step);
+        if let Step::Run { job, .. } = step {
+            seen.push([qovery.state_of(&environment), qovery.state_of_service(&api), qovery.state_of_service(job)]);
+            qovery.job_ended(job, exit_code, None);
+            if exit_code != 0 {
+                break;
+            }
+        }
+    }
+    qovery.deployment_ended(&environment, event, exit_code == 0);
+    seen
+}
+
+/// An environment with a job that is deployed.
+fn deployed(world: World) -> (Qovery, String, String) {
+    let (mut qovery, id) = with_environment();
+    qovery.set_world(world);
+    let job = job(&mut qovery, &id);
+    call(&mut qovery, "POST", &format!("/environment/{id}/deploy"), None);
+    carry_out(&mut qovery, 0);
+    (qovery, id, job)
+}
+
+#[test]
+fn states_are_true_while_a_deployment_waits_goes_on_and_has_ended() {
+    let (mut qovery, id) = with_environment();
+    let job = job(&mut qovery, &id);
+    let path = format!("/environment/{id}/status");
+    let state = |qovery: &mut Qovery| call(qovery, "GET", &path, None).1["state"].as_str().unwrap().to_owned();
+    assert_eq!(state(&mut qovery), "READY");
+    for (event, words) in [
+        ("deploy", ["DEPLOYMENT_QUEUED", "DEPLOYING", "DEPLOYED"]),
+        ("redeploy", ["DEPLOYMENT_QUEUED", "DEPLOYING", "DEPLOYED"]),
+        ("stop", ["STOP_QUEUED", "STOPPING", "STOPPED"]),
+        ("uninstall", ["DELETE_QUEUED", "DELETING", "READY"]),
+    ] {
+        assert_eq!(call(&mut qovery, "POST", &format!("/environment/{id}/{event}"), None).0, 202, "{event}");
+        assert_eq!(state(&mut qovery), words[0]);
+        let seen = carry_out(&mut qovery, 0);
+        assert!(seen.iter().all(|[of, _, of_job]| [*of, *of_job] == [Some(words[1]); 2]), "{event}: {seen:?}");
+        assert_eq!((state(&mut qovery).as_str(), qovery.state_of_service(&job)), (words[2], Some(words[2])));
+    }
+    call(&mut qovery, "POST", &format!("/environment/{id}/deploy"), None);
+    assert_eq!(carry_out(&mut qovery, 1), [[Some("DEPLOYING"), Some("DEPLOYMENT_QUEUED"), Some("DEPLOYING")]]);
+    let (_, states) = call(&mut qovery, "GET", &format!("/environment/{id}/statuses"), None);
+    let of = |kind: &str| states[kind][0]["state"].as_str().unwrap().to_owned();
+    assert_eq!((of("jobs").as_str(), of("applications").as_str(), of("databases").as_str()), ("DEPLOYMENT_ERROR", "READY", "DEPLOYED"));
+    assert_eq!(states["environment"]["state"], "DEPLOYMENT_ERROR");
+}
+
 #[test]
 fn the_delete_event_runs_when_the_world_says_so_and_states_tell_what_goes() {
-    for (delete_event, at) in [(DeleteEvent::Before, 0), (DeleteEvent::Beside, 3), (DeleteEvent::After, 6)] {
-        let (mut qovery, id) = with_environment();
-        qovery.set_world(World { delete_event, ..World::default() });
-        job(&mut qovery, &id);
-        call(&mut qovery, "POST", &format!("/environment/{id}/deploy"), None);
-        qovery.deployment_ended(&id, Event::Deploy, true);
-        assert_eq!(call(&mut qovery, "GET", &format!("/environment/{id}/status"), None).1["state"], "DEPLOYED");
-        qovery.take_deployments();
+    for (delete_event, at, api) in
+        [(DeleteEvent::Before, 0, "DELETE_QUEUED"), (DeleteEvent::Beside, 3, "DELETING"), (DeleteEvent::After, 6, "DELETED")]
+    {
+        let (mut qovery, id, _) = deployed(World { delete_event, ..World::default() });
         call(&mut qovery, "DELETE", &format!("/environment/{id}"), None);
-        let steps = qovery.take_deployments().remove(0).steps;
+        let steps = qovery.deployments[0].steps.clone();
         assert!(matches!(steps[at], Step::Run { .. }) && steps.len() == 7, "{delete_event:?}: {steps:?}");
-        let (_, states) = call(&mut qovery, "GET", &format!("/environment/{id}/statuses"), None);
-        assert_eq!((&states["environment"]["state"], &states["applications"][0]["state"]), (&json!("DELETING"), &json!("DELETE_QUEUED")));
-        qovery.deployment_ended(&id, Event::Delete, false);
-        assert_eq!(qovery.state_of(&id), Some("DELETE_ERROR"), "a delete event that fails keeps the environment");
-        qovery.deployment_ended(&id, Event::Delete, true);
+        assert_eq!(carry_out(&mut qovery, 0), [[Some("DELETING"), Some(api), Some("DELETING")]]);
+        assert!(!qovery.has_environment(&id));
+    }
+}
+
+#[test]
+fn a_delete_event_that_fails_keeps_the_environment_and_all_its_services_for_the_next_delete() {
+    for (delete_event, api) in [(DeleteEvent::Before, "DEPLOYED"), (DeleteEvent::Beside, "DELETE_ERROR"), (DeleteEvent::After, "DELETED")] {
+        let (mut qovery, id, job) = deployed(World { delete_event, ..World::default() });
+        call(&mut qovery, "DELETE", &format!("/environment/{id}"), None);
+        carry_out(&mut qovery, 1);
+        let of_api = qovery.service_named(&id, "api").unwrap();
+        let states = (qovery.state_of(&id), qovery.state_of_service(&job), qovery.state_of_service(&of_api));
+        assert_eq!(states, (Some("DELETE_ERROR"), Some("DELETE_ERROR"), Some(api)), "{delete_event:?}");
+        call(&mut qovery, "DELETE", &format!("/environment/{id}"), None);
+        assert_eq!(carry_out(&mut qovery, 0).len(), 1);
         assert!(!qovery.has_environment(&id));
     }
 }
 
 #[test]
 fn a_job_that_is_deleted_or_uninstalled_alone_runs_its_delete_event_and_the_rest_stays() {
-    for (lone_delete, state) in [(LoneDelete::EnvironmentUnchanged, "DEPLOYED"), (LoneDelete::EnvironmentDeleting, "DELETING")] {
-        let (mut qovery, id) = with_environment();
-        qovery.set_world(World { lone_delete, ..World::default() });
-        let job = job(&mut qovery, &id);
-        call(&mut qovery, "POST", &format!("/environment/{id}/deploy"), None);
-        qovery.deployment_ended(&id, Event::Deploy, true);
-        qovery.take_deployments();
+    for (lone_delete, during, failed) in
+        [(LoneDelete::EnvironmentUnchanged, "DEPLOYED", "DEPLOYED"), (LoneDelete::EnvironmentDeleting, "DELETING", "DELETE_ERROR")]
+    {
+        let (mut qovery, id, job) = deployed(World { lone_delete, ..World::default() });
+        qovery.job_ended(&job, 0, Some(br#"{"ROLE": {"value": "x"}}"#));
+        let seen = [[Some(during), Some("DEPLOYED"), Some("DELETING")]];
         assert_eq!(call(&mut qovery, "POST", &format!("/job/{job}/uninstall"), Some(&json!({}))).0, 202);
-        assert_eq!(qovery.take_deployments()[0].steps.len(), 1);
-        qovery.deployment_ended(&id, Event::Uninstall, true);
-        assert!(qovery.service_named(&id, "identity").is_some());
-        assert_eq!(call(&mut qovery, "DELETE", &format!("/job/{job}"), None).0, 204);
-        let Step::Run { arguments, .. } = &qovery.take_deployments()[0].steps[0] else { panic!("a run") };
-        assert_eq!(arguments, &["delete"]);
+        assert_eq!(carry_out(&mut qovery, 0), seen);
+        assert_eq!((qovery.state_of(&id), qovery.state_of_service(&job)), (Some("DEPLOYED"), Some("READY")));
         let (_, states) = call(&mut qovery, "GET", &format!("/environment/{id}/statuses"), None);
-        assert_eq!((&states["environment"]["state"], &states["jobs"][0]["state"]), (&json!(state), &json!("DELETING")));
-        let api = &states["applications"][0];
-        assert_eq!((&api["state"], &api["is_part_last_deployment"]), (&json!("DEPLOYED"), &json!(false)));
-        qovery.deployment_ended(&id, Event::DeleteServices, false);
+        assert_eq!(states["applications"][0]["is_part_last_deployment"], false);
+
+        assert_eq!(call(&mut qovery, "DELETE", &format!("/job/{job}"), None).0, 204);
+        let Step::Run { arguments, .. } = &qovery.deployments[0].steps[0] else { panic!("a run") };
+        assert_eq!(arguments, &["delete"]);
+        assert_eq!(carry_out(&mut qovery, 1), seen);
         assert_eq!(call(&mut qovery, "GET", &format!("/job/{job}/status"), None).1["state"], "DELETE_ERROR");
-        qovery.deployment_ended(&id, Event::DeleteServices, true);
-        assert!(qovery.has_environment(&id) && qovery.service_named(&id, "identity").is_none());
+        assert_eq!(qovery.state_of(&id), Some(failed));
+
+        call(&mut qovery, "DELETE", &format!("/job/{job}"), None);
+        carry_out(&mut qovery, 0);
+        assert!(qovery.service_named(&id, "identity").is_none());
+        let api = qovery.service_named(&id, "api").unwrap();
+        assert_eq!(qovery.variables_of(&api), [("ROLE".to_owned(), "x".to_owned())].into(), "the alias stays, with its last value");
     }
+}
+
+#[test]
+fn services_and_job_that_are_deleted_in_one_request_go_and_no_other_does() {
+    let (mut qovery, id, job) = deployed(World::default());
+    let api = qovery.service_named(&id, "api").unwrap();
+    qovery.delete_services(&id, &[api.clone(), job.clone()]).unwrap();
+    let worker = qovery.service_named(&id, "worker").unwrap();
+    assert_eq!(qovery.state_of_service(&worker), Some("DEPLOYED"));
+    assert_eq!(carry_out(&mut qovery, 0), [[Some("DELETING"), Some("DELETING"), Some("DELETING")]]);
+    assert_eq!((qovery.service(&api).is_none(), qovery.service(&job).is_none(), qovery.state_of(&id)), (true, true, Some("DEPLOYED")));
+    let (_, services) = call(&mut qovery, "GET", &format!("/environment/{id}/services"), None);
+    assert_eq!(services["results"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn a_skipped_job_never_runs_with_its_environment_until_it_is_put_back() {
     let (mut qovery, id) = with_environment();
     let job = job(&mut qovery, &id);
-    qovery.skip(&job, true);
     let runs = |qovery: &mut Qovery| {
         call(qovery, "POST", &format!("/environment/{id}/deploy"), None);
-        qovery.take_deployments()[0].steps.iter().filter(|step| matches!(step, Step::Run { .. })).count()
+        carry_out(qovery, 0).len()
     };
-    assert_eq!(runs(&mut qovery), 0);
-    let (_, stages) = call(&mut qovery, "GET", &format!("/environment/{id}/deploymentStage"), None);
-    let stage = &stages["results"][1];
-    assert_eq!(stage["services"][0]["is_skipped"], true);
-    let path = format!("/deploymentStage/{}/service/{job}", stage["id"].as_str().unwrap());
-    assert_eq!(call(&mut qovery, "PUT", &path, Some(&json!({ "is_skipped": false }))).0, 200);
-    assert_eq!(runs(&mut qovery), 1);
+    // Whether a request that does not say so puts it back is as the world has it.
+    for (put, left) in [(Put::Keeps, 0), (Put::Resets, 1)] {
+        qovery.set_world(World { put, ..World::default() });
+        qovery.skip(&job, true);
+        assert_eq!(runs(&mut qovery), 0);
+        let (_, stages) = call(&mut qovery, "GET", &format!("/environment/{id}/deploymentStage"), None);
+        assert_eq!(stages["results"][1]["services"][0]["is_skipped"], true);
+        let path = format!("/deploymentStage/{}/service/{job}", qovery.environments[&id].stages[1].id);
+        assert_eq!(call(&mut qovery, "PUT", &path, None).0, 200);
+        assert_eq!(runs(&mut qovery), left, "{put:?}");
+        assert_eq!(call(&mut qovery, "PUT", &path, Some(&json!({ "is_skipped": false }))).0, 200);
+        assert_eq!(runs(&mut qovery), 1);
+    }
+    qovery.skip(&job, true);
+    call(&mut qovery, "DELETE", &format!("/environment/{id}"), None);
+    assert_eq!(qovery.state_of_service(&job), Some("DELETE_QUEUED"), "it goes with the environment, without its event");
+    assert_eq!(carry_out(&mut qovery, 0).len(), 0);
+    assert!(!qovery.has_environment(&id));
+}
+
+#[test]
+fn an_alias_that_a_person_made_of_an_output_outlives_the_next_run() {
+    let (mut qovery, id, job) = deployed(World::default());
+    qovery.job_ended(&job, 0, Some(br#"{"ROLE": {"value": "one"}, "OLD": {"value": "x"}}"#));
+    let output = qovery.variables.iter().find(|variable| variable.key.ends_with("_ROLE")).unwrap().id.clone();
+    let alias = json!({ "key": "MINE", "alias_scope": "ENVIRONMENT", "alias_parent_id": id });
+    let (status, shown) = call(&mut qovery, "POST", &format!("/variable/{output}/alias"), Some(&alias));
+    assert_eq!((status, &shown["aliased_variable"]["scope"]), (201, &json!("BUILT_IN")));
+    qovery.job_ended(&job, 0, Some(br#"{"ROLE": {"value": "two"}}"#));
+    let seen = qovery.variables_of(&job);
+    assert_eq!((seen["MINE"].as_str(), seen["ROLE"].as_str(), seen["OLD"].as_str()), ("two", "two", "x"));
+    assert!(!seen.keys().any(|key| key.ends_with("_OLD")), "the output itself is replaced: {seen:?}");
+    let alias = qovery.variables.iter().find(|variable| variable.key == "OLD").unwrap().id.clone();
+    assert_eq!(call(&mut qovery, "DELETE", &format!("/variable/{alias}"), None).0, 204);
+    assert!(!qovery.variables_of(&job).contains_key("OLD"));
+}
+
+#[test]
+fn files_external_secrets_and_overrides_are_shown_as_what_they_are() {
+    let (mut qovery, id) = with_environment();
+    let job = job(&mut qovery, &id);
+    qovery.set_project_variable("WIDE", "project", false);
+    qovery.set_variable(&job, "JOB", "WIDE", "job", false);
+    let manager = "00000000-0000-4000-8000-000000000001";
+    for (key, more) in [
+        ("FILE", json!({ "mount_path": "/qovery/qovery.yml" })),
+        ("KEPT", json!({ "secret_manager_access_id": manager })),
+        ("KEPT_FILE", json!({ "secret_manager_access_id": manager, "mount_path": "/key" })),
+    ] {
+        let mut body = json!({ "key": key, "value": "hush", "is_secret": false, "variable_scope": "JOB", "variable_parent_id": job });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, made) = call(&mut qovery, "POST", "/variable", Some(&body));
+        assert_eq!((status, &made["is_secret"]), (201, &json!(false)), "{made}");
+    }
+    let (_, listed) = call(&mut qovery, "GET", &format!("/variable?parent_id={job}&scope=JOB"), None);
+    let columns = |variable: &serde_json::Value| {
+        ["key", "variable_type", "value", "mount_path"].map(|key| variable[key].as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(
+        listed["results"].as_array().unwrap().iter().map(columns).collect::<Vec<_>>(),
+        [
+            ["WIDE", "VALUE", "project", "-"],
+            ["WIDE", "OVERRIDE", "job", "-"],
+            ["FILE", "FILE", "hush", "/qovery/qovery.yml"],
+            ["KEPT", "EXTERNAL_SECRET", "-", "-"],
+            ["KEPT_FILE", "FILE_EXTERNAL_SECRET", "-", "/key"],
+        ]
+    );
+    assert_eq!(listed["results"][1]["overridden_variable"]["scope"], "PROJECT");
+    let seen = qovery.variables_of(&job);
+    assert_eq!((seen["WIDE"].as_str(), seen["FILE"].as_str(), seen["KEPT"].as_str()), ("job", "/qovery/qovery.yml", "hush"));
 }
 
 #[test]
@@ -323,19 +466,35 @@ fn terraform_and_helm_services_are_there_with_what_can_be_set_on_them() {
     let (mut qovery, id) = with_environment();
     let infra = qovery.add_service(&id, Kind::Terraform, "infra");
     qovery.add_service(&id, Kind::ArgoCd, "argo");
+    qovery.add_service(&id, Kind::AgenticWorkflow, "agent");
     let settings = json!({ "security.service_account_name": "app" });
     assert_eq!(call(&mut qovery, "PUT", &format!("/terraform/{infra}/advancedSettings"), Some(&settings)).0, 201);
     assert_eq!(qovery.account_of(&infra), "app");
-    let helm = json!({ "name": "chart", "auto_deploy": false, "source": { "helm_repository": { "chart_name": "c", "chart_version": "1" } }, "arguments": [], "values_override": {} });
+    qovery.set_service(&infra, "use_cluster_credentials", json!(false));
+    let repository = "00000000-0000-4000-8000-000000000002";
+    let source = json!({ "helm_repository": { "repository": repository, "chart_name": "c", "chart_version": "1" } });
+    let values = json!({ "set": [["a", "b"]] });
+    let helm = json!({ "name": "chart", "auto_deploy": false, "source": source, "arguments": ["--wait"], "values_override": values });
     let (status, made) = call(&mut qovery, "POST", &format!("/environment/{id}/helm"), Some(&helm));
     assert_eq!(status, 201, "{made}");
+    let shown = &made["source"]["repository"];
+    assert_eq!((&shown["chart_name"], &shown["repository"]["id"]), (&json!("c"), &json!(repository)));
+    assert_eq!((&made["arguments"], &made["values_override"]), (&helm["arguments"], &values));
     assert_eq!(call(&mut qovery, "POST", &format!("/environment/{id}/helm"), Some(&helm)).0, 409);
     let path = format!("/helm/{}", made["id"].as_str().unwrap());
-    assert_eq!(call(&mut qovery, "PUT", &path, Some(&helm)).0, 200);
+    let source = json!({ "git_repository": { "url": "https://github.com/acme/charts.git", "branch": "v2" } });
+    let helm = json!({ "name": "chart", "auto_deploy": false, "source": source, "arguments": [], "values_override": {} });
+    let (status, edited) = call(&mut qovery, "PUT", &path, Some(&helm));
+    assert_eq!((status, &edited["source"]["git"]["git_repository"]["branch"]), (200, &json!("v2")), "{edited}");
+    assert_eq!(call(&mut qovery, "GET", &format!("{path}/advancedSettings"), None).0, 200);
+    assert_eq!(call(&mut qovery, "PUT", &format!("{path}/advancedSettings"), Some(&json!({ "a.b": 1 }))), (201, json!({ "a.b": 1 })));
     let (status, services) = call(&mut qovery, "GET", &format!("/environment/{id}/services"), None);
-    assert_eq!((status, services["results"].as_array().unwrap().len()), (200, 6), "{services}");
+    assert_eq!((status, services["results"].as_array().unwrap().len()), (200, 7), "{services}");
+    let terraform = services["results"].as_array().unwrap().iter().find(|service| service["service_type"] == "TERRAFORM").unwrap();
+    assert_eq!(terraform["use_cluster_credentials"], false);
+    assert_eq!(call(&mut qovery, "GET", &format!("/environment/{id}/helm"), None).1["results"].as_array().unwrap().len(), 1);
     assert_eq!(call(&mut qovery, "DELETE", &path, None).0, 204);
-    qovery.deployment_ended(&id, Event::DeleteServices, true);
+    carry_out(&mut qovery, 0);
     assert_eq!(call(&mut qovery, "GET", &path, None).0, 404);
 }
 
