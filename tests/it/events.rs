@@ -16,18 +16,18 @@ use crate::{
     qovery::{BOUND, Deployed, Shop},
 };
 
-fn nothing_to_do(deployed: &Deployed) {
+pub(crate) fn nothing_to_do(deployed: &Deployed) {
     let [run] = deployed.runs.as_slice() else { panic!("one run") };
     assert_eq!((run.code, run.writes), (0, 0), "{}{}", run.out, run.err);
     assert!(run.out.lines().last().unwrap().starts_with("nothing to do"), "{}", run.out);
 }
 
-fn started(deployed: &Deployed) -> Vec<(&str, &str)> {
+pub(crate) fn started(deployed: &Deployed) -> Vec<(&str, &str)> {
     deployed.started.iter().map(|(name, account)| (name.as_str(), account.as_str())).collect()
 }
 
-const UNBOUND: [(&str, &str); 3] = [("api", ""), ("db", ""), ("worker", "")];
-const BOUND_SERVICES: [(&str, &str); 3] = [("api", "app"), ("db", ""), ("worker", "app")];
+pub(crate) const UNBOUND: [(&str, &str); 3] = [("api", ""), ("db", ""), ("worker", "")];
+pub(crate) const BOUND_SERVICES: [(&str, &str); 3] = [("api", "app"), ("db", ""), ("worker", "app")];
 
 #[test]
 fn the_first_deploy_makes_and_binds_and_the_second_shows_it() {
@@ -195,7 +195,7 @@ fn policy_of(shop: &Shop, service: &str) -> String {
 }
 
 /// Plays it in each of these worlds, several at a time: most of the time pods end.
-fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
+pub(crate) fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -215,7 +215,7 @@ fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
     assert!(failures.is_empty(), "{} of {} worlds:\n{}", failures.len(), worlds.len(), failures.join("\n"));
 }
 
-fn ended_well(deployed: &Deployed) {
+pub(crate) fn ended_well(deployed: &Deployed) {
     for run in &deployed.runs {
         assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     }

@@ -6,6 +6,7 @@ mod access;
 mod binding;
 mod cost;
 mod deadline;
+mod departures;
 mod doctor;
 mod documents;
 mod events;

@@ -108,6 +108,16 @@ impl Shop {
         self.perform()
     }
 
+    /// How many pods run in the environment's namespace that the webhook gave a role.
+    pub(crate) fn pods_with_role(&self) -> usize {
+        let services = ["api", "worker", "db"].map(|name| self.environment.sandbox.qovery(|qovery| qovery.service_named(&self.id, name)));
+        let role = |id: &String| {
+            let pod = self.environment.sandbox.kubernetes(|kubernetes| kubernetes.object("pods", NAMESPACE, id).cloned());
+            pod.is_some_and(|pod| pod["spec"]["containers"][0]["env"][0]["name"] == "AWS_ROLE_ARN")
+        };
+        services.iter().flatten().filter(|id| role(id)).count()
+    }
+
     /// Lets a service run with its environment no more.
     pub(crate) fn skip(&self, name: &str) {
         let service = self.service(&self.id, name);
