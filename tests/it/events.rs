@@ -263,19 +263,6 @@ fn a_whole_life_leaves_nothing_behind_in_any_world() {
 }
 
 #[test]
-fn a_job_that_is_deleted_alone_takes_nothing_from_the_services_if_qovery_can_be_asked() {
-    in_worlds(&World::pairwise(), |world| {
-        let shop = Shop::installed_in(world, BOUND);
-        shop.deploy();
-        shop.deploy();
-        let deleted = shop.delete_job();
-        let [run] = deleted.runs.as_slice() else { panic!("one run") };
-        assert_eq!((run.code, run.writes, shop.environment.roles()), (0, 0, 1), "{}{}", run.out, run.err);
-        assert!(run.out.contains("IRSA_ON_DELETE=remove"), "{}", run.out);
-    });
-}
-
-#[test]
 fn a_job_that_is_deleted_alone_with_a_token_that_is_not_valid_keeps_what_pods_use() {
     let shop = Shop::installed(BOUND);
     shop.deploy();

@@ -266,15 +266,12 @@ impl Qovery {
             let output = Variable { output_of: Some(job.to_owned()), ..set.clone() };
             // One that is there keeps its id: aliases that people made of it go on.
             let there = self.variables.iter_mut().find(|variable| variable.output_of.as_deref() == Some(job) && variable.key == output.key);
-            let id = match there {
-                Some(there) => {
-                    *there = Variable { id: there.id.clone(), ..output };
-                    there.id.clone()
-                }
-                None => {
-                    self.variables.push(output.clone());
-                    output.id
-                }
+            let id = if let Some(there) = there {
+                *there = Variable { id: there.id.clone(), ..output };
+                there.id.clone()
+            } else {
+                self.variables.push(output.clone());
+                output.id
             };
             let alias = Variable { id: self.id(), key: name, alias_of: Some(id), ..set };
             self.alias_output(alias);
