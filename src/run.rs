@@ -103,7 +103,7 @@ async fn execute(
             () = patience.interruption() => return Err(RunError::Interrupted),
         }
         if !applied.is_empty() {
-            for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_note(&applied)) {
+            for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_notes(&applied)) {
                 report.note(note);
             }
         }

@@ -77,7 +77,7 @@ pub(super) struct Identity {
     pub(super) automount: Typed<bool>,
     /// The role that pods with this ServiceAccount get.
     pub(super) role: Typed<Role>,
-    /// Services of the environment that run with this ServiceAccount, by name or id: applications, containers, jobs.
+    /// Services of the environment that run with this ServiceAccount, by name or id: applications, containers, jobs, Terraform services.
     #[serde(default)]
     pub(super) bind_services: Typed<Vec<Typed<String>>>,
     /// Whether a service that asks for another ServiceAccount is taken from it; `false` if not given.

@@ -20,7 +20,7 @@ name!(
     /// A service as the manifest names it: by its name in the environment, or by its id. Qovery ignores the case of both.
     ServiceRef,
     "a service",
-    "use the name or the id of an application, container or job of the environment",
+    "use the name or the id of an application, container, job or Terraform service of the environment",
     |text| (1..=255).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
 );
 
@@ -94,7 +94,9 @@ pub enum ServiceKind {
     Container,
     /// A lifecycle job or a cron job.
     Job,
-    /// One that has no setting for a ServiceAccount: a database, a Helm chart, Terraform, in Qovery's word for it.
+    /// A Terraform service: pods that run Terraform or OpenTofu.
+    Terraform,
+    /// One that has no setting for a ServiceAccount: a database, a Helm chart, an Argo CD application, in Qovery's word for it.
     Other(String),
 }
 
@@ -106,6 +108,7 @@ impl ServiceKind {
             "APPLICATION" => Self::Application,
             "CONTAINER" => Self::Container,
             "JOB" => Self::Job,
+            "TERRAFORM" => Self::Terraform,
             other => Self::Other(other.to_lowercase().replace('_', " ")),
         }
     }
@@ -124,6 +127,7 @@ impl fmt::Display for ServiceKind {
             Self::Application => "application",
             Self::Container => "container",
             Self::Job => "job",
+            Self::Terraform => "Terraform service",
             Self::Other(kind) => kind,
         })
     }
@@ -199,6 +203,15 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_is_called_by_its_name() {
         assert_eq!(ServiceKind::of("ARGOCD_APP").to_string(), "argocd app");
-        assert!(!ServiceKind::of("HELM").can_be_bound() && ServiceKind::of("JOB").can_be_bound());
+    }
+
+    #[test]
+    fn four_kinds_can_be_bound_and_no_other() {
+        for kind in ["APPLICATION", "CONTAINER", "JOB", "TERRAFORM"] {
+            assert!(ServiceKind::of(kind).can_be_bound(), "{kind}");
+        }
+        for kind in ["DATABASE", "HELM", "ARGOCD_APP", "AGENTIC_WORKFLOW", "A_KIND_OF_TOMORROW"] {
+            assert!(!ServiceKind::of(kind).can_be_bound(), "{kind}");
+        }
     }
 }

@@ -273,6 +273,7 @@ impl Call for Action {
             Self::BindService { service, .. } => match service.kind {
                 ServiceKind::Application => "qovery:PUT /application/{id}/advancedSettings",
                 ServiceKind::Container => "qovery:PUT /container/{id}/advancedSettings",
+                ServiceKind::Terraform => "qovery:PUT /terraform/{id}/advancedSettings",
                 ServiceKind::Job | ServiceKind::Other(_) => "qovery:PUT /job/{id}/advancedSettings",
             },
         }

@@ -22,7 +22,7 @@ pub use action::{Action, AppliedServiceAccount, Applying, NewRole, Seen, Subject
 pub use ledger::is_due;
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{Refusal, Refusals};
-pub use services::binding_note;
+pub use services::binding_notes;
 
 use crate::model::{desired::Desired, observed::Observed};
 

@@ -5,7 +5,7 @@ use crate::model::{
     desired::Desired,
     names::ServiceAccountName,
     observed::Observed,
-    service::{DesiredBinding, ObservedService},
+    service::{DesiredBinding, ObservedService, Service, ServiceKind},
 };
 
 /// What lets the services run with this ServiceAccount.
@@ -28,23 +28,38 @@ pub(super) fn start(service_account: &ServiceAccountName, desired: &Desired, obs
     if refusals.is_empty() { Ok(actions) } else { Err(refusals) }
 }
 
-/// When what was bound takes effect, if anything was.
+/// When what was bound takes effect, if anything was, and what a Terraform service loses or does not gain by it.
 ///
-/// Qovery reads the settings of an environment's services when a deployment starts: one that is under way, as the job's own, began with
-/// what was set before.
+/// Whether Qovery reads the settings of a service when a deployment starts or when the service's stage does is not documented, so the
+/// deployment that runs this job may or may not use them already.
 #[must_use]
-pub fn binding_note(applied: &[Action]) -> Option<String> {
-    let bound = applied.iter().filter_map(|action| match action {
-        Action::BindService { service, service_account, .. } => Some(format!("{service} runs with ServiceAccount `{service_account}`")),
-        _ => None,
-    });
-    let bound: Vec<String> = bound.collect();
-    (!bound.is_empty()).then(|| {
-        format!(
-            "{} from the next deployment on: Qovery reads the setting when a deployment starts, and this one has started. Deploy once more, in the console or by `qovery environment deploy`",
-            bound.join(", ")
-        )
-    })
+pub fn binding_notes(applied: &[Action]) -> Vec<String> {
+    let bound: Vec<_> = applied
+        .iter()
+        .filter_map(|action| match action {
+            Action::BindService { service, service_account, .. } => Some((service, service_account)),
+            _ => None,
+        })
+        .collect();
+    if bound.is_empty() {
+        return Vec::new();
+    }
+    let runs = |(service, account): &(&Service, &ServiceAccountName)| format!("{service} runs with ServiceAccount `{account}`");
+    let from = format!(
+        "{} from the next deployment on at the latest: Qovery may read the setting when a deployment starts or when the service's stage does. If a service started in this deployment without it, deploy once more, in the console or by `qovery environment deploy`",
+        bound.iter().map(runs).collect::<Vec<_>>().join(", ")
+    );
+    let of_terraform = bound.iter().filter(|(service, _)| service.kind == ServiceKind::Terraform).map(traps_of_terraform);
+    std::iter::once(from).chain(of_terraform).collect()
+}
+
+/// Qovery's own ServiceAccount of a Terraform service may use secrets and leases, where Terraform's `kubernetes` backend keeps the state and
+/// its lock; and the cluster's credentials are keys in the service's environment.
+/// <https://developer.hashicorp.com/terraform/language/backend/kubernetes>
+fn traps_of_terraform((service, account): &(&Service, &ServiceAccountName)) -> String {
+    format!(
+        "{service}: with the Kubernetes state backend, give ServiceAccount `{account}` a Role for secrets and leases in the namespace, as Qovery's own ServiceAccount of the service has it. And turn off the use of the cluster's credentials in the service: they are AWS keys, and win over the role"
+    )
 }
 
 fn bind(binding: &DesiredBinding, desired: &Desired, observed: &Observed) -> Result<Option<Action>, Refusal> {

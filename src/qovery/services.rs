@@ -81,6 +81,7 @@ fn path(service: &Service) -> String {
     let kind = match service.kind {
         ServiceKind::Application => "application",
         ServiceKind::Container => "container",
+        ServiceKind::Terraform => "terraform",
         ServiceKind::Job | ServiceKind::Other(_) => "job",
     };
     format!("/{kind}/{}/advancedSettings", service.id)

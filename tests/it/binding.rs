@@ -179,3 +179,31 @@ fn a_cron_job_is_bound_by_its_id_as_any_job() {
     let run = shop.environment.run(&["start"]).ended(3);
     assert!(run.err.contains("database `db` cannot be bound") && run.err.contains("has no service `nobody`; there are"), "{}", run.err);
 }
+
+#[test]
+fn a_terraform_service_is_bound_like_any_other_and_the_report_names_its_traps() {
+    let shop = Shop::new(&BOUND.replace("[api, worker]", "[infra]"));
+    shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, Kind::Terraform, "infra"));
+    shop.set("infra", "terraform.setting.of.tomorrow", json!(7));
+    let run = shop.environment.start();
+    assert_eq!(run.done().last(), Some(&"bind Terraform service `infra` to ServiceAccount `app`"));
+    for trap in ["a Role for secrets and leases", "they are AWS keys, and win over the role"] {
+        assert!(run.out.contains(trap), "{}", run.out);
+    }
+    assert_eq!((shop.account_of("infra"), shop.account_of("api")), ("app".to_owned(), String::new()));
+    let id = shop.service(&shop.id, "infra");
+    let settings = shop.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
+    assert_eq!(settings["terraform.setting.of.tomorrow"], 7);
+    let again = shop.environment.start();
+    assert!(again.writes == 0 && !again.out.contains("secrets and leases"), "{}", again.out);
+}
+
+#[test]
+fn what_runs_with_a_service_account_of_somebody_else_is_refused_whatever_it_is() {
+    for kind in [Kind::Helm, Kind::ArgoCd, Kind::Database] {
+        let shop = Shop::new(&BOUND.replace("[api, worker]", "[other]"));
+        shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, kind, "other"));
+        let run = shop.environment.run(&["start"]).ended(3);
+        assert!(run.writes == 0 && run.err.contains("`other` cannot be bound"), "{kind:?}: {}", run.err);
+    }
+}

@@ -224,7 +224,7 @@ fn an_identity_with_a_mistake_says_what_is_legal() {
         ("role: {}, takeOver: true", "identities[0].takeOver: belongs to `bindServices`"),
         (
             "role: {}, bindServices: [\" api\"]",
-            "identities[0].bindServices[0]: ` api` is not a service: use the name or the id of an application, container or job of the environment",
+            "identities[0].bindServices[0]: ` api` is not a service: use the name or the id of an application, container, job or Terraform service of the environment",
         ),
         ("role: {}, bindServices: [api, API]", "identities[0].bindServices[1]: `API` is here twice"),
         ("role: {}, automount: 1", "identities[0].automount: must be `true` or `false`, not the number `1`"),

@@ -113,9 +113,34 @@ fn delete_and_sweep_leave_services_alone() {
 }
 
 #[test]
-fn the_note_says_when_a_binding_takes_effect() {
+fn the_note_is_right_whether_or_not_this_deployment_uses_the_binding_already() {
     let plan = world(&["api"]).plan(super::Goal::Start).unwrap();
     let applied: Vec<_> = plan.actions().cloned().collect();
-    insta::assert_snapshot!(super::super::binding_note(&applied).unwrap(), @"application `api` runs with ServiceAccount `app` from the next deployment on: Qovery reads the setting when a deployment starts, and this one has started. Deploy once more, in the console or by `qovery environment deploy`");
-    assert_eq!(super::super::binding_note(&[]), None);
+    insta::assert_snapshot!(super::super::binding_notes(&applied).join("\n"), @"application `api` runs with ServiceAccount `app` from the next deployment on at the latest: Qovery may read the setting when a deployment starts or when the service's stage does. If a service started in this deployment without it, deploy once more, in the console or by `qovery environment deploy`");
+    assert!(super::super::binding_notes(&[]).is_empty());
+}
+
+#[test]
+fn a_terraform_service_is_bound_and_its_traps_are_named() {
+    let mut world = world(&["infra"]);
+    world.observed.services.push(service("00000000-0000-4000-8000-000000000005", "TERRAFORM", "infra", None));
+    let plan = world.plan(super::Goal::Start).unwrap();
+    let applied: Vec<_> = plan.actions().cloned().collect();
+    assert_eq!(applied.last().unwrap().to_string(), "bind Terraform service `infra` to ServiceAccount `app`");
+    assert_eq!(super::super::Call::call(applied.last().unwrap()), "qovery:PUT /terraform/{id}/advancedSettings");
+    let notes = super::super::binding_notes(&applied);
+    insta::assert_snapshot!(notes[1], @"Terraform service `infra`: with the Kubernetes state backend, give ServiceAccount `app` a Role for secrets and leases in the namespace, as Qovery's own ServiceAccount of the service has it. And turn off the use of the cluster's credentials in the service: they are AWS keys, and win over the role");
+    assert_eq!(notes.len(), 2);
+    world.apply(super::Goal::Start);
+    assert_eq!(start(&world), "");
+}
+
+#[test]
+fn the_kinds_without_the_setting_stay_refusals() {
+    for (kind, shown) in [("HELM", "helm"), ("ARGOCD_APP", "argocd app"), ("AGENTIC_WORKFLOW", "agentic workflow")] {
+        let mut world = world(&["infra"]);
+        world.observed.services.push(service("00000000-0000-4000-8000-000000000005", kind, "infra", None));
+        let plan = start(&world);
+        assert!(plan.starts_with(&format!("refused: {shown} `infra` cannot be bound")), "{plan}");
+    }
 }
