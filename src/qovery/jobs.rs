@@ -67,30 +67,30 @@ impl Qovery {
     }
 }
 
-/// What of a job's answer is also in its request. Nothing is left out: what a request does not name, Qovery takes away.
+/// What a job's answer shows and a request does not take: who and where it is, and what follows from the rest. All else is asked for as it
+/// is answered, also a key that nobody here knows: what a request does not name, Qovery may take away.
+/// <https://api-doc.qovery.com/#tag/Job-Main-Calls/operation/editJob>
+const ANSWERED_ONLY: [&str; 9] =
+    ["id", "created_at", "updated_at", "environment", "service_type", "job_type", "maximum_cpu", "maximum_memory", "maximum_gpu"];
+/// The same of a Git repository: what Qovery has found out about it.
+const ANSWERED_ONLY_OF_GIT: [&str; 8] = [
+    "has_access",
+    "owner",
+    "name",
+    "deployed_commit_id",
+    "deployed_commit_date",
+    "deployed_commit_contributor",
+    "deployed_commit_tag",
+    "git_token_name",
+];
+
+/// The request that leaves a job as it was answered.
 fn as_request(job: &Map<String, Value>) -> Map<String, Value> {
-    const SAME: [&str; 14] = [
-        "name",
-        "description",
-        "cpu",
-        "memory",
-        "gpu",
-        "ephemeral_storage_in_gib",
-        "max_nb_restart",
-        "max_duration_seconds",
-        "auto_preview",
-        "port",
-        "healthchecks",
-        "auto_deploy",
-        "icon_uri",
-        "schedule",
-    ];
-    let mut request: Map<String, Value> =
-        SAME.iter().filter_map(|key| Some(((*key).to_owned(), job.get(*key).filter(|value| !value.is_null())?.clone()))).collect();
+    let mut request = without(job, &ANSWERED_ONLY);
     for groups in ["annotations_groups", "labels_groups"] {
-        if let Some(Value::Array(all)) = job.get(groups) {
-            let ids = all.iter().filter_map(|group| Some(json!({ "id": group.get("id")? })));
-            request.insert(groups.to_owned(), ids.collect());
+        if let Some(Value::Array(all)) = request.get_mut(groups) {
+            // Answered whole, asked for by their ids.
+            *all = all.iter().filter_map(|group| Some(json!({ "id": group.get("id")? }))).collect();
         }
     }
     if let Some(Value::Object(schedule)) = request.get_mut("schedule") {
@@ -102,45 +102,131 @@ fn as_request(job: &Map<String, Value>) -> Map<String, Value> {
         }
         schedule.retain(|_, value| !value.is_null());
     }
-    if let Some(source) = job.get("source") {
-        request.insert("source".to_owned(), source_as_request(source));
+    if let Some(Value::Object(source)) = request.get_mut("source") {
+        source.retain(|_, value| !value.is_null());
+        if let Some(Value::Object(image)) = source.get_mut("image") {
+            *image = image_as_request(image);
+        }
+        if let Some(Value::Object(docker)) = source.get_mut("docker") {
+            *docker = without(docker, &[]);
+            if let Some(Value::Object(repository)) = docker.get_mut("git_repository") {
+                *repository = without(repository, &ANSWERED_ONLY_OF_GIT);
+            }
+        }
     }
     request
 }
 
-fn source_as_request(source: &Value) -> Value {
-    let picked = |from: &Value, keys: &[&str]| -> Map<String, Value> {
-        keys.iter().filter_map(|key| Some(((*key).to_owned(), from.get(key).filter(|value| !value.is_null())?.clone()))).collect()
-    };
-    let mut request = Map::new();
-    if let Some(image) = source.get("image").filter(|image| image.is_object()) {
-        let mut pulled = picked(image, &["image_name", "tag", "registry_id"]);
-        // The answer names the registry as an object, the request by its id.
-        if let Some(id) = image.pointer("/registry/id").filter(|_| !pulled.contains_key("registry_id")) {
-            pulled.insert("registry_id".to_owned(), id.clone());
-        }
-        request.insert("image".to_owned(), Value::Object(pulled));
+/// The answer names the registry as an object, the request by its id.
+fn image_as_request(image: &Map<String, Value>) -> Map<String, Value> {
+    let mut request = without(image, &["registry"]);
+    if let Some(id) = image.get("registry").and_then(|registry| registry.get("id")) {
+        request.entry("registry_id").or_insert_with(|| id.clone());
     }
-    if let Some(docker) = source.get("docker").filter(|docker| docker.is_object()) {
-        let mut built = picked(docker, &["dockerfile_path", "dockerfile_raw", "docker_target_build_stage"]);
-        if let Some(repository) = docker.get("git_repository") {
-            let repository = picked(repository, &["url", "branch", "root_path", "git_token_id", "provider"]);
-            built.insert("git_repository".to_owned(), Value::Object(repository));
-        }
-        request.insert("docker".to_owned(), Value::Object(built));
-    }
-    Value::Object(request)
+    request
+}
+
+/// All keys but these, and but those without a value: to ask for nothing is to leave it out.
+fn without(answer: &Map<String, Value>, keys: &[&str]) -> Map<String, Value> {
+    let asked = answer.iter().filter(|(key, value)| !value.is_null() && !keys.contains(&key.as_str()));
+    asked.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use qovery_irsa_sandbox::qovery::schema;
+
     use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        if let Value::Object(map) = value { map } else { panic!("{value}") }
+    }
 
     #[test]
     fn a_registry_that_is_answered_as_an_object_is_asked_for_by_its_id() {
-        let source =
-            json!({"image": {"image_name": "acme/x", "tag": "1", "registry": {"id": "r", "name": "ghcr", "url": "https://ghcr.io"}}});
-        assert_eq!(source_as_request(&source), json!({"image": {"image_name": "acme/x", "tag": "1", "registry_id": "r"}}));
+        let image = object(json!({"image_name": "acme/x", "tag": "1", "registry": {"id": "r", "name": "ghcr", "url": "https://ghcr.io"}}));
+        assert_eq!(image_as_request(&image), object(json!({"image_name": "acme/x", "tag": "1", "registry_id": "r"})));
+    }
+
+    /// An answer in which everything that Qovery's description knows is there, with the one source that is given.
+    fn full_answer(source: &str) -> Value {
+        let mut answer = sample(&schema("JobResponse"));
+        answer["source"].as_object_mut().unwrap().retain(|key, _| key == source);
+        answer
+    }
+
+    /// A value for a schema of the description, with all of its properties.
+    fn sample(schema: &Value) -> Value {
+        if let Some(all) = schema["oneOf"].as_array() {
+            // One of each: the caller takes the one that is wanted.
+            return all.iter().flat_map(|one| object(sample(one))).collect::<Map<_, _>>().into();
+        }
+        if let Some(first) = schema.pointer("/enum/0") {
+            return first.clone();
+        }
+        match (schema["type"].as_str(), schema["format"].as_str()) {
+            (Some("object"), _) => {
+                let properties = schema["properties"].as_object().into_iter().flatten();
+                properties.map(|(name, schema)| (name.clone(), sample(schema))).collect::<Map<_, _>>().into()
+            }
+            (Some("array"), _) => json!([sample(&schema["items"])]),
+            (Some("integer"), _) => 7.into(),
+            (Some("boolean"), _) => true.into(),
+            (Some("string"), Some("uuid")) => "00000000-0000-4000-8000-000000000007".into(),
+            (Some("string"), _) => "text".into(),
+            other => panic!("no sample for {other:?} in {schema}"),
+        }
+    }
+
+    /// Asserts that of what was answered exactly that is asked for which a request may hold, at every depth.
+    fn agree(request: &Value, answer: &Value, may_hold: &Value, at: &str) {
+        match (request, answer, may_hold["properties"].as_object()) {
+            (Value::Object(request), Value::Object(answer), Some(properties)) => {
+                for (key, answered) in answer {
+                    let at = format!("{at}.{key}");
+                    match (request.get(key), properties.get(key)) {
+                        (Some(asked), Some(may_hold)) => agree(asked, answered, may_hold, &at),
+                        (None, None) => {}
+                        (None, Some(_)) => panic!("{at} would be lost"),
+                        (Some(_), None) => panic!("{at} is no part of a request"),
+                    }
+                }
+                assert!(request.keys().all(|key| properties.contains_key(key)), "{at}: {request:?}");
+            }
+            (Value::Array(request), Value::Array(answer), _) => {
+                assert_eq!(request.len(), answer.len(), "{at}");
+                request.iter().zip(answer).for_each(|(asked, answered)| agree(asked, answered, &may_hold["items"], at));
+            }
+            _ => assert_eq!(request, answer, "{at}"),
+        }
+    }
+
+    #[test]
+    fn every_key_that_answer_and_request_share_is_asked_for_and_no_other() {
+        for source in ["image", "docker"] {
+            let answer = full_answer(source);
+            let request = Value::Object(as_request(answer.as_object().unwrap()));
+            agree(&request, &answer, &schema("JobRequest"), "job");
+            if source == "image" {
+                assert_eq!(request["source"]["image"]["registry_id"], answer["source"]["image"]["registry"]["id"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_tomorrow_is_asked_for_wherever_it_stands() {
+        for source in ["image", "docker"] {
+            let mut answer = full_answer(source);
+            for place in ["", "/schedule", "/schedule/on_start", "/source", &format!("/source/{source}")] {
+                answer.pointer_mut(place).unwrap()["tomorrow"] = json!({ "deep": [1, null] });
+            }
+            if source == "docker" {
+                answer["source"]["docker"]["git_repository"]["tomorrow"] = json!(1);
+            }
+            let request = Value::Object(as_request(answer.as_object().unwrap()));
+            let kept = |value: &Value| value.to_string().matches("\"tomorrow\"").count();
+            assert_eq!(kept(&request), kept(&answer), "{request:#}");
+        }
     }
 
     #[test]
@@ -148,17 +234,16 @@ mod tests {
         let job = json!({
             "id": "x", "created_at": "…", "environment": {"id": "y"}, "maximum_cpu": 10, "name": "aws-identity", "cpu": 100, "memory": 64, "gpu": 0,
             "auto_preview": true, "port": null, "healthchecks": {}, "icon_uri": "app://x", "service_type": "JOB", "job_type": "LIFECYCLE",
-            "annotations_groups": [{"id": "g", "name": "n"}], "labels_groups": [],
+            "cpu_architecture": "ARM64", "annotations_groups": [{"id": "g", "name": "n"}], "labels_groups": [],
             "schedule": {"lifecycle_type": "GENERIC", "on_start": {"arguments": ["start"], "entrypoint": ""}, "on_stop": null},
             "source": {"docker": {"git_repository": {"url": "https://github.com/a/b", "provider": "GITHUB", "owner": "a", "name": "b", "branch": "main",
                 "root_path": "/", "git_token_id": null, "has_access": true}, "dockerfile_path": "Dockerfile", "dockerfile_raw": null}},
         });
-        let Value::Object(job) = job else { panic!() };
         assert_eq!(
-            Value::Object(as_request(&job)),
+            Value::Object(as_request(&object(job))),
             json!({
                 "name": "aws-identity", "cpu": 100, "memory": 64, "gpu": 0, "auto_preview": true, "healthchecks": {}, "icon_uri": "app://x",
-                "annotations_groups": [{"id": "g"}], "labels_groups": [],
+                "cpu_architecture": "ARM64", "annotations_groups": [{"id": "g"}], "labels_groups": [],
                 "schedule": {"lifecycle_type": "GENERIC", "on_start": {"arguments": ["start"]}},
                 "source": {"docker": {"git_repository": {"url": "https://github.com/a/b", "provider": "GITHUB", "branch": "main", "root_path": "/"},
                     "dockerfile_path": "Dockerfile"}},

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::service::Request;
 
+const DESCRIPTION: &str = include_str!("../../openapi/qovery.json");
+
 /// The description, with a validator for each body.
 #[derive(Debug)]
 pub(super) struct Description {
@@ -89,7 +91,7 @@ impl Operation {
 impl Description {
     #[allow(clippy::expect_used, reason = "the file is part of this crate, and every test needs it")]
     pub(super) fn vendored() -> Self {
-        let document: Value = serde_json::from_str(include_str!("../../openapi/qovery.json")).expect("the description is JSON");
+        let document: Value = serde_json::from_str(DESCRIPTION).expect("the description is JSON");
         let mut operations = Vec::new();
         for (path, methods) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
@@ -112,6 +114,28 @@ impl Description {
                 && operation.path.len() == segments.len()
                 && operation.path.iter().zip(&segments).all(|(known, segment)| known.as_ref().is_none_or(|known| known == segment))
         })
+    }
+}
+
+/// A schema of the description by its name, with all that it refers to in its place.
+///
+/// # Panics
+/// When the description is not readable, which a test of this crate would show.
+#[must_use]
+#[allow(clippy::expect_used, reason = "the file is part of this crate, and every test needs it")]
+pub fn schema(name: &str) -> Value {
+    let document: Value = serde_json::from_str(DESCRIPTION).expect("the description is JSON");
+    resolved(&document, &document["components"]["schemas"][name])
+}
+
+fn resolved(document: &Value, schema: &Value) -> Value {
+    match schema {
+        Value::Object(keys) => match schema["$ref"].as_str().and_then(|reference| document.pointer(reference.trim_start_matches('#'))) {
+            Some(target) => resolved(document, target),
+            None => keys.iter().map(|(key, value)| (key.clone(), resolved(document, value))).collect(),
+        },
+        Value::Array(all) => all.iter().map(|value| resolved(document, value)).collect(),
+        other => other.clone(),
     }
 }
 

@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 use self::description::Description;
 pub use self::{
+    description::schema,
     events::{Deployment, Event, Step},
     world::{Aliases, DeleteEvent, LoneDelete, Put, SettingsRead, World},
 };
