@@ -125,7 +125,7 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
         return Some(hint_of_foreign(service, failed.source.kind));
     }
     if service == "qovery" {
-        return hint_of_qovery(failed).map(str::to_owned);
+        return hint_of_qovery(failed, permission);
     }
     let of_kubernetes = service == "kubernetes";
     let again = "then deploy again: it continues where it stopped";
@@ -140,7 +140,7 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
                 .to_owned(),
         ),
         Kind::Unauthenticated => {
-            Some("give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets".to_owned())
+            Some("give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets of the job itself".to_owned())
         }
         Kind::NotFound if of_kubernetes => Some("the namespace must exist: deploy the environment's services with it".to_owned()),
         Kind::NotFound if failed.call == "eks:DescribeCluster" => {
@@ -176,20 +176,25 @@ fn hint_of_foreign(service: &str, kind: Kind) -> String {
     )
 }
 
-fn hint_of_qovery(failed: &Failed) -> Option<&'static str> {
-    match failed.source.kind {
-        Kind::Unauthenticated => Some(
-            "Qovery does not know the token: make an API token in the console (organization settings, API tokens); a job takes it as secret `IRSA_QOVERY_TOKEN`, `install` as variable `QOVERY_API_TOKEN`",
-        ),
-        Kind::Denied => Some("give the API token a role that may change the services of this environment"),
-        Kind::NotFound => Some("check `QOVERY_ENVIRONMENT_ID`, and that the API token is of the environment's organization"),
-        Kind::Throttled | Kind::Transient | Kind::Interrupted => Some("deploy again: it continues where it stopped"),
-        Kind::Other if failed.source.code == "UntrustedCertificate" => {
-            Some("if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority")
+/// A policy token answers 401 to a call that it may not make, as an unknown token does to all.
+/// <https://www.qovery.com/docs/configuration/organization/api-token>
+fn hint_of_qovery(failed: &Failed, call: &str) -> Option<String> {
+    let hint = match failed.source.kind {
+        Kind::Unauthenticated => {
+            return Some(format!(
+                "Qovery does not know the token, or it is a policy token that may not call `{call}`: allow that call, or make an API token in the console (organization settings, API tokens); a job takes it as secret `IRSA_QOVERY_TOKEN` of its own, `install` as variable `QOVERY_API_TOKEN`"
+            ));
         }
-        Kind::Other if failed.source.code == "Conflict" => Some("something else is changing the service: deploy again when that has ended"),
-        Kind::AlreadyExists | Kind::Held | Kind::Other => None,
-    }
+        Kind::Denied => "give the API token a role that may change the services of this environment",
+        Kind::NotFound => "check `QOVERY_ENVIRONMENT_ID`, and that the API token is of the environment's organization",
+        Kind::Throttled | Kind::Transient | Kind::Interrupted => "deploy again: it continues where it stopped",
+        Kind::Other if failed.source.code == "UntrustedCertificate" => {
+            "if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority"
+        }
+        Kind::Other if failed.source.code == "Conflict" => "something else is changing the service: deploy again when that has ended",
+        Kind::AlreadyExists | Kind::Held | Kind::Other => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn hint_of_connection(error: &ConnectError) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use crate::{
@@ -10,10 +11,10 @@ use crate::{
     failure::RunError,
     http,
     model::{
-        job::{JobSource, ObservedEnvironment, VariableName},
+        job::{BoundService, JobSource, ObservedEnvironment, ObservedJob, VariableName},
         line::one_line,
         secret::Secret,
-        service::{QoveryId, ServiceKind, is_same_name},
+        service::{QoveryId, Service, ServiceKind, is_same_name},
     },
     plan::{
         Call as _,
@@ -65,7 +66,7 @@ impl Installer<'_> {
     async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), RunError> {
         let observed = self.observe().await?;
         let at_hand = self.config.secrets.keys().cloned().collect();
-        let plan = install(&self.config.job, &observed, &at_hand)?;
+        let plan = install(&self.config.job, &self.config.binds, &observed, &at_hand)?;
         Ok((observed, plan))
     }
 
@@ -85,21 +86,14 @@ impl Installer<'_> {
             }),
         )?;
         let is_job = |kind: &ServiceKind| matches!(kind, ServiceKind::Job);
-        let named = services
-            .iter()
-            .find(|service| is_job(&service.kind) && is_same_name(&service.name, spec.name.as_str()))
-            .map(|service| service.id.clone());
+        let named = services.iter().find(|service| is_job(&service.kind) && is_same_name(&service.name, spec.name.as_str()));
         let organization = &place.organization;
-        let (job, variables, registries, git_tokens) = tokio::try_join!(
-            async {
-                match &named {
-                    Some(id) => self.call("read the job", "qovery:GET /job/{id}", async || qovery.job(id).await).await.map(Some),
-                    None => Ok(None),
-                }
-            },
+        let (job, variables, bound, registries, git_tokens) = tokio::try_join!(
+            self.job(named),
             self.call("list the variables that the job sees", "qovery:GET /variable", async || {
-                qovery.variables(named.as_ref().map_or(VariablesOf::Environment, VariablesOf::Job)).await
+                qovery.variables(named.map_or(VariablesOf::Environment, VariablesOf::Service)).await
             }),
+            self.bound(&services, named),
             async {
                 if !matches!(spec.source, JobSource::Image { .. }) {
                     return Ok(Vec::new());
@@ -124,9 +118,33 @@ impl Installer<'_> {
             job,
             stages,
             variables,
+            bound,
             registries,
             git_tokens,
         })
+    }
+
+    async fn job(&self, named: Option<&Service>) -> Result<Option<ObservedJob>, Failed> {
+        let Some(Service { id, .. }) = named else { return Ok(None) };
+        let (job, settings) = tokio::try_join!(
+            self.call("read the job", "qovery:GET /job/{id}", async || self.qovery.job(id).await),
+            self.call("read the advanced settings of the job", "qovery:GET /job/{id}/advancedSettings", async || {
+                self.qovery.job_settings(id).await
+            }),
+        )?;
+        Ok(Some(ObservedJob { settings, ..job }))
+    }
+
+    /// The services that are to run with a role, but the job itself, with what they see. A name that means several means each.
+    async fn bound(&self, services: &[Service], job: Option<&Service>) -> Result<Vec<BoundService>, Failed> {
+        let is_meant = |service: &&Service| self.config.binds.iter().any(|bound| bound.means(service));
+        let meant = services.iter().filter(is_meant).filter(|service| service.kind.can_be_bound() && Some(*service) != job);
+        let read = meant.map(|service| async move {
+            let doing = format!("list the variables that {service} sees");
+            let seen = self.call(&doing, "qovery:GET /variable", async || self.qovery.variables(VariablesOf::Service(service)).await);
+            Ok(BoundService { service: service.clone(), variables: seen.await? })
+        });
+        try_join_all(read).await
     }
 
     /// One call for each action, in order. What was created before is known by then.
@@ -179,6 +197,7 @@ impl Created {
                 let stage = known(stage.as_ref(), self.stage.as_ref())?;
                 qovery.attach_to_stage(stage, known(job.as_ref(), self.job.as_ref())?).await?;
             }
+            JobAction::Unskip { job, stage, .. } => qovery.unskip(known(stage.as_ref(), self.stage.as_ref())?, job).await?,
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ use crate::model::{
     names::{ClusterName, Namespace, Region, RolePath, ServiceAccountName},
     oidc::IssuerUrl,
     secret::Secret,
-    service::{ApiUrl, QoveryId},
+    service::{ApiUrl, QoveryId, ServiceRef},
 };
 
 pub use self::problems::Problems;
@@ -379,6 +379,8 @@ pub struct InstallConfig {
     pub job: JobSpec,
     /// How Qovery's API is reached; nothing if the job is only printed.
     pub qovery: Option<QoveryAccess>,
+    /// The services that the identities bind, as far as the manifest can be read without the variables that the job has.
+    pub binds: BTreeSet<ServiceRef>,
     /// What secrets of the job would be set to, if they are not there: the values of `IRSA_SECRET_<NAME>`. Never those of the variables of
     /// their own names, which are the installer's: an administrator's AWS keys must not become the job's.
     pub secrets: BTreeMap<VariableName, Secret>,
@@ -386,7 +388,8 @@ pub struct InstallConfig {
     pub timeout: Duration,
 }
 
-/// The configuration of `install`. As [`load`], it tells all problems at once, and nothing of the identities is looked at.
+/// The configuration of `install`. As [`load`], it tells all problems at once. Of the identities only the services are looked at that they
+/// bind, and a problem there is none of `install`'s.
 ///
 /// # Errors
 /// Every problem of flags, variables and the manifest's `job`, with its place.
@@ -401,16 +404,26 @@ pub fn load_install(
     let installing = settings::installing(flags, &variables, &log);
     let file = bounded(&installing.manifest.display().to_string(), LONGEST_PATH);
     let text = manifest_text(read_file(&installing.manifest), &log);
+    let binds = text.as_deref().map(|text| bound_services(text, &all)).unwrap_or_default();
     let typed = text.as_deref().and_then(|text| typed_manifest(text, &["job"], &all, &log));
     let job = typed.and_then(|typed| job::job(typed.job, &At::root(&log)));
     match job {
         Some(job) if log.is_empty() => {
             let value = |name: &VariableName| all.get(&format!("{SECRET_PREFIX}{name}")).filter(|value| !value.is_empty());
             let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
-            Ok(InstallConfig { job, qovery: installing.qovery, secrets, timeout: installing.timeout })
+            Ok(InstallConfig { job, qovery: installing.qovery, binds, secrets, timeout: installing.timeout })
         }
         _ => Err(log.into_problems(&file, |path| yaml::line_of(text.as_deref()?, path))),
     }
+}
+
+/// The services that the identities bind. What has a problem is passed over: `start` will tell it.
+fn bound_services(text: &str, variables: &BTreeMap<String, String>) -> BTreeSet<ServiceRef> {
+    let unheard = ProblemLog::default();
+    let typed = typed_manifest(text, &["identities"], variables, &unheard);
+    let identities = typed.and_then(|typed| typed.identities.value()).unwrap_or_default().into_iter().filter_map(reader::Typed::value);
+    let services = identities.flat_map(|identity| identity.bind_services.value().unwrap_or_default()).filter_map(reader::Typed::value);
+    services.filter_map(|service| service.parse().ok()).collect()
 }
 
 fn first_of_each(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {

@@ -1,6 +1,9 @@
 //! The lifecycle job itself, as `install` makes it in an environment of Qovery: as it should be, and as it was seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::{Map, Value};
 
@@ -160,6 +163,8 @@ pub struct ObservedEnvironment {
     pub stages: Vec<Stage>,
     /// The variables that the job sees, or would see.
     pub variables: Vec<ObservedVariable>,
+    /// The services that are to run with a role, as far as they are there and can.
+    pub bound: Vec<BoundService>,
     /// The container registries of the organization, if one is to be found.
     pub registries: Vec<Named>,
     /// The Git tokens of the organization, if one is to be found.
@@ -188,6 +193,8 @@ pub struct Stage {
     pub name: String,
     /// The ids of its services.
     pub services: BTreeSet<QoveryId>,
+    /// Those of them that do not run with the environment.
+    pub skipped: BTreeSet<QoveryId>,
 }
 
 /// A variable as it was seen.
@@ -199,10 +206,72 @@ pub struct ObservedVariable {
     pub name: String,
     /// Its value; none of a secret.
     pub value: Option<String>,
-    /// Whether it is the job's own, and not inherited.
-    pub of_job: bool,
+    /// Where it is set.
+    pub scope: VariableScope,
     /// Whether its value is hidden.
     pub is_secret: bool,
+}
+
+/// As messages name it: ``secret `X` of the project``.
+impl fmt::Display for ObservedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_secret { "secret" } else { "variable" };
+        write!(f, "{kind} `{}`{}", self.name, self.scope)
+    }
+}
+
+/// Where a variable is set. What is set further in covers what is set further out.
+/// <https://www.qovery.com/docs/configuration/environment-variables>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VariableScope {
+    /// By Qovery, for every service.
+    BuiltIn,
+    /// On the project: every service of every environment inherits it.
+    Project,
+    /// On the environment: every service of it inherits it.
+    Environment,
+    /// On the service whose variables were listed: it stays there.
+    Service,
+}
+
+impl VariableScope {
+    /// Reads Qovery's `scope`: each kind of service has one of its own.
+    #[must_use]
+    pub fn of(scope: &str) -> Self {
+        match scope {
+            "BUILT_IN" => Self::BuiltIn,
+            "PROJECT" => Self::Project,
+            "ENVIRONMENT" => Self::Environment,
+            _ => Self::Service,
+        }
+    }
+
+    /// Whether other services than the one that was asked for have it too.
+    #[must_use]
+    pub fn is_inherited(self) -> bool {
+        self != Self::Service
+    }
+}
+
+/// As it goes on after the variable's name.
+impl fmt::Display for VariableScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn => " of Qovery's own",
+            Self::Project => " of the project",
+            Self::Environment => " of the environment",
+            Self::Service => "",
+        })
+    }
+}
+
+/// A service that the manifest binds to a role, and the variables that it sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundService {
+    /// The service.
+    pub service: Service,
+    /// Its own variables, and those it inherits.
+    pub variables: Vec<ObservedVariable>,
 }
 
 /// A thing of the organization that can be named.

@@ -9,10 +9,10 @@ use super::{Qovery, error};
 use crate::{
     call::CallError,
     model::{
-        job::{Named, ObservedVariable, QoveryName, Stage, VariableName},
+        job::{Named, ObservedVariable, QoveryName, Stage, VariableName, VariableScope},
         names::NameProblem,
         secret::Secret,
-        service::QoveryId,
+        service::{QoveryId, Service, ServiceKind},
     },
 };
 
@@ -59,6 +59,8 @@ struct AStage {
 #[derive(Deserialize)]
 struct StagedService {
     service_id: Option<String>,
+    #[serde(default)]
+    is_skipped: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +70,17 @@ struct AVariable {
     value: Option<String>,
     scope: String,
     is_secret: bool,
+    #[serde(default)]
+    variable_type: String,
+}
+
+impl AVariable {
+    /// What is kept in a secret manager is said to be no secret, though nobody is shown it; so is another name of such a one.
+    /// <https://github.com/Qovery/qovery-openapi-spec>
+    fn is_hidden(&self) -> bool {
+        let names_another = matches!(self.variable_type.as_str(), "ALIAS" | "OVERRIDE");
+        self.is_secret || self.variable_type.ends_with("EXTERNAL_SECRET") || (names_another && self.value.is_none())
+    }
 }
 
 #[derive(Deserialize)]
@@ -80,9 +93,9 @@ struct ANamed {
 /// Whose variables are asked for.
 #[derive(Clone, Copy, Debug)]
 pub enum VariablesOf<'a> {
-    /// The job's, inherited ones included.
-    Job(&'a QoveryId),
-    /// Those that a job in the environment would inherit.
+    /// A service's, inherited ones included.
+    Service(&'a Service),
+    /// Those that a service in the environment would inherit.
     Environment,
 }
 
@@ -104,9 +117,15 @@ impl Qovery {
         let mut listed: Vec<AStage> = self.list(&format!("/environment/{}/deploymentStage", self.environment())).await?;
         listed.sort_by_key(|stage| stage.deployment_order);
         let stage = |stage: AStage| {
-            let services = stage.services.unwrap_or_default().into_iter().filter_map(|service| service.service_id);
-            let services: Result<BTreeSet<QoveryId>, CallError> = services.map(|service| id(&service)).collect();
-            Ok(Stage { id: id(&stage.id)?, name: stage.name, services: services? })
+            let (mut services, mut skipped) = (BTreeSet::new(), BTreeSet::new());
+            for staged in stage.services.unwrap_or_default() {
+                let Some(service) = staged.service_id.as_deref().map(id).transpose()? else { continue };
+                if staged.is_skipped {
+                    skipped.insert(service.clone());
+                }
+                services.insert(service);
+            }
+            Ok(Stage { id: id(&stage.id)?, name: stage.name, services, skipped })
         };
         listed.into_iter().map(stage).collect()
     }
@@ -135,19 +154,28 @@ impl Qovery {
         self.put_empty(&format!("/deploymentStage/{stage}/service/{service}")).await
     }
 
+    /// Lets a service that is skipped in its stage run with the environment again.
+    ///
+    /// # Errors
+    /// Qovery refuses or does not answer.
+    pub async fn unskip(&self, stage: &QoveryId, service: &QoveryId) -> Result<(), CallError> {
+        self.put(&format!("/deploymentStage/{stage}/service/{service}"), &json!({ "is_skipped": false })).await
+    }
+
     /// Variables and secrets, inherited ones included.
     ///
     /// # Errors
     /// Qovery refuses, does not answer, or answers in an unknown form.
     pub async fn variables(&self, of: VariablesOf<'_>) -> Result<Vec<ObservedVariable>, CallError> {
         let (scope, parent) = match of {
-            VariablesOf::Job(job) => ("JOB", job),
+            VariablesOf::Service(service) => (scope_of(&service.kind), &service.id),
             VariablesOf::Environment => ("ENVIRONMENT", self.environment()),
         };
         let listed: Vec<AVariable> = self.list(&format!("/variable?parent_id={parent}&scope={scope}")).await?;
         let variable = |found: AVariable| {
-            let value = found.value.filter(|_| !found.is_secret);
-            Ok(ObservedVariable { id: id(&found.id)?, name: found.key, value, of_job: found.scope == "JOB", is_secret: found.is_secret })
+            let is_secret = found.is_hidden();
+            let value = found.value.filter(|_| !is_secret);
+            Ok(ObservedVariable { id: id(&found.id)?, name: found.key, value, scope: VariableScope::of(&found.scope), is_secret })
         };
         listed.into_iter().map(variable).collect()
     }
@@ -213,6 +241,44 @@ impl Qovery {
     }
 }
 
+/// The scope of a service's own variables.
+fn scope_of(kind: &ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Application => "APPLICATION",
+        ServiceKind::Container => "CONTAINER",
+        ServiceKind::Terraform => "TERRAFORM",
+        ServiceKind::Job | ServiceKind::Other(_) => "JOB",
+    }
+}
+
 fn id(text: &str) -> Result<QoveryId, CallError> {
     text.parse().map_err(|problem: NameProblem| error::unreadable(&serde::de::Error::custom(problem)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_secret_manager_keeps_is_hidden_by_whatever_name() {
+        let hidden = |kind: &str, value: Option<&str>, is_secret: bool| {
+            let found = json!({ "id": "x", "key": "K", "value": value, "scope": "PROJECT", "variable_type": kind, "is_secret": is_secret });
+            serde_json::from_value::<AVariable>(found).unwrap().is_hidden()
+        };
+        for (kind, value, is_secret, expected) in [
+            ("VALUE", Some("x"), false, false),
+            ("VALUE", None, false, false),
+            ("VALUE", None, true, true),
+            ("FILE", Some("x"), false, false),
+            ("BUILT_IN", Some("x"), false, false),
+            ("EXTERNAL_SECRET", None, false, true),
+            ("EXTERNAL_SECRET", Some("arn:aws:secretsmanager:…"), false, true),
+            ("FILE_EXTERNAL_SECRET", None, false, true),
+            ("ALIAS", Some("x"), false, false),
+            ("ALIAS", None, false, true),
+            ("OVERRIDE", None, false, true),
+        ] {
+            assert_eq!(hidden(kind, value, is_secret), expected, "{kind} {value:?} {is_secret}");
+        }
+    }
 }

@@ -15,17 +15,22 @@ struct Created {
 }
 
 impl Qovery {
-    /// A job with its advanced settings.
+    /// A job, still without its advanced settings.
     ///
     /// # Errors
     /// Qovery refuses, does not answer, or answers in an unknown form.
     pub async fn job(&self, id: &QoveryId) -> Result<ObservedJob, CallError> {
-        let (job, settings) = (
-            self.get::<Map<String, Value>>(&format!("/job/{id}")).await?,
-            self.get::<Settings>(&format!("/job/{id}/advancedSettings")).await?,
-        );
+        let job: Map<String, Value> = self.get(&format!("/job/{id}")).await?;
         let is_lifecycle = job.get("job_type").and_then(Value::as_str) == Some("LIFECYCLE");
-        Ok(ObservedJob { id: id.clone(), is_lifecycle, request: as_request(&job), settings })
+        Ok(ObservedJob { id: id.clone(), is_lifecycle, request: as_request(&job), settings: Map::new() })
+    }
+
+    /// The advanced settings of a job.
+    ///
+    /// # Errors
+    /// Qovery refuses, does not answer, or answers in an unknown form.
+    pub async fn job_settings(&self, id: &QoveryId) -> Result<Map<String, Value>, CallError> {
+        self.get(&format!("/job/{id}/advancedSettings")).await
     }
 
     /// Creates a job in the environment, and answers its id.

@@ -138,3 +138,19 @@ fn a_manifest_that_cannot_be_read_is_one_problem() {
     let problems = load_install(&Flags::default(), with(&[]), read).unwrap_err().to_string();
     assert_eq!(problems, "1 problem in the configuration\n  qovery.yml: cannot be read: no such file");
 }
+
+#[test]
+fn the_services_that_identities_bind_are_known_and_their_problems_are_none_of_installs() {
+    let job = "job: {name: a, image: {registry: r, name: n, tag: t}}";
+    for (identities, expected) in [
+        ("[{serviceAccount: app, bindServices: [api, worker]}, {serviceAccount: b, bindServices: [\"${SERVICE}\"]}]", vec!["api", "cron", "worker"]),
+        ("[{serviceAccount: \"${NOT_SET}\", nonsense: 1, bindServices: [api, ' bad', \"${NOT_SET}\", {a: b}]}]", vec!["api"]),
+        ("[7, {bindServices: api}, {bindServices: [worker]}]", vec!["worker"]),
+        ("nonsense", vec![]),
+    ] {
+        let manifest = format!("identities: {identities}\n{job}");
+        let config = installing(&Flags::default(), &[("SERVICE", "cron")], &manifest).unwrap();
+        assert_eq!(config.binds.iter().map(ServiceRef::as_str).collect::<Vec<_>>(), expected, "{identities}");
+    }
+    assert!(installing(&Flags::default(), &[], job).unwrap().binds.is_empty());
+}

@@ -90,6 +90,15 @@ pub enum JobAction {
         /// Its name.
         name: QoveryName,
     },
+    /// `PUT /deploymentStage/{id}/service/{id}` for a job that does not run with the environment.
+    Unskip {
+        /// The job.
+        job: QoveryId,
+        /// The stage; of one that is created before, nothing.
+        stage: Option<QoveryId>,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Call for JobAction {
@@ -102,7 +111,7 @@ impl Call for JobAction {
             Self::PutSettings { .. } => "qovery:PUT /job/{id}/advancedSettings",
             Self::CreateStage { .. } => "qovery:POST /environment/{id}/deploymentStage",
             Self::MoveStage { .. } => "qovery:PUT /deploymentStage/{id}/moveBefore/{id}",
-            Self::AttachToStage { .. } => "qovery:PUT /deploymentStage/{id}/service/{id}",
+            Self::AttachToStage { .. } | Self::Unskip { .. } => "qovery:PUT /deploymentStage/{id}/service/{id}",
         }
     }
 }
@@ -126,6 +135,7 @@ impl fmt::Display for JobAction {
             Self::CreateStage { name } => write!(f, "create deployment stage `{name}`"),
             Self::MoveStage { name, before_name, .. } => write!(f, "move deployment stage `{name}` before `{before_name}`"),
             Self::AttachToStage { name, .. } => write!(f, "put the job into deployment stage `{name}`"),
+            Self::Unskip { name, .. } => write!(f, "let the job run in deployment stage `{name}`: it is skipped there"),
         }
     }
 }

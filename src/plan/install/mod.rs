@@ -3,6 +3,7 @@
 //! What of the job the manifest does not name stays as it is: people set it in the console.
 
 mod action;
+mod keys;
 mod request;
 mod stage;
 mod variables;
@@ -18,8 +19,8 @@ use thiserror::Error;
 
 use super::{Refusal, Refusals};
 use crate::model::{
-    job::{JobSpec, Named, ObservedEnvironment, QoveryName, VariableName},
-    service::{Service, is_same_name},
+    job::{JobSpec, Named, ObservedEnvironment, ObservedVariable, QoveryName, VariableName},
+    service::{Service, ServiceRef, is_same_name},
 };
 
 /// What is to be done in order, and what people should know.
@@ -31,7 +32,8 @@ pub struct InstallPlan {
     pub notes: Vec<String>,
 }
 
-/// What makes the job as it should be. `at_hand` are the secrets whose values the installer has.
+/// What makes the job as it should be. `binds` are the services that the manifest's identities bind to a role, `at_hand` the secrets whose
+/// values the installer has.
 ///
 /// | observed | actions |
 /// |---|---|
@@ -42,12 +44,20 @@ pub struct InstallPlan {
 /// | a variable that is missing, or the job's own with another value | create or edit it |
 /// | a variable inherited with another value | refusal |
 /// | advanced settings that differ | put them back with these changed |
+/// | AWS keys that a service of `binds` has or inherits | refusal: it would never use its role |
+/// | AWS keys or an API token that only others inherit | a note |
 /// | another stage than named | attach the job to it; a stage of that name that is missing is created before all others |
 /// | a named stage that comes after a service's that may use the role | move it first if it is the job's alone, else a refusal |
+/// | the job is skipped in its stage | let it run |
 ///
 /// # Errors
 /// All refusals.
-pub fn install(spec: &JobSpec, observed: &ObservedEnvironment, at_hand: &BTreeSet<VariableName>) -> Result<InstallPlan, Refusals> {
+pub fn install(
+    spec: &JobSpec,
+    binds: &BTreeSet<ServiceRef>,
+    observed: &ObservedEnvironment,
+    at_hand: &BTreeSet<VariableName>,
+) -> Result<InstallPlan, Refusals> {
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut plan = InstallPlan::default();
     let mut add = |part: Result<Vec<JobAction>, Vec<InstallRefusal>>| match part {
@@ -64,7 +74,9 @@ pub fn install(spec: &JobSpec, observed: &ObservedEnvironment, at_hand: &BTreeSe
     add(variables::variables(spec, observed));
     add(Ok(settings(spec, observed)));
     add(stage::stage(spec, observed));
+    add(Err(keys::refusals(binds, observed)));
     plan.notes.extend(stage::note(spec, observed));
+    plan.notes.extend(keys::notes(observed));
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }
 
@@ -105,6 +117,22 @@ pub enum InstallRefusal {
     /// What should be a secret can be read by everybody.
     #[error("`{0}` should be a secret, but is a variable that everybody may read")]
     SecretReadable(VariableName),
+    /// A service that is to run with a role would inherit a key.
+    #[error("{} would have {key}, which AWS SDKs take before a role", services.join(", "))]
+    InheritedKey {
+        /// The key.
+        key: ObservedVariable,
+        /// Who would have it.
+        services: Vec<String>,
+    },
+    /// A service that is to run with a role has a key of its own.
+    #[error("{service} has a {key} of its own, which AWS SDKs take before a role")]
+    OwnKey {
+        /// The key.
+        key: ObservedVariable,
+        /// Whose it is.
+        service: String,
+    },
     /// A variable is inherited with another value.
     #[error("variable `{0}` is set above the job with another value")]
     Inherited(VariableName),
@@ -160,11 +188,14 @@ impl InstallRefusal {
             Self::NotFound { kind: Lookup::GitToken, .. } => {
                 "add the token in the console (organization settings, Git repository access), or correct `git.token`".to_owned()
             }
-            Self::SecretMissing(name) => {
-                format!(
-                    "set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `IRSA_SECRET_{name}` set"
-                )
-            }
+            Self::SecretMissing(name) => format!(
+                "run `install` with the variable `IRSA_SECRET_{name}` set: that makes it a secret of the job itself, which clones copy and no other service can read"
+            ),
+            Self::InheritedKey { key, .. } => format!(
+                "delete `{0}`{1}, and give it to the job itself: name it in `secrets` and run `install` with the variable `IRSA_SECRET_{0}` set, which makes it a secret of the job",
+                key.name, key.scope
+            ),
+            Self::OwnKey { key, service } => format!("delete `{}` of {service} in the console: the role takes its place", key.name),
             Self::SecretReadable(name) => format!("delete variable `{name}` in the console and create it anew as a secret"),
             Self::Inherited(name) => format!("change `{name}` where it is set, or take it out of `variables`"),
             Self::VariableHidden(name) => format!("move `{name}` from `variables` to `secrets`"),

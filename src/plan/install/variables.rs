@@ -28,7 +28,7 @@ pub(super) fn variables(spec: &JobSpec, observed: &ObservedEnvironment) -> Resul
         None => Ok(Some(JobAction::CreateVariable { job: job(observed), name: name.clone(), value: value.clone() })),
         Some(ObservedVariable { is_secret: true, .. }) => Err(InstallRefusal::VariableHidden(name.clone())),
         Some(found) if found.value.as_ref() == Some(value) => Ok(None),
-        Some(found) if found.of_job => Ok(Some(JobAction::EditVariable { id: found.id.clone(), name: name.clone(), value: value.clone() })),
+        Some(found) if !found.scope.is_inherited() => Ok(Some(JobAction::EditVariable { id: found.id.clone(), name: name.clone(), value: value.clone() })),
         Some(_) => Err(InstallRefusal::Inherited(name.clone())),
     }))
 }
@@ -37,10 +37,13 @@ fn job(observed: &ObservedEnvironment) -> Option<QoveryId> {
     observed.job.as_ref().map(|job| job.id.clone())
 }
 
-/// The variable of that name; the job's own covers one that it would inherit.
 fn seen<'a>(observed: &'a ObservedEnvironment, name: &VariableName) -> Option<&'a ObservedVariable> {
-    let mut named = observed.variables.iter().filter(|variable| variable.name == name.as_str());
-    named.clone().find(|variable| variable.of_job).or_else(|| named.next())
+    in_force(&observed.variables, name.as_str())
+}
+
+/// The variable of that name: one that is set further in covers the others.
+pub(super) fn in_force<'a>(variables: &'a [ObservedVariable], name: &str) -> Option<&'a ObservedVariable> {
+    variables.iter().filter(|variable| variable.name == name).max_by_key(|variable| variable.scope)
 }
 
 /// All actions, or all refusals.

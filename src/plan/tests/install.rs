@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     model::{
-        job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage},
-        service::{QoveryId, Service, ServiceKind},
+        job::{BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage, VariableScope},
+        service::{QoveryId, Service, ServiceKind, ServiceRef},
     },
     plan::{
         Call as _,
@@ -47,6 +47,7 @@ fn empty() -> ObservedEnvironment {
         id: id(number),
         name: name.to_owned(),
         services: services.iter().map(|number| id(*number)).collect(),
+        skipped: BTreeSet::new(),
     };
     ObservedEnvironment {
         id: id(1),
@@ -57,6 +58,7 @@ fn empty() -> ObservedEnvironment {
         job: None,
         stages: vec![stage(21, "DATABASE DEFAULT", &[11]), stage(22, "JOB DEFAULT", &[12]), stage(23, "APPLICATION DEFAULT", &[13])],
         variables: Vec::new(),
+        bound: Vec::new(),
         registries: vec![Named { id: id(31), name: "ghcr".to_owned() }],
         git_tokens: vec![Named { id: id(41), name: "bot".to_owned() }],
     }
@@ -66,24 +68,24 @@ fn at_hand() -> BTreeSet<crate::model::job::VariableName> {
     BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()])
 }
 
-fn variable(number: u8, name: &str, value: Option<&str>, of_job: bool) -> ObservedVariable {
-    ObservedVariable { id: id(number), name: name.to_owned(), value: value.map(str::to_owned), of_job, is_secret: value.is_none() }
+fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
+    ObservedVariable { id: id(number), name: name.to_owned(), value: value.map(str::to_owned), scope, is_secret: value.is_none() }
 }
 
 /// The same with the job as the manifest wants it, and something that people set in the console.
 fn in_sync() -> ObservedEnvironment {
     let mut observed = empty();
-    let JobAction::CreateJob { mut request, .. } = install(&spec(), &observed, &at_hand()).unwrap().actions.remove(0) else { panic!() };
+    let JobAction::CreateJob { mut request, .. } = install(&spec(), &BTreeSet::new(), &observed, &at_hand()).unwrap().actions.remove(0) else { panic!() };
     request.insert("auto_preview".to_owned(), json!(true));
     request.insert("labels_groups".to_owned(), json!([{ "id": "g" }]));
     let settings = json!({ "security.read_only_root_filesystem": true, "build.timeout_max_sec": 1800 });
     observed.job = Some(ObservedJob { id: id(JOB), is_lifecycle: true, request, settings: map(settings) });
     observed.services.push(Service { id: id(JOB), name: "AWS-Identity".to_owned(), kind: ServiceKind::Job });
-    observed.stages.insert(0, Stage { id: id(24), name: "Identities".to_owned(), services: BTreeSet::from([id(JOB)]) });
+    observed.stages.insert(0, Stage { id: id(24), name: "Identities".to_owned(), services: BTreeSet::from([id(JOB)]), skipped: BTreeSet::new() });
     observed.variables = vec![
-        variable(51, "AWS_SECRET_ACCESS_KEY", None, false),
-        variable(52, "IRSA_PROOF", Some("off"), false),
-        variable(53, "IRSA_PROOF", Some("required"), true),
+        variable(51, "AWS_SECRET_ACCESS_KEY", None, VariableScope::Service),
+        variable(52, "IRSA_PROOF", Some("off"), VariableScope::Project),
+        variable(53, "IRSA_PROOF", Some("required"), VariableScope::Service),
     ];
     observed
 }
@@ -93,7 +95,13 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 fn lines(spec: &JobSpec, observed: &ObservedEnvironment) -> String {
-    match install(spec, observed, &BTreeSet::new()) {
+    binding(spec, &[], observed)
+}
+
+/// The same where the manifest binds these services.
+fn binding(spec: &JobSpec, binds: &[&str], observed: &ObservedEnvironment) -> String {
+    let binds: BTreeSet<ServiceRef> = binds.iter().map(|service| service.parse().unwrap()).collect();
+    match install(spec, &binds, observed, &BTreeSet::new()) {
         Ok(plan) => {
             let notes = plan.notes.iter().map(|note| format!("note: {note}"));
             plan.actions.iter().map(ToString::to_string).chain(notes).collect::<Vec<_>>().join("\n")
@@ -104,7 +112,7 @@ fn lines(spec: &JobSpec, observed: &ObservedEnvironment) -> String {
 
 #[test]
 fn an_environment_without_the_job_gets_it_with_all_that_belongs_to_it() {
-    let plan = install(&spec(), &empty(), &at_hand()).unwrap();
+    let plan = install(&spec(), &BTreeSet::new(), &empty(), &at_hand()).unwrap();
     insta::assert_snapshot!(plan.actions.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
     create lifecycle job `aws-identity`
     create secret `AWS_SECRET_ACCESS_KEY` of the job
@@ -173,7 +181,7 @@ fn each_change_of_the_manifest_changes_just_that() {
 fn what_people_set_in_the_console_survives_an_edit() {
     let mut spec = spec();
     spec.cpu = 200;
-    let plan = install(&spec, &in_sync(), &BTreeSet::new()).unwrap();
+    let plan = install(&spec, &BTreeSet::new(), &in_sync(), &BTreeSet::new()).unwrap();
     let JobAction::EditJob { job, request, changed, .. } = &plan.actions[0] else { panic!() };
     assert_eq!((job, changed.as_slice()), (&id(JOB), &["cpu"][..]));
     assert_eq!(
@@ -194,7 +202,7 @@ fn another_source_replaces_the_one_before_and_a_repositorys_ending_is_no_change(
         token: "bot".parse().ok(),
     };
     let mut observed = in_sync();
-    let plan = install(&spec, &observed, &BTreeSet::new()).unwrap();
+    let plan = install(&spec, &BTreeSet::new(), &observed, &BTreeSet::new()).unwrap();
     let JobAction::EditJob { request, .. } = &plan.actions[0] else { panic!() };
     assert_eq!(
         request["source"],
@@ -237,15 +245,15 @@ fn a_secret_that_is_missing_or_readable_is_a_refusal_and_one_that_is_there_stays
     observed.variables.remove(0);
     insta::assert_snapshot!(lines(&spec(), &observed), @"
     refused: the job would not see secret `AWS_SECRET_ACCESS_KEY`: it is neither set in the environment or above it, nor is its value known here
-    hint: set it in the console, best on the project, where every clone inherits it; or run `install` with the variable `IRSA_SECRET_AWS_SECRET_ACCESS_KEY` set
+    hint: run `install` with the variable `IRSA_SECRET_AWS_SECRET_ACCESS_KEY` set: that makes it a secret of the job itself, which clones copy and no other service can read
     ");
-    observed.variables.push(variable(54, "AWS_SECRET_ACCESS_KEY", Some("readable"), false));
+    observed.variables.push(variable(54, "AWS_SECRET_ACCESS_KEY", Some("readable"), VariableScope::Service));
     let refused = lines(&spec(), &observed);
     assert!(
         refused.contains("should be a secret, but is a variable that everybody may read") && !refused.contains("readable\""),
         "{refused}"
     );
-    assert!(install(&spec(), &in_sync(), &at_hand()).unwrap().actions.is_empty(), "its value cannot be compared");
+    assert!(install(&spec(), &BTreeSet::new(), &in_sync(), &at_hand()).unwrap().actions.is_empty(), "its value cannot be compared");
 }
 
 #[test]
@@ -258,7 +266,7 @@ fn a_variable_that_is_inherited_with_another_value_or_hidden_is_a_refusal() {
     ");
     observed.variables[1].value = Some("required".to_owned());
     assert_eq!(lines(&spec(), &observed), "");
-    observed.variables[1] = variable(52, "IRSA_PROOF", None, false);
+    observed.variables[1] = variable(52, "IRSA_PROOF", None, VariableScope::Project);
     assert!(lines(&spec(), &observed).contains("variable `IRSA_PROOF` is a secret already"));
 }
 
@@ -299,4 +307,119 @@ fn all_refusals_are_told_at_once() {
     observed.registries.clear();
     let refused = lines(&spec(), &observed);
     assert!(refused.starts_with("refused for 2 reasons\n"), "{refused}");
+}
+
+#[test]
+fn a_job_that_is_skipped_is_said_and_mended_wherever_it_is() {
+    let mut observed = in_sync();
+    observed.stages[0].skipped.insert(id(JOB));
+    let mended = "let the job run in deployment stage `identities`: it is skipped there";
+    assert_eq!(lines(&spec(), &observed), mended);
+    let plan = install(&spec(), &BTreeSet::new(), &observed, &BTreeSet::new()).unwrap();
+    assert_eq!(plan.actions[0].call(), "qovery:PUT /deploymentStage/{id}/service/{id}");
+    let mut unnamed = spec();
+    unnamed.stage = None;
+    assert_eq!(lines(&unnamed, &observed), "let the job run in deployment stage `Identities`: it is skipped there");
+    let mut elsewhere = spec();
+    elsewhere.stage = "JOB DEFAULT".parse().ok();
+    assert_eq!(
+        lines(&elsewhere, &observed),
+        "put the job into deployment stage `JOB DEFAULT`\nlet the job run in deployment stage `JOB DEFAULT`: it is skipped there"
+    );
+    elsewhere.stage = "new".parse().ok();
+    assert!(lines(&elsewhere, &observed).ends_with("let the job run in deployment stage `new`: it is skipped there"));
+    observed.stages[0].skipped = BTreeSet::from([id(12)]);
+    assert_eq!(lines(&spec(), &observed), "", "another service that is skipped is nobody's business");
+}
+
+const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+/// In sync, and application `api` sees what the job does: it inherits this key.
+fn with_key(name: &str, value: Option<&str>, scope: VariableScope) -> ObservedEnvironment {
+    let mut observed = in_sync();
+    observed.variables.push(variable(61, name, value, scope));
+    let api = observed.services[2].clone();
+    let seen = observed.variables.iter().filter(|variable| variable.scope.is_inherited()).cloned().collect();
+    observed.bound = vec![BoundService { service: api, variables: seen }];
+    observed
+}
+
+#[test]
+fn keys_that_a_bound_service_inherits_are_a_refusal_with_the_reason_and_the_way() {
+    insta::assert_snapshot!(binding(&spec(), &["api"], &with_key("AWS_ACCESS_KEY_ID", None, VariableScope::Project)), @"
+    refused: application `api` would have secret `AWS_ACCESS_KEY_ID` of the project, which AWS SDKs take before a role
+    hint: delete `AWS_ACCESS_KEY_ID` of the project, and give it to the job itself: name it in `secrets` and run `install` with the variable `IRSA_SECRET_AWS_ACCESS_KEY_ID` set, which makes it a secret of the job
+    ");
+    for (scope, shown) in [(VariableScope::Project, " of the project"), (VariableScope::Environment, " of the environment")] {
+        for name in KEYS {
+            for (value, kind) in [(None, "secret"), (Some("AKIA"), "variable")] {
+                let refused = binding(&spec(), &["API"], &with_key(name, value, scope));
+                assert!(refused.starts_with(&format!("refused: application `api` would have {kind} `{name}`{shown}, ")), "{refused}");
+                assert!(!refused.contains("AKIA"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_that_several_inherit_is_told_once_and_one_that_is_not_there_yet_inherits_too() {
+    let observed = with_key("AWS_SESSION_TOKEN", None, VariableScope::Environment);
+    let refused = binding(&spec(), &["api", "later"], &observed);
+    assert!(refused.starts_with("refused: application `api`, service `later` would have secret `AWS_SESSION_TOKEN` of the environment"), "{refused}");
+    let refused = binding(&spec(), &["later"], &observed);
+    assert!(refused.starts_with("refused: service `later` would have"), "{refused}");
+}
+
+#[test]
+fn a_key_of_the_service_itself_is_a_refusal_and_the_jobs_own_is_none() {
+    let mut observed = in_sync();
+    let own = variable(62, "AWS_ACCESS_KEY_ID", None, VariableScope::Service);
+    observed.variables.push(own.clone());
+    let api = observed.services[2].clone();
+    observed.bound = vec![BoundService { service: api, variables: Vec::new() }];
+    assert_eq!(binding(&spec(), &["api", "AWS-Identity", "db"], &observed), "", "keys of the job itself are what is asked for");
+    observed.bound[0].variables.push(own);
+    insta::assert_snapshot!(binding(&spec(), &["api"], &observed), @"
+    refused: application `api` has a secret `AWS_ACCESS_KEY_ID` of its own, which AWS SDKs take before a role
+    hint: delete `AWS_ACCESS_KEY_ID` of application `api` in the console: the role takes its place
+    ");
+}
+
+#[test]
+fn a_key_that_the_service_sets_to_nothing_is_none() {
+    let mut observed = with_key("AWS_ACCESS_KEY_ID", None, VariableScope::Project);
+    observed.bound[0].variables.push(variable(62, "AWS_ACCESS_KEY_ID", Some(""), VariableScope::Service));
+    assert!(binding(&spec(), &["api"], &observed).starts_with("note: "), "{}", binding(&spec(), &["api"], &observed));
+}
+
+#[test]
+fn keys_and_tokens_that_only_others_have_are_notes() {
+    let mut observed = with_key("AWS_ACCESS_KEY_ID", None, VariableScope::Project);
+    observed.variables.push(variable(62, "AWS_SESSION_TOKEN", Some("x"), VariableScope::Environment));
+    observed.bound.clear();
+    insta::assert_snapshot!(lines(&spec(), &observed), @"note: every service of the environment inherits secret `AWS_ACCESS_KEY_ID` of the project, variable `AWS_SESSION_TOKEN` of the environment, and AWS SDKs take such keys before a role of the service. Delete that there, and run `install` with `IRSA_SECRET_<name>` set for each name in `secrets`, which makes secrets of the job itself");
+    for name in ["IRSA_QOVERY_TOKEN", "QOVERY_API_TOKEN", "QOVERY_CLI_ACCESS_TOKEN"] {
+        let mut observed = in_sync();
+        observed.variables.push(variable(63, name, None, VariableScope::Service));
+        assert_eq!(lines(&spec(), &observed), "", "{name}: of the job itself");
+        observed.variables[3].scope = VariableScope::Environment;
+        let noted = lines(&spec(), &observed);
+        let expected = format!("note: every service of the environment can read secret `{name}` of the environment, an API token");
+        assert!(noted.starts_with(&expected), "{noted}");
+    }
+}
+
+#[test]
+fn a_bound_service_of_any_kind_must_come_after_the_job() {
+    let mut observed = in_sync();
+    let infra = Service { id: id(14), name: "infra".to_owned(), kind: ServiceKind::Terraform };
+    observed.services.push(infra.clone());
+    observed.stages[2].services.insert(id(14));
+    let late = observed.stages.remove(0);
+    observed.stages.insert(2, late);
+    let mut spec = spec();
+    spec.stage = None;
+    assert_eq!(lines(&spec, &observed), "");
+    observed.bound = vec![BoundService { service: infra, variables: Vec::new() }];
+    assert!(binding(&spec, &["infra"], &observed).contains("in which Terraform service `infra` may use the role already"));
 }
