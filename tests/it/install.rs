@@ -2,7 +2,7 @@
 
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
-    qovery::READER_TOKEN,
+    qovery::{Kind, Put, READER_TOKEN, TOKEN, World},
 };
 use serde_json::json;
 
@@ -62,6 +62,7 @@ fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
     let id = shop.service(&shop.id, "aws-identity");
     shop.environment.sandbox.qovery(|qovery| {
         qovery.set_job(&id, "auto_preview", json!(true));
+        qovery.set_job(&id, "cpu_architecture", json!("ARM64"));
         qovery.set_job(&id, "description", json!("by hand"));
         qovery.set_job(&id, "labels_groups", json!([{ "id": "a1b2ffff-0000-4000-8000-00000000ffff" }]));
         qovery.set_setting(&id, "a.setting.of.tomorrow", json!(1));
@@ -215,4 +216,129 @@ fn the_job_is_printed_for_terraform_without_asking_anybody() {
     assert!(shop.environment.sandbox.witness().calls().is_empty());
     let conflict = shop.environment.run(&["install", "--print", "terraform", "--dry-run"]).ended(2);
     assert!(conflict.err.contains("cannot be used with"), "{}", conflict.err);
+}
+
+#[test]
+fn what_the_console_set_survives_an_edit_whatever_a_put_does_with_what_it_does_not_name() {
+    for put in [Put::Resets, Put::Keeps] {
+        let shop = Shop::installed_in(World { put, ..World::default() }, BOUND);
+        let id = shop.service(&shop.id, "aws-identity");
+        let set = [("cpu_architecture", json!("ARM64")), ("ephemeral_storage_in_gib", json!(3)), ("description", json!("by hand"))];
+        shop.environment.sandbox.qovery(|qovery| set.iter().for_each(|(key, value)| qovery.set_job(&id, key, value.clone())));
+        shop.environment.write_manifest(&BOUND.replace("stage: identities", "stage: identities\n  memory: 128"));
+        assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit lifecycle job `aws-identity`: `memory`"]);
+        let job = job_of(&shop);
+        assert_eq!(job["memory"], 128);
+        for (key, value) in &set {
+            assert_eq!(&job[*key], value, "{put:?}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_a_secret_manager_keeps_is_the_secret_it_is() {
+    let manifest = BOUND.replace("[IRSA_QOVERY_TOKEN]", "[IRSA_QOVERY_TOKEN, DATABASE_PASSWORD]");
+    let shop = Shop::new(&manifest);
+    shop.environment.sandbox.qovery(|qovery| qovery.set_external_secret("DATABASE_PASSWORD", "kept-elsewhere"));
+    let run = shop.environment.run(&["install"]).ended(0);
+    assert!(run.done().iter().all(|done| !done.contains("DATABASE_PASSWORD")), "{}", run.out);
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+    shop.environment.write_manifest(&BOUND.replace("variables: {", "variables: {DATABASE_PASSWORD: mine, "));
+    let run = shop.environment.run(&["install"]).ended(3);
+    assert!(run.writes == 0 && run.err.contains("variable `DATABASE_PASSWORD` is a secret already"), "{}", run.err);
+}
+
+#[test]
+fn a_job_that_is_skipped_runs_again_after_an_install_whether_its_stage_is_named_or_not() {
+    let unnamed = BOUND.replace("  stage: identities\n", "");
+    for manifest in [BOUND, &unnamed] {
+        let shop = Shop::installed(manifest);
+        let id = shop.service(&shop.id, "aws-identity");
+        shop.environment.sandbox.qovery(|qovery| qovery.skip(&id, true));
+        let stages = shop.environment.sandbox.qovery(|qovery| qovery.stages(&shop.id));
+        let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
+        assert!(dry.writes == 0 && dry.planned().len() == 1 && dry.planned()[0].ends_with(": it is skipped there"), "{}", dry.out);
+        assert_eq!(shop.environment.run(&["install"]).ended(0).done(), dry.planned());
+        assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+        assert_eq!(shop.environment.sandbox.qovery(|qovery| qovery.stages(&shop.id)), stages, "nothing moved");
+        assert_eq!(shop.deploy().runs.len(), 1, "it runs with the environment");
+    }
+}
+
+#[test]
+fn keys_that_reach_a_bound_service_are_refused_until_they_are_the_jobs_own() {
+    let manifest = BOUND.replace("[IRSA_QOVERY_TOKEN]", "[IRSA_QOVERY_TOKEN, AWS_ACCESS_KEY_ID]");
+    let mut shop = Shop::new(&manifest);
+    shop.environment.sandbox.qovery(|qovery| qovery.set_project_variable("AWS_ACCESS_KEY_ID", "AKIA-of-the-project", true));
+    let run = shop.environment.run(&["install"]).ended(3);
+    assert_eq!(run.writes, 0);
+    assert!(
+        run.err.contains(
+            "refused: application `api`, container `worker` would have secret `AWS_ACCESS_KEY_ID` of the project, which AWS SDKs take before a role"
+        ) && run.err.contains("with the variable `IRSA_SECRET_AWS_ACCESS_KEY_ID` set"),
+        "{}",
+        run.err
+    );
+    assert!(!run.err.contains("AKIA-of"), "{}", run.err);
+    let seen = shop.ask("GET", &format!("/variable?parent_id={}&scope=ENVIRONMENT", shop.id), None);
+    let key = seen["results"].as_array().unwrap().iter().find(|found| found["key"] == "AWS_ACCESS_KEY_ID").unwrap();
+    shop.ask("DELETE", &format!("/variable/{}", key["id"].as_str().unwrap()), None);
+    shop.environment.set("IRSA_SECRET_AWS_ACCESS_KEY_ID", "AKIA-of-the-job");
+    assert!(shop.environment.run(&["install"]).ended(0).done().contains(&"create secret `AWS_ACCESS_KEY_ID` of the job"));
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0, "the way out that the hint names is one");
+}
+
+#[test]
+fn a_key_of_any_kind_of_service_that_is_to_be_bound_is_refused_and_those_of_others_are_not() {
+    for (kind, scope, shown) in [
+        (Kind::Application, "APPLICATION", "application"),
+        (Kind::Container, "CONTAINER", "container"),
+        (Kind::Job, "JOB", "job"),
+        (Kind::Terraform, "TERRAFORM", "Terraform service"),
+    ] {
+        let shop = Shop::new(&BOUND.replace("[api, worker]", "[bound]"));
+        let [bound, other] = ["bound", "other"].map(|name| shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, kind, name)));
+        shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&other, scope, "AWS_SESSION_TOKEN", "x", true));
+        shop.environment.run(&["install", "--dry-run"]).ended(0);
+        shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&bound, scope, "AWS_SESSION_TOKEN", "x", true));
+        let run = shop.environment.run(&["install"]).ended(3);
+        assert!(run.writes == 0 && run.err.contains(&format!("{shown} `bound` has a secret `AWS_SESSION_TOKEN` of its own")), "{}", run.err);
+    }
+}
+
+#[test]
+fn keys_and_tokens_that_every_service_can_read_are_said_with_the_way_out() {
+    let shop = Shop::new(&BOUND.replace("    bindServices: [api, worker]\n", ""));
+    shop.environment.sandbox.qovery(|qovery| {
+        let id = shop.id.clone();
+        qovery.set_variable(&id, "ENVIRONMENT", "AWS_SECRET_ACCESS_KEY", "x", true);
+    });
+    let run = shop.environment.run(&["install"]).ended(0);
+    for said in [
+        "note: every service of the environment inherits secret `AWS_SECRET_ACCESS_KEY` of the environment, ",
+        "note: every service of the environment can read secret `IRSA_QOVERY_TOKEN` of the project, an API token. ",
+        "`IRSA_SECRET_<name>`",
+    ] {
+        assert!(run.out.contains(said), "{said}: {}", run.out);
+    }
+}
+
+#[test]
+fn a_policy_token_that_lacks_a_call_is_told_which() {
+    const POLICY_TOKEN: &str = "qov_local_policy_000000000000000";
+    for (method, path, call) in [
+        (http::Method::GET, "/variable", "GET /variable`"),
+        (http::Method::GET, "/environment/", "GET /environment/{id}"),
+        (http::Method::POST, "/variable", "POST /variable`"),
+        (http::Method::PUT, "/deploymentStage/", "PUT /deploymentStage/{id}/moveBefore/{id}`"),
+    ] {
+        let mut shop = Shop::new(BOUND);
+        shop.environment.sandbox.qovery(|qovery| qovery.add_policy_token(POLICY_TOKEN, &[(method.clone(), path)]));
+        shop.environment.set("IRSA_QOVERY_TOKEN", POLICY_TOKEN);
+        let run = shop.environment.run(&["install"]).ended(1);
+        let hint = format!("hint: Qovery does not know the token, or it is a policy token that may not call `{call}");
+        assert!(run.err.contains(&hint) && !run.err.contains(POLICY_TOKEN), "{}", run.err);
+        shop.environment.set("IRSA_QOVERY_TOKEN", TOKEN);
+        shop.environment.run(&["install"]).ended(0);
+    }
 }
