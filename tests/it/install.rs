@@ -211,6 +211,7 @@ fn the_job_is_printed_for_terraform_without_asking_anybody() {
     let mut shop = Shop::new(BOUND);
     shop.environment.variables.retain(|name, _| name == "IRSA_MANIFEST");
     let run = shop.environment.run(&["install", "--print", "terraform"]).ended(0);
+    assert!(run.out.starts_with("terraform {\n  required_providers {\n    qovery = {\n      source  = "), "{}", run.out);
     assert!(run.out.ends_with("}\n") && run.out.contains("resource \"qovery_job\" \"aws_identity\" {\n"), "{}", run.out);
     assert!(run.err.is_empty());
     assert!(shop.environment.sandbox.witness().calls().is_empty());
