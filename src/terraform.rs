@@ -62,11 +62,11 @@ pub fn render(job: &JobSpec) -> String {
         let settings = serde_json::to_string(&job.advanced_settings).unwrap_or_default();
         body.raw("advanced_settings_json", &quoted(&settings));
     }
-    let resource = block(&format!("resource \"qovery_job\" {}", quoted(&identifier(job.name.as_str()))), body);
+    let resource = block(&format!("resource \"qovery_job\" {}", quoted(&identifier(job.name.as_str()))), &body);
     [required_providers()].into_iter().chain(inputs.blocks).chain([resource]).collect::<Vec<_>>().join("\n")
 }
 
-/// Terraform would look for a provider of HashiCorp's if nothing named Qovery's.
+/// Where nothing names the provider's source, Terraform looks below `hashicorp/`.
 fn required_providers() -> String {
     let mut body = Body::default();
     body.lines.push(Line::open(0, "required_providers {"));
@@ -77,7 +77,7 @@ fn required_providers() -> String {
     });
     body.depth = 0;
     body.lines.push(Line::open(0, "}"));
-    block("terraform", body)
+    block("terraform", &body)
 }
 
 fn source(body: &mut Body, source: &JobSource, inputs: &mut Inputs) {
@@ -139,14 +139,14 @@ impl Inputs {
         if sensitive {
             body.raw("sensitive", "true");
         }
-        self.blocks.push(block(&format!("variable {}", quoted(&free)), body));
+        self.blocks.push(block(&format!("variable {}", quoted(&free)), &body));
         let read = format!("var.{free}");
         self.names.insert(free);
         read
     }
 }
 
-fn block(header: &str, body: Body) -> String {
+fn block(header: &str, body: &Body) -> String {
     format!("{header} {{\n{}}}\n", body.render())
 }
 
@@ -446,13 +446,7 @@ mod tests {
         let read: BTreeSet<&str> = secrets.iter().map(|secret| secret["value"].as_str().unwrap()).collect();
         assert_eq!(
             read,
-            BTreeSet::from([
-                "${var.secret_environment_id}",
-                "${var.secret_version}",
-                "${var.twice}",
-                "${var.secret_twice}",
-                "${var._x}"
-            ])
+            BTreeSet::from(["${var.secret_environment_id}", "${var.secret_version}", "${var.twice}", "${var.secret_twice}", "${var._x}"])
         );
         let inputs = module["variable"].as_object().unwrap();
         assert!(read.iter().all(|read| inputs[read.trim_start_matches("${var.").trim_end_matches('}')]["sensitive"] == true));

@@ -94,7 +94,7 @@ pub enum ServiceKind {
     Container,
     /// A lifecycle job or a cron job.
     Job,
-    /// A Terraform service: pods that run Terraform or OpenTofu.
+    /// A Terraform service: pods that run Terraform or its like.
     Terraform,
     /// One that has no setting for a ServiceAccount: a database, a Helm chart, an Argo CD application, in Qovery's word for it.
     Other(String),

@@ -298,12 +298,17 @@ fn a_key_of_any_kind_of_service_that_is_to_be_bound_is_refused_and_those_of_othe
         (Kind::Terraform, "TERRAFORM", "Terraform service"),
     ] {
         let shop = Shop::new(&BOUND.replace("[api, worker]", "[bound]"));
-        let [bound, other] = ["bound", "other"].map(|name| shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, kind, name)));
+        let [bound, other] =
+            ["bound", "other"].map(|name| shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, kind, name)));
         shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&other, scope, "AWS_SESSION_TOKEN", "x", true));
         shop.environment.run(&["install", "--dry-run"]).ended(0);
         shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&bound, scope, "AWS_SESSION_TOKEN", "x", true));
         let run = shop.environment.run(&["install"]).ended(3);
-        assert!(run.writes == 0 && run.err.contains(&format!("{shown} `bound` has a secret `AWS_SESSION_TOKEN` of its own")), "{}", run.err);
+        assert!(
+            run.writes == 0 && run.err.contains(&format!("{shown} `bound` has a secret `AWS_SESSION_TOKEN` of its own")),
+            "{}",
+            run.err
+        );
     }
 }
 

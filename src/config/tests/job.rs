@@ -143,7 +143,10 @@ fn a_manifest_that_cannot_be_read_is_one_problem() {
 fn the_services_that_identities_bind_are_known_and_their_problems_are_none_of_installs() {
     let job = "job: {name: a, image: {registry: r, name: n, tag: t}}";
     for (identities, expected) in [
-        ("[{serviceAccount: app, bindServices: [api, worker]}, {serviceAccount: b, bindServices: [\"${SERVICE}\"]}]", vec!["api", "cron", "worker"]),
+        (
+            "[{serviceAccount: app, bindServices: [api, worker]}, {serviceAccount: b, bindServices: [\"${SERVICE}\"]}]",
+            vec!["api", "cron", "worker"],
+        ),
         ("[{serviceAccount: \"${NOT_SET}\", nonsense: 1, bindServices: [api, ' bad', \"${NOT_SET}\", {a: b}]}]", vec!["api"]),
         ("[7, {bindServices: api}, {bindServices: [worker]}]", vec!["worker"]),
         ("nonsense", vec![]),

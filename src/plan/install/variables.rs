@@ -28,7 +28,9 @@ pub(super) fn variables(spec: &JobSpec, observed: &ObservedEnvironment) -> Resul
         None => Ok(Some(JobAction::CreateVariable { job: job(observed), name: name.clone(), value: value.clone() })),
         Some(ObservedVariable { is_secret: true, .. }) => Err(InstallRefusal::VariableHidden(name.clone())),
         Some(found) if found.value.as_ref() == Some(value) => Ok(None),
-        Some(found) if !found.scope.is_inherited() => Ok(Some(JobAction::EditVariable { id: found.id.clone(), name: name.clone(), value: value.clone() })),
+        Some(found) if !found.scope.is_inherited() => {
+            Ok(Some(JobAction::EditVariable { id: found.id.clone(), name: name.clone(), value: value.clone() }))
+        }
         Some(_) => Err(InstallRefusal::Inherited(name.clone())),
     }))
 }

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     model::{
-        job::{BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage, VariableScope},
+        job::{
+            BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage, VariableScope,
+        },
         service::{QoveryId, Service, ServiceKind, ServiceRef},
     },
     plan::{
@@ -75,13 +77,18 @@ fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -
 /// The same with the job as the manifest wants it, and something that people set in the console.
 fn in_sync() -> ObservedEnvironment {
     let mut observed = empty();
-    let JobAction::CreateJob { mut request, .. } = install(&spec(), &BTreeSet::new(), &observed, &at_hand()).unwrap().actions.remove(0) else { panic!() };
+    let JobAction::CreateJob { mut request, .. } = install(&spec(), &BTreeSet::new(), &observed, &at_hand()).unwrap().actions.remove(0)
+    else {
+        panic!()
+    };
     request.insert("auto_preview".to_owned(), json!(true));
     request.insert("labels_groups".to_owned(), json!([{ "id": "g" }]));
     let settings = json!({ "security.read_only_root_filesystem": true, "build.timeout_max_sec": 1800 });
     observed.job = Some(ObservedJob { id: id(JOB), is_lifecycle: true, request, settings: map(settings) });
     observed.services.push(Service { id: id(JOB), name: "AWS-Identity".to_owned(), kind: ServiceKind::Job });
-    observed.stages.insert(0, Stage { id: id(24), name: "Identities".to_owned(), services: BTreeSet::from([id(JOB)]), skipped: BTreeSet::new() });
+    observed
+        .stages
+        .insert(0, Stage { id: id(24), name: "Identities".to_owned(), services: BTreeSet::from([id(JOB)]), skipped: BTreeSet::new() });
     observed.variables = vec![
         variable(51, "AWS_SECRET_ACCESS_KEY", None, VariableScope::Service),
         variable(52, "IRSA_PROOF", Some("off"), VariableScope::Project),
@@ -365,7 +372,10 @@ fn keys_that_a_bound_service_inherits_are_a_refusal_with_the_reason_and_the_way(
 fn a_key_that_several_inherit_is_told_once_and_one_that_is_not_there_yet_inherits_too() {
     let observed = with_key("AWS_SESSION_TOKEN", None, VariableScope::Environment);
     let refused = binding(&spec(), &["api", "later"], &observed);
-    assert!(refused.starts_with("refused: application `api`, service `later` would have secret `AWS_SESSION_TOKEN` of the environment"), "{refused}");
+    assert!(
+        refused.starts_with("refused: application `api`, service `later` would have secret `AWS_SESSION_TOKEN` of the environment"),
+        "{refused}"
+    );
     let refused = binding(&spec(), &["later"], &observed);
     assert!(refused.starts_with("refused: service `later` would have"), "{refused}");
 }
