@@ -3,6 +3,7 @@
 //! The manifests and plans are those of `docs/moving-over.md`.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,11 +12,14 @@ use std::{
     time::Duration,
 };
 
-use qovery_irsa_sandbox::{Sandbox, aws::evaluate::who_may_assume};
+use qovery_irsa_sandbox::{
+    Sandbox,
+    aws::{Role, evaluate::who_may_assume},
+};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::NAMESPACE,
+    harness::{NAMESPACE, Run},
     qovery::{BOUND, Deployed, Shop},
 };
 
@@ -60,6 +64,7 @@ fn trust(sandbox: &Sandbox, condition: &Value) -> String {
 struct Old {
     role: &'static str,
     path: &'static str,
+    tags: &'static [(&'static str, &'static str)],
     condition: fn(&str) -> Value,
     labels: Value,
     manager: &'static str,
@@ -76,23 +81,13 @@ impl Old {
             // On clusters of Qovery the provider is Qovery's.
             aws.call("CreateOpenIDConnectProvider", &[("Url", &url), ("ClientIDList.member.1", "sts.amazonaws.com")]).unwrap();
             aws.add_role(self.role, self.path, &trust);
-            aws.role_mut(self.role).unwrap().attached.insert(POLICY.to_owned());
+            let role = aws.role_mut(self.role).unwrap();
+            role.attached.insert(POLICY.to_owned());
+            role.tags = self.tags();
             let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:PutObject","Resource":"*"}]}"#;
             aws.call("CreatePolicy", &[("PolicyName", "shop-bucket"), ("PolicyDocument", document)]).unwrap();
         });
-        let arn = self.arn();
-        sandbox.kubernetes(|kubernetes| {
-            kubernetes.put_object(json!({
-                "apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": true,
-                "metadata": {
-                    "name": OLD, "namespace": NAMESPACE, "labels": self.labels, "annotations": {"eks.amazonaws.com/role-arn": arn},
-                    "managedFields": [{
-                        "manager": self.manager, "operation": self.operation, "time": "2026-01-01T00:00:00Z", "apiVersion": "v1", "fieldsType": "FieldsV1",
-                        "fieldsV1": {"f:metadata": {"f:annotations": {".": {}, "f:eks.amazonaws.com/role-arn": {}}}, "f:automountServiceAccountToken": {}},
-                    }],
-                },
-            }))
-        });
+        self.put_service_account(sandbox, &self.arn());
         for service in ["api", "worker"] {
             shop.set(service, "security.service_account_name", json!(OLD));
         }
@@ -102,6 +97,58 @@ impl Old {
 
     fn arn(&self) -> String {
         format!("arn:aws:iam::123456789012:role{}{}", self.path, self.role)
+    }
+
+    /// Whoever made the ServiceAccount makes it, or sets its annotation anew.
+    fn put_service_account(&self, sandbox: &Sandbox, arn: &str) {
+        let mut annotations = json!({ "eks.amazonaws.com/role-arn": arn });
+        if self.manager == "helm" {
+            // Helm writes them on everything that it installs.
+            // <https://github.com/helm/helm/blob/v3.18.0/pkg/action/validate.go>
+            annotations["meta.helm.sh/release-name"] = json!("helm-z0f1e2d3c-sa");
+            annotations["meta.helm.sh/release-namespace"] = json!(NAMESPACE);
+        }
+        let fields =
+            |written: &Value| -> Value { written.as_object().unwrap().keys().map(|key| (format!("f:{key}"), json!({}))).collect() };
+        sandbox.kubernetes(|kubernetes| {
+            let uid = kubernetes.object("serviceaccounts", NAMESPACE, OLD).map(|object| object["metadata"]["uid"].clone());
+            kubernetes.put_object(json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": true,
+                "metadata": {
+                    "name": OLD, "namespace": NAMESPACE, "uid": uid, "labels": self.labels, "annotations": annotations,
+                    "managedFields": [{
+                        "manager": self.manager, "operation": self.operation, "time": "2026-01-01T00:00:00Z", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                        "fieldsV1": {
+                            "f:metadata": {"f:annotations": fields(&annotations), "f:labels": fields(&self.labels)},
+                            "f:automountServiceAccountToken": {},
+                        },
+                    }],
+                },
+            }))
+        });
+    }
+
+    fn tags(&self) -> BTreeMap<String, String> {
+        self.tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// The role as Terraform's configuration says: exactly this trust policy and these tags.
+    /// <https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/iam_role>
+    fn configured(&self, shop: &Shop) -> Role {
+        let sandbox = &shop.environment.sandbox;
+        let is = sandbox.aws(|aws| aws.roles()[self.role].clone());
+        Role { trust: trust(sandbox, &(self.condition)(&issuer(sandbox))), tags: self.tags(), attached: [POLICY.to_owned()].into(), ..is }
+    }
+
+    /// Applies the Terraform service once more, as a deployment of its environment does.
+    fn apply_terraform(&self, shop: &Shop) {
+        let configured = self.configured(shop);
+        shop.environment.sandbox.aws(|aws| *aws.role_mut(self.role).unwrap() = configured);
+    }
+
+    #[track_caller]
+    fn is_as_terraform_made_it(&self, shop: &Shop) {
+        assert_eq!(shop.environment.sandbox.aws(|aws| aws.roles()[self.role].clone()), self.configured(shop));
     }
 }
 
@@ -118,6 +165,9 @@ fn have_their_role(sandbox: &Sandbox, service_account: &str) -> Result<(), Strin
     let arn = account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].as_str().ok_or("it names no role")?.to_owned();
     let name = arn.rsplit('/').next().unwrap_or_default();
     let (provider, issuer) = (provider(sandbox), issuer(sandbox));
+    if !sandbox.aws(|aws| aws.providers().contains_key(&issuer)) {
+        return Err("the provider is gone".to_owned());
+    }
     let role = sandbox.aws(|aws| aws.roles().get(name).cloned()).ok_or("the role is gone")?;
     let subject = format!("system:serviceaccount:{NAMESPACE}:{service_account}");
     let document: Value = serde_json::from_str(&role.trust).map_err(|error| error.to_string())?;
@@ -226,7 +276,15 @@ fn by_both(issuer: &str) -> Value {
 
 fn of_the_tutorial(condition: fn(&str) -> Value) -> Old {
     // The tutorial makes the ServiceAccount by the chart; by hand it is the same but for who holds it.
-    Old { role: "my-s3-role", path: "/", condition, labels: json!({}), manager: "kubectl-client-side-apply", operation: "Update" }
+    Old {
+        role: "my-s3-role",
+        path: "/",
+        tags: &[],
+        condition,
+        labels: json!({}),
+        manager: "kubectl-client-side-apply",
+        operation: "Update",
+    }
 }
 
 #[test]
@@ -303,7 +361,7 @@ fn from_the_script_in_place() {
 #[test]
 fn from_the_chart() {
     let labels = json!({ "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/name": "qovery-sa-helper", "helm.sh/chart": "qovery-sa-helper-0.1.0" });
-    let old = Old { role: "my-s3-role", path: "/", condition: by_subject, labels, manager: "helm", operation: "Update" };
+    let old = Old { role: "my-s3-role", path: "/", tags: &[], condition: by_subject, labels, manager: "helm", operation: "Update" };
     move_over(&old, "manifest: console-arn", "plan: chart", |shop| {
         // Helm deletes what stands in its release.
         delete_service_account(shop);
@@ -314,7 +372,7 @@ fn from_the_chart() {
 #[test]
 fn from_the_chart_with_the_same_name_the_uninstall_takes_the_service_account_as_the_page_warns() {
     let labels = json!({ "app.kubernetes.io/managed-by": "Helm" });
-    let old = Old { role: "my-s3-role", path: "/", condition: by_subject, labels, manager: "helm", operation: "Update" };
+    let old = Old { role: "my-s3-role", path: "/", tags: &[], condition: by_subject, labels, manager: "helm", operation: "Update" };
     let shop = old.shop(&manifest("manifest: console-arn", false).replace(NEW, OLD));
     green(&watched(&shop, OLD, Shop::deploy));
     delete_service_account(&shop);
@@ -324,7 +382,7 @@ fn from_the_chart_with_the_same_name_the_uninstall_takes_the_service_account_as_
 #[test]
 fn from_the_terraform_module() {
     let labels = json!({ "app.kubernetes.io/managed-by": "Terraform" });
-    let old = Old { role: "shop-20260101", path: "/", condition: by_both, labels, manager: "Terraform", operation: "Apply" };
+    let old = Old { role: "shop-20260101", path: "/", tags: &[], condition: by_both, labels, manager: "Terraform", operation: "Apply" };
     move_over(&old, "manifest: terraform", "plan: terraform", |shop| {
         delete_service_account(shop);
         delete_role(shop, "shop-20260101");
@@ -335,9 +393,252 @@ fn from_the_terraform_module() {
 fn from_eksctl() {
     let labels = json!({ "app.kubernetes.io/managed-by": "eksctl" });
     let role = "eksctl-demo-addon-iamserviceaccount-z1a2-Role1-abc";
-    let old = Old { role, path: "/", condition: by_both, labels, manager: "eksctl", operation: "Update" };
+    let old = Old { role, path: "/", tags: &[], condition: by_both, labels, manager: "eksctl", operation: "Update" };
     move_over(&old, "manifest: console", "plan: eksctl", |shop| {
         delete_service_account(shop);
         delete_role(shop, role);
     });
+}
+
+fn by_pattern_and_audience(issuer: &str) -> Value {
+    let mut condition = by_pattern(issuer);
+    condition["StringEquals"] = json!({ format!("{issuer}:aud"): "sts.amazonaws.com" });
+    condition
+}
+
+/// What the tutorial of August 2026 leaves: provider and role of a Terraform service with an empty `TF_VAR_namespace`, so that the trust is
+/// for `z*`, and the ServiceAccount of the chart `qovery-sa-helper` 0.2.0.
+///
+/// Neither the module nor that version of the chart is published where this could be read, so both are played in each form that they may
+/// have. The statement may check the audience, as the IAM console writes it, or not, as the tutorial before it had it:
+/// <https://github.com/Qovery/documentation/blob/0cd66dd/docs/getting-started/guides/advanced-tutorials/aws-iam-roles.mdx>.
+/// Helm may have written the ServiceAccount by an update (version 3) or by server-side apply (version 4):
+/// <https://github.com/helm/community/blob/main/hips/hip-0023.md>. The labels are those of the chart's version 0.1.0:
+/// <https://github.com/Qovery/create_service_account/blob/f515d9c/chart/qovery-service-account/templates/serviceaccount.yaml>.
+fn of_august(condition: fn(&str) -> Value, operation: &'static str) -> Old {
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/name": "qovery-sa-helper", "app.kubernetes.io/instance": "helm-z0f1e2d3c-sa",
+        "app.kubernetes.io/version": "0.2.0", "helm.sh/chart": "qovery-sa-helper-0.2.0",
+    });
+    Old { role: "my-s3-role", path: "/", tags: &[("ManagedBy", "Terraform")], condition, labels, manager: "helm", operation }
+}
+
+/// In each form that is possible, all at once.
+fn in_forms_of_august(play: impl Fn(&Old) + Sync) {
+    let forms = [by_pattern as fn(&str) -> Value, by_pattern_and_audience]
+        .into_iter()
+        .flat_map(|condition| ["Update", "Apply"].map(|operation| of_august(condition, operation)));
+    thread::scope(|scope| {
+        for form in forms {
+            let play = &play;
+            scope.spawn(move || play(&form));
+        }
+    });
+}
+
+/// The destruction of the Terraform service takes away all that its state has.
+fn destroy_terraform(shop: &Shop) {
+    delete_role(shop, "my-s3-role");
+    let arn = provider(&shop.environment.sandbox);
+    shop.environment.sandbox.aws(|aws| aws.call("DeleteOpenIDConnectProvider", &[("OpenIDConnectProviderArn", &arn)])).unwrap();
+}
+
+/// The one run of the job in a deployment.
+#[track_caller]
+fn ended(deployed: &Deployed, code: i32) -> &Run {
+    let [run] = deployed.runs.as_slice() else { panic!("one run") };
+    assert_eq!(run.code, code, "{}{}", run.out, run.err);
+    run
+}
+
+/// The page's manifest with the ServiceAccount that the chart made.
+fn with_the_same_name(page: &str) -> String {
+    manifest(page, false).replace(NEW, OLD)
+}
+
+fn trust_of(shop: &Shop, role: &str) -> Value {
+    serde_json::from_str(&shop.environment.sandbox.aws(|aws| aws.roles()[role].trust.clone())).unwrap()
+}
+
+#[test]
+fn from_the_tutorial_of_august_to_a_role_for_each_environment_and_the_role_of_terraform_stays_as_it_was() {
+    in_forms_of_august(|old| {
+        let shop = move_over(old, "manifest: august", "plan: august", |shop| {
+            // What was not touched has nothing to be put right.
+            old.is_as_terraform_made_it(shop);
+            // Helm deletes what stands in its release.
+            delete_service_account(shop);
+        });
+        // No clone needs `z*`.
+        let clone = shop.clone_named("shop-clone");
+        ended(&shop.event(&clone, "deploy"), 0);
+        assert_eq!(shop.environment.roles(), 3);
+        ended(&shop.delete(&clone), 0);
+        ended(&shop.delete(&shop.id), 0);
+        assert_eq!(shop.environment.roles(), 1);
+        old.is_as_terraform_made_it(&shop);
+    });
+}
+
+#[test]
+fn a_role_of_its_own_under_the_name_of_the_chart_is_refused_until_the_chart_is_uninstalled() {
+    in_forms_of_august(|old| {
+        let shop = old.shop(&with_the_same_name("manifest: august"));
+        let refused = watched(&shop, OLD, Shop::deploy);
+        let run = ended(&refused, 3);
+        assert!(run.err.contains("held by field manager `helm`"), "{}", run.err);
+        assert_eq!((run.writes, shop.environment.roles(), refused.started.len()), (0, 1, 0), "nothing is made, no service is deployed");
+        // Between the uninstall and the deployment a new pod has no ServiceAccount to start with, as the page says.
+        delete_service_account(&shop);
+        assert_eq!(have_their_role(&shop.environment.sandbox, OLD), Err("there is no such ServiceAccount".to_owned()));
+        ended(&shop.deploy(), 0);
+        pods_have_their_role(&shop.environment.sandbox, OLD);
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 0);
+        ended(&shop.delete(&shop.id), 0);
+        assert_eq!(shop.environment.roles(), 1);
+        old.is_as_terraform_made_it(&shop);
+    });
+}
+
+#[test]
+fn a_role_of_its_own_under_the_name_of_the_chart_is_taken_once_the_annotation_of_the_chart_names_it() {
+    in_forms_of_august(|old| {
+        let shop = old.shop(&with_the_same_name("manifest: august"));
+        let run = shop.environment.run(&["plan"]).ended(3);
+        let wanted = run.err.split('`').find(|word| word.contains(":role/qovery/")).unwrap().to_owned();
+        // The chart's value `awsRoleArn`.
+        old.put_service_account(&shop.environment.sandbox, &wanted);
+        assert_eq!(have_their_role(&shop.environment.sandbox, OLD), Err("the role is gone".to_owned()), "not there yet, as the page says");
+        ended(&shop.deploy(), 0);
+        pods_have_their_role(&shop.environment.sandbox, OLD);
+        ended(&shop.delete(&shop.id), 0);
+        old.is_as_terraform_made_it(&shop);
+    });
+}
+
+#[test]
+fn from_the_tutorial_of_august_with_the_role_that_is_there() {
+    in_forms_of_august(|old| {
+        let shop = move_over(old, "manifest: august-arn", "plan: august-arn", |shop| {
+            delete_service_account(shop);
+            // The Terraform service was deleted without `terraform destroy`: nobody undoes this.
+            remove_the_old_statement(shop, "my-s3-role");
+        });
+        let trust = trust_of(&shop, "my-s3-role").to_string();
+        assert!(!trust.contains('*') && trust.contains(":aud"), "{trust}");
+        // A clone is let in by name, and goes as it came.
+        let clone = shop.clone_named("shop-clone");
+        ended(&shop.event(&clone, "deploy"), 0);
+        assert_eq!((shop.environment.roles(), trust_of(&shop, "my-s3-role").to_string().matches("system:serviceaccount:").count()), (1, 2));
+        ended(&shop.delete(&clone), 0);
+        assert_eq!(trust_of(&shop, "my-s3-role").to_string(), trust);
+        // The role stays when the last environment goes, and lets nobody in.
+        ended(&shop.delete(&shop.id), 0);
+        let statements = trust_of(&shop, "my-s3-role")["Statement"].clone();
+        assert!(statements.as_array().unwrap().iter().all(|statement| statement["Effect"] == "Deny"), "{statements}");
+        assert_eq!(shop.environment.sandbox.aws(|aws| aws.roles()["my-s3-role"].tags.clone()), old.tags());
+    });
+}
+
+#[test]
+fn a_terraform_service_that_is_still_deployed_takes_the_subject_of_the_job_away_and_the_next_deployment_puts_it_back() {
+    in_forms_of_august(|old| {
+        let shop = old.shop(&manifest("manifest: august-arn", false));
+        ended(&watched(&shop, OLD, Shop::deploy), 0);
+        pods_have_their_role(&shop.environment.sandbox, NEW);
+        old.apply_terraform(&shop);
+        let why = have_their_role(&shop.environment.sandbox, NEW).unwrap_err();
+        assert!(why.starts_with("the trust policy does not let it in"), "{why}");
+        let again = watched(&shop, OLD, Shop::deploy);
+        assert_eq!(ended(&again, 0).writes, 2, "tag and statement");
+        pods_have_their_role(&shop.environment.sandbox, NEW);
+    });
+}
+
+#[test]
+fn under_the_name_of_the_chart_a_statement_for_z_that_checks_the_audience_lets_the_subject_in_and_nothing_is_added_to_the_role() {
+    for operation in ["Update", "Apply"] {
+        let old = of_august(by_pattern_and_audience, operation);
+        let shop = old.shop(&with_the_same_name("manifest: august-arn"));
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 1, "the ServiceAccount");
+        old.is_as_terraform_made_it(&shop);
+        // So Terraform and the job do not undo each other's work, and a clone is let in by `z*`.
+        old.apply_terraform(&shop);
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 0);
+        let clone = shop.clone_named("shop-clone");
+        ended(&shop.event(&clone, "deploy"), 0);
+        old.is_as_terraform_made_it(&shop);
+        ended(&shop.delete(&clone), 0);
+        ended(&watched(&shop, OLD, |shop| shop.event(&shop.id, "stop")), 0);
+        ended(&shop.delete(&shop.id), 0);
+        old.is_as_terraform_made_it(&shop);
+    }
+}
+
+#[test]
+fn under_the_name_of_the_chart_the_job_writes_its_own_entry_beside_a_statement_for_z_without_an_audience_and_takes_it_away() {
+    for operation in ["Update", "Apply"] {
+        let old = of_august(by_pattern, operation);
+        let shop = old.shop(&with_the_same_name("manifest: august-arn"));
+        let before = trust_of(&shop, "my-s3-role");
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 3, "ServiceAccount, tag and statement");
+        let after = trust_of(&shop, "my-s3-role");
+        assert_eq!((after["Statement"].as_array().unwrap().len(), &after["Statement"][0]), (2, &before["Statement"][0]), "{after}");
+        // Terraform takes it away again. Pods are let in by `z*` meanwhile.
+        watched(&shop, OLD, |shop| old.apply_terraform(shop));
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 2, "tag and statement");
+        ended(&shop.delete(&shop.id), 0);
+        assert_eq!(trust_of(&shop, "my-s3-role"), before);
+        assert_eq!(shop.environment.sandbox.aws(|aws| aws.roles()["my-s3-role"].tags.clone()), old.tags());
+    }
+}
+
+#[test]
+fn a_release_that_keeps_its_service_account_leaves_it_to_the_job_on_uninstall() {
+    in_forms_of_august(|old| {
+        let shop = old.shop(&with_the_same_name("manifest: august-arn"));
+        // The chart's value `serviceAccount.annotations` with `helm.sh/resource-policy: keep`, deployed: so it stands in the release.
+        ended(&watched(&shop, OLD, Shop::deploy), 0);
+        // The uninstall leaves the object as it is, fields of Helm included: nothing to play.
+        let again = watched(&shop, OLD, Shop::deploy);
+        assert_eq!((ended(&again, 0).writes, running(&again)), (0, vec![OLD, OLD]));
+        // Another role later is refused for as long as these fields say Helm's.
+        shop.environment.write_manifest(&with_the_same_name("manifest: august"));
+        let refused = watched(&shop, OLD, Shop::deploy);
+        assert!(ended(&refused, 3).err.contains("held by field manager `helm`"), "{}", refused.runs[0].err);
+    });
+}
+
+#[test]
+fn scope_cluster_keeps_the_patterns_of_the_role_that_is_there_for_every_clone_and_no_delete_takes_them_away() {
+    in_forms_of_august(|old| {
+        let shop = move_over(old, "manifest: august-cluster", "plan: august-cluster", |shop| {
+            delete_service_account(shop);
+            remove_the_old_statement(shop, "my-s3-role");
+        });
+        let role = |shop: &Shop| shop.environment.sandbox.aws(|aws| aws.roles()["my-s3-role"].clone());
+        let before = role(&shop);
+        assert!(before.trust.contains("system:serviceaccount:z1a2b3c4-*:shop-s3") && before.trust.contains(":aud"), "{}", before.trust);
+        assert_eq!(before.tags, old.tags(), "no entry for each environment");
+        ended(&shop.delete(&shop.id), 0);
+        assert_eq!(role(&shop), before);
+    });
+}
+
+#[test]
+fn a_terraform_service_that_is_destroyed_takes_provider_and_role_away_under_pods_as_the_page_warns() {
+    // With the role that is there: nobody can put it back but Terraform.
+    let old = of_august(by_pattern_and_audience, "Apply");
+    let shop = old.shop(&manifest("manifest: august-arn", false));
+    ended(&shop.deploy(), 0);
+    destroy_terraform(&shop);
+    assert!(have_their_role(&shop.environment.sandbox, NEW).is_err());
+    ended(&shop.deploy(), 3);
+    // With a role of its own: the next deployment puts the provider back, and all pods are without their role until then.
+    let shop = old.shop(&manifest("manifest: august", false));
+    ended(&shop.deploy(), 0);
+    destroy_terraform(&shop);
+    assert_eq!(have_their_role(&shop.environment.sandbox, NEW), Err("the provider is gone".to_owned()));
+    ended(&shop.deploy(), 0);
+    pods_have_their_role(&shop.environment.sandbox, NEW);
 }
