@@ -594,7 +594,7 @@ fn under_the_name_of_the_chart_the_job_writes_its_own_entry_beside_a_statement_f
 }
 
 #[test]
-fn a_release_that_keeps_its_service_account_leaves_it_to_the_job_on_uninstall() {
+fn a_service_account_that_the_uninstall_keeps_goes_on_with_the_job_and_another_role_for_it_is_refused() {
     in_forms_of_august(|old| {
         let shop = old.shop(&with_the_same_name("manifest: august-arn"));
         // The chart's value `serviceAccount.annotations` with `helm.sh/resource-policy: keep`, deployed: so it stands in the release.
@@ -618,8 +618,12 @@ fn scope_cluster_keeps_the_patterns_of_the_role_that_is_there_for_every_clone_an
         });
         let role = |shop: &Shop| shop.environment.sandbox.aws(|aws| aws.roles()["my-s3-role"].clone());
         let before = role(&shop);
-        assert!(before.trust.contains("system:serviceaccount:z1a2b3c4-*:shop-s3") && before.trust.contains(":aud"), "{}", before.trust);
+        assert!(before.trust.contains("system:serviceaccount:z*:shop-s3") && before.trust.contains(":aud"), "{}", before.trust);
         assert_eq!(before.tags, old.tags(), "no entry for each environment");
+        let clone = shop.clone_named("shop-clone");
+        ended(&shop.event(&clone, "deploy"), 0);
+        ended(&shop.delete(&clone), 0);
+        assert_eq!(role(&shop), before, "a clone is let in by the pattern");
         ended(&shop.delete(&shop.id), 0);
         assert_eq!(role(&shop), before);
     });
@@ -641,4 +645,21 @@ fn a_terraform_service_that_is_destroyed_takes_provider_and_role_away_under_pods
     assert_eq!(have_their_role(&shop.environment.sandbox, NEW), Err("the provider is gone".to_owned()));
     ended(&shop.deploy(), 0);
     pods_have_their_role(&shop.environment.sandbox, NEW);
+}
+
+#[test]
+fn the_blocks_that_make_terraform_forget_destroy_nothing() {
+    let body = hcl::parse(&shown("removed: august")).unwrap();
+    let forgotten: Vec<(String, String)> = body
+        .blocks()
+        .map(|block| {
+            assert_eq!(block.identifier(), "removed");
+            let lifecycle = block.body().blocks().find(|inner| inner.identifier() == "lifecycle").unwrap();
+            let destroy = lifecycle.body().attributes().find(|attribute| attribute.key() == "destroy").unwrap();
+            let from = block.body().attributes().find(|attribute| attribute.key() == "from").unwrap();
+            (from.expr().to_string(), destroy.expr().to_string())
+        })
+        .collect();
+    let of = |resource: &str| (format!("{resource}.this"), "false".to_owned());
+    assert_eq!(forgotten, ["aws_iam_openid_connect_provider", "aws_iam_role", "aws_iam_role_policy_attachment"].map(of));
 }
