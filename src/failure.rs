@@ -131,6 +131,10 @@ fn hint_of_call(failed: &Failed) -> Option<String> {
     let again = "then deploy again: it continues where it stopped";
     match failed.source.kind {
         Kind::Denied if of_kubernetes => Some(format!("allow `{permission}` for the job in the namespace (docs/permissions/rbac.yaml), {again}")),
+        // What only `sweep --issuer` asks for is in no job's policy.
+        Kind::Denied if matches!(failed.call, "eks:ListClusters" | "iam:DeleteOpenIDConnectProvider") => {
+            Some(format!("allow `{}` for as long as `sweep --issuer` needs it (docs/permissions/retire-policy.json)", failed.call))
+        }
         Kind::Denied => Some(format!("allow `{}` for the job (docs/permissions/iam-policy.json), {again}", failed.call)),
         Kind::Unauthenticated if of_kubernetes => {
             Some("the API server does not know the job: give its IAM role an EKS access entry, or its pod a ServiceAccount with a mounted token".to_owned())

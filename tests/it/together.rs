@@ -10,7 +10,8 @@ use qovery_irsa_sandbox::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Environment, GIVEN, NAMESPACE, job_kubeconfig},
+    documents::read,
+    harness::{Environment, GIVEN, NAMESPACE, given_roles_statement, job_kubeconfig},
     runs::by_hand,
 };
 
@@ -203,6 +204,67 @@ fn sweep_removes_what_deleted_environments_have_left_and_looks_at_namespaces_las
     let trusted = environment.sandbox.aws(|aws| aws.roles()["by-hand"].trust.clone());
     assert!(!trusted.contains("z0-clone") && !trusted.contains("z1-clone") && trusted.contains("z2-clone") && trusted.contains(NAMESPACE));
     assert_eq!(environment.run(&["sweep"]).ended(0).writes, 0);
+    assert_eq!(environment.start().writes, 0);
+}
+
+/// A cluster that was deleted and made again has a new issuer; roles, entries and provider of the old one are still there.
+#[test]
+fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
+    const OLD: &str = "https://oidc.example.com/id/OLD";
+    let mut environment = Environment::new(
+        "identities:\n  - serviceAccount: plain\n    role: {}\n  - serviceAccount: named\n    role: {name: shop-reports}\n  - serviceAccount: app\n    role: {scope: shared, name: together}\n  - serviceAccount: worker\n    role: {arn: \"arn:aws:iam::123456789012:role/by-hand\"}\n",
+    );
+    environment.sandbox.aws(by_hand);
+    let by_hand = environment.sandbox.aws(|aws| aws.roles()["by-hand"].trust.clone());
+    let mut by_arn = given_roles_statement();
+    by_arn["Resource"] = json!(["arn:aws:iam::123456789012:role/by-hand"]);
+    environment.set("IRSA_OIDC_ISSUER", OLD);
+    environment.set("IRSA_PROOF", "off");
+    environment.start();
+    let of_old = environment.roles();
+    environment.unset("IRSA_OIDC_ISSUER");
+    environment.set("IRSA_PROOF", "auto");
+
+    let refused = environment.run(&["start"]).ended(3);
+    assert_eq!(refused.writes, 0);
+    assert!(
+        refused.err.contains("role `shop-reports` was made by an earlier cluster")
+            && refused.err.contains(&format!("`sweep --issuer {OLD}`")),
+        "{}",
+        refused.err
+    );
+
+    // The job may not do it, and is told where it says so.
+    let denied = environment.run(&["sweep", "--issuer", OLD]).ended(1);
+    assert!(denied.writes == 0 && denied.err.contains("docs/permissions/retire-policy.json"), "{}", denied.err);
+    let retire: Value = serde_json::from_str(&read("docs/permissions/retire-policy.json")).unwrap();
+    environment = environment
+        .with_permissions("docs/permissions/iam-policy.json", &[&[by_arn][..], retire["Statement"].as_array().unwrap()].concat());
+
+    // One that is alive is nobody's to declare dead: that of this cluster, and that of another in the region.
+    let alive = environment.sandbox.cluster().issuer().to_owned();
+    environment.sandbox.aws(|aws| aws.add_cluster("other", "https://127.0.0.1:1", "", "https://oidc.example.com/id/OTHER"));
+    for issuer in [alive.as_str(), "https://oidc.example.com/id/OTHER"] {
+        let run = environment.run(&["sweep", "--issuer", issuer, "--provider"]).ended(3);
+        assert_eq!(run.writes, 0, "{}", run.err);
+        assert!(run.err.contains(issuer), "{}", run.err);
+    }
+    // Nor where EKS does not say.
+    let denied = environment.sandbox.faults().add("eks:ListClusters", When::Always, Fault::error(403, "AccessDenied"));
+    assert_eq!(environment.run(&["sweep", "--issuer", OLD]).ended(1).writes, 0);
+    environment.sandbox.faults().remove(denied);
+
+    let dry = environment.run(&["sweep", "--issuer", OLD, "--provider", "--dry-run"]).ended(0);
+    assert!(dry.writes == 0 && dry.planned().contains(&"delete role `shop-reports`"), "{}", dry.out);
+    let kept = environment.run(&["sweep", "--issuer", OLD]).ended(0);
+    assert!(kept.out.contains("stays: `--provider` removes it"), "{}", kept.out);
+    assert!(environment.sandbox.aws(|aws| aws.providers().len()) == 1 && environment.roles() < of_old);
+    environment.run(&["sweep", "--issuer", OLD, "--provider"]).ended(0);
+    let (roles, trust, providers) =
+        environment.sandbox.aws(|aws| (aws.roles().len(), aws.roles()["by-hand"].trust.clone(), aws.providers().len()));
+    assert_eq!((roles, trust, providers), (1, by_hand, 0), "only the role that was made by hand");
+    assert_eq!(environment.run(&["sweep", "--issuer", OLD, "--provider"]).ended(0).writes, 0);
+    environment.start();
     assert_eq!(environment.start().writes, 0);
 }
 
