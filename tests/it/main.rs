@@ -26,6 +26,7 @@ mod qovery;
 mod readme;
 mod runs;
 mod schedules;
+mod sequences;
 mod storm;
 mod together;
 mod virtual_cloud;
