@@ -314,8 +314,10 @@ impl Patience {
     fn timeout_message(&self) -> String {
         if Instant::now() < self.until {
             format!("no answer within {} s", ATTEMPT.as_secs())
-        } else {
+        } else if self.until == self.began + self.limit {
             format!("no answer within the {} s of the whole run", self.limit.as_secs())
+        } else {
+            format!("no answer within {} s", self.limit.as_secs())
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::{
     date::Date,
     desired::{Attributes, Desired, DesiredRole, DesiredTrust},
     identity::Prune,
-    marks::Mark,
+    marks::{Mark, Marks},
     names::{RoleName, ServiceAccountName, Subject},
     observed::{Observed, ObservedRole, ObservedServiceAccount, Owner, RETAIN_TAG},
     oidc::Audience,
@@ -237,7 +237,7 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     removal.notes.extend(observed.unread.iter().cloned());
     let job = desired.place.job.as_ref();
     let running: Vec<Use> = observed.uses.iter().flatten().filter(|used| !used.ends).cloned().collect();
-    let is_others = |marks: &crate::model::marks::Marks| marks.of(job).is_none() && !marks.others(job, &observed.gone_jobs).is_empty();
+    let is_others = |marks: &Marks| marks.of(job).is_none() && !marks.others(job, &observed.gone_jobs).is_empty();
     for wanted in &desired.service_accounts {
         let name = &wanted.subject.service_account;
         match (user_of_account(name, &running), observed.service_accounts.get(name)) {

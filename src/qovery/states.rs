@@ -1,6 +1,6 @@
 //! The states of an environment and its services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ struct Statuses {
     environment: Status,
     /// One list for each kind of service, those of tomorrow too.
     #[serde(flatten)]
-    services: std::collections::BTreeMap<String, Option<Vec<Status>>>,
+    services: BTreeMap<String, Option<Vec<Status>>>,
 }
 
 #[derive(Deserialize)]
