@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod install;
 mod killed;
+mod leaving;
 mod lessons;
 mod matrix;
 mod moving_over;
