@@ -1,14 +1,13 @@
-//! The second step: see what is there. Nothing is changed. In parallel, in two rounds: whether things are there, then what is in them.
-//!
-//! With the things that identities name comes the ledger: what the environment's job has made, known without the manifest.
+//! The single reads of a look, and the two rounds that they are made in.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures_util::future::{join_all, try_join_all};
 
+use super::nothing;
 use crate::{
     aws::ASSUME,
     call::{CallError, Failed, Kind, Patience},
@@ -16,10 +15,9 @@ use crate::{
     kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
-        date::Date,
         identity::{Identity, RoleOrigin},
-        names::{Namespace, PolicyName, RoleName, ServiceAccountName},
-        observed::{Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount, Owner},
+        names::{PolicyName, RoleName, ServiceAccountName},
+        observed::{Observed, ObservedProvider, ObservedRole, ObservedServiceAccount, Owner},
         oidc::{IssuerUrl, Provider},
         pods::Use,
         service::{ObservedService, Service},
@@ -27,169 +25,10 @@ use crate::{
     },
 };
 
-/// Sees role and ServiceAccount of each identity, the ledger, the OIDC provider, and the services of the environment if any is to be bound.
-///
-/// # Errors
-/// AWS or Kubernetes refuses or does not answer.
-pub async fn wanted(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let of_identities = async {
-        let first = observer.first_round(identities, connection.place.environment_paths()).await?;
-        observer.second_round(first, identities).await
-    };
-    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
-    Ok(with_services(seen?, services))
-}
-
-/// Sees the same, and which sessions pods get.
-///
-/// If each identity's pods get one, the provider is not read: STS gives a session only if the provider is there and knows the audience.
-///
-/// # Errors
-/// AWS or Kubernetes refuses or does not answer. That a pod gets no session is no error here.
-pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let of_identities = async {
-        let tokens = async { Ok(observer.tokens(identities).await) };
-        let (first, tokens) = tokio::try_join!(observer.first_round(identities, connection.place.environment_paths()), tokens)?;
-        let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &first.roles, &tokens)).collect();
-        let sessions = async { Ok(observer.sessions(pods).await) };
-        if first.roles.len() < roles(identities, connection).len() || tokens.len() < identities.len() {
-            let (seen, sessions) = tokio::try_join!(observer.second_round(first, identities), sessions)?;
-            return Ok(Observed { sessions, ..seen });
-        }
-        let unnamed = first.unnamed(identities, connection);
-        let FirstRound { roles, service_accounts, unread, .. } = first;
-        let ledger = async {
-            let account = observer.account(known_account(&roles)).await?;
-            let ledger = observer.ledger(&unnamed, &account).await?;
-            Ok((account, ledger))
-        };
-        let (mut seen, sessions, (account, ledger)) = tokio::try_join!(observer.policies_of(&roles), sessions, ledger)?;
-        let provider = if sessions.len() == identities.len() {
-            let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
-            Some(ObservedProvider { audiences, is_own: false })
-        } else {
-            observer.provider(&account).await?
-        };
-        seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
-        Ok(Observed { provider, roles: seen, service_accounts, unread, sessions, ..nothing(account) })
-    };
-    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
-    Ok(with_services(seen?, services))
-}
-
-/// Sees what one environment has made: the roles and ServiceAccounts of each identity, and the ledger, with all that is in the roles.
-///
-/// # Errors
-/// AWS or Kubernetes refuses or does not answer.
-pub async fn made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    Observer { connection, patience }.made(identities).await
-}
-
-/// Sees the same, and the pods of the namespace.
-///
-/// # Errors
-/// AWS or Kubernetes refuses or does not answer.
-pub async fn made_and_pods(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let pods =
-        observer.call("list the pods of the namespace", PODS, async || connection.kubernetes.pods_in(&connection.place.namespace).await);
-    let (seen, pods) = tokio::try_join!(observer.made(identities), pods)?;
-    Ok(Observed { uses: Some(pods), ..seen })
-}
-
-/// Sees the same, and who uses it: pods, what makes pods, and services of Qovery if it is asked. Where any of these cannot be seen, nobody is
-/// known to use nothing.
-///
-/// # Errors
-/// AWS or Kubernetes refuses or does not answer.
-pub async fn leaving(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let (seen, uses) = tokio::join!(observer.made(identities), observer.uses());
-    let mut seen = seen?;
-    match uses {
-        Ok(uses) => seen.uses = Some(uses),
-        Err(failed) => {
-            seen.unread.push(format!("what has left the manifest stays: it cannot be seen who uses it: {failed}: {}", failed.source));
-        }
-    }
-    Ok(seen)
-}
-
-/// Sees what a sweep may remove: first what is in AWS, then which namespaces exist, so that an environment that is just being made
-/// is never taken for one that is gone.
-///
-/// # Errors
-/// AWS refuses or does not answer. That the namespaces cannot be listed is no error here: then they are not known.
-pub async fn left(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let (mut seen, listed) = tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths())?;
-    let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
-    let gone = listed
-        .iter()
-        .filter(|role| namespace_of(role).is_some_and(|namespace| namespaces.as_ref().is_some_and(|exist| !exist.contains(&namespace))));
-    let roles = try_join_all(gone.map(async |role| observer.whole_role(&role.name).await));
-    seen.left_behind = roles.await?.into_iter().flatten().collect();
-    seen.limits.namespaces = namespaces;
-    Ok(seen)
-}
-
-/// Sees what belongs to the issuer of the place, which no longer exists: roles of environments, the roles of identities, the provider.
-///
-/// # Errors
-/// AWS refuses or does not answer.
-pub async fn retired(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    let observer = Observer { connection, patience };
-    let (seen, listed) = tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths())?;
-    let roles = try_join_all(listed.iter().map(async |listed| observer.role(&listed.name).await)).await?;
-    let of_issuer =
-        |role: &ObservedRole| matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(_, issuer)) if issuer == connection.place.issuer);
-    let gone: Vec<ObservedRole> = roles.into_iter().flatten().filter(of_issuer).collect();
-    let whole = try_join_all(gone.into_iter().map(async |role| observer.filled(role).await));
-    let (left_behind, provider) = tokio::try_join!(whole, observer.provider(&seen.account))?;
-    Ok(Observed { provider, left_behind, ..seen })
-}
-
-/// The namespace at the end of the path of one environment's role.
-fn namespace_of(role: &RoleArn) -> Option<Namespace> {
-    role.path.as_str().strip_suffix('/')?.rsplit('/').next()?.parse().ok()
-}
-
-/// An account in which nothing was seen, now.
-fn nothing(account: Account) -> Observed {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Observed { at: Date::since_1970(now), ..Observed::nothing(account) }
-}
-
-/// With the services; that they cannot be seen costs a note, never a deploy.
-fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>) -> Observed {
-    match services {
-        Ok(services) => Observed { services, ..seen },
-        Err(failed) => {
-            let note = format!("the services are not bound, since Qovery cannot be asked: {failed}: {}", failed.source);
-            Observed { services_unseen: true, unread: seen.unread.into_iter().chain([note]).collect(), ..seen }
-        }
-    }
-}
-
-/// Looks up what a role that outgrows the default quota is judged by.
-///
-/// # Errors
-/// IAM refuses or does not answer. That the namespaces may not be listed is no error.
-pub async fn limits(connection: &Connection, patience: &Patience) -> Result<Limits, Failed> {
-    let observer = Observer { connection, patience };
-    let (trust_policy, namespaces) = tokio::join!(
-        observer.call("read the account's quotas", "iam:GetAccountSummary", async || connection.aws.trust_policy_quota().await),
-        patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await),
-    );
-    Ok(Limits { trust_policy: Some(trust_policy?), namespaces: namespaces.ok() })
-}
-
 /// The roles to look for; for those that the tool makes also which inline policies are wanted.
-type Wanted<'a> = Option<&'a BTreeMap<PolicyName, serde_json::Value>>;
+pub(super) type Wanted<'a> = Option<&'a BTreeMap<PolicyName, serde_json::Value>>;
 
-fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<RoleName, Wanted<'a>> {
+pub(super) fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<RoleName, Wanted<'a>> {
     let wanted = |identity: &'a Identity| match &identity.role.origin {
         RoleOrigin::Made(role) => Some(&role.inline_policies),
         RoleOrigin::Given(_) => None,
@@ -198,27 +37,27 @@ fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<Ro
 }
 
 /// The account of a role that was seen, which saves asking for it.
-fn known_account(roles: &[SeenRole<'_>]) -> Option<Account> {
+pub(super) fn known_account(roles: &[SeenRole<'_>]) -> Option<Account> {
     roles.first().map(|seen| seen.role.arn.account.clone())
 }
 
 /// The ServiceAccounts that were seen.
-type ServiceAccounts = BTreeMap<ServiceAccountName, ObservedServiceAccount>;
+pub(super) type ServiceAccounts = BTreeMap<ServiceAccountName, ObservedServiceAccount>;
 
 /// What is there, before it is looked into.
-struct FirstRound<'a> {
+pub(super) struct FirstRound<'a> {
     /// The roles of identities.
-    roles: Vec<SeenRole<'a>>,
+    pub(super) roles: Vec<SeenRole<'a>>,
     /// All roles below the environment's paths.
     listed: Vec<RoleArn>,
-    service_accounts: ServiceAccounts,
+    pub(super) service_accounts: ServiceAccounts,
     /// What could not be read, in words.
-    unread: Vec<String>,
+    pub(super) unread: Vec<String>,
 }
 
 impl FirstRound<'_> {
     /// The roles of the ledger that no identity names: those below the paths, and those that ServiceAccounts record.
-    fn unnamed(&self, identities: &[Identity], connection: &Connection) -> BTreeMap<String, RoleArn> {
+    pub(super) fn unnamed(&self, identities: &[Identity], connection: &Connection) -> BTreeMap<String, RoleArn> {
         let named = roles(identities, connection);
         let is_named = |role: &RoleArn| named.keys().any(|name| name.as_str().eq_ignore_ascii_case(role.name.as_str()));
         let recorded = self.service_accounts.values().flat_map(|account| {
@@ -231,7 +70,7 @@ impl FirstRound<'_> {
 }
 
 /// A role before its permission policies were read.
-struct SeenRole<'a> {
+pub(super) struct SeenRole<'a> {
     /// The name it was looked for by: IAM ignores case.
     name: RoleName,
     role: ObservedRole,
@@ -239,27 +78,27 @@ struct SeenRole<'a> {
 }
 
 /// What a pod shows STS: the token of its ServiceAccount, for the role of its annotation.
-struct Pod<'a> {
+pub(super) struct Pod<'a> {
     service_account: &'a ServiceAccountName,
     token: &'a str,
     role: RoleArn,
 }
 
-const NAMESPACES: &str = "kubernetes:list namespaces";
+pub(super) const NAMESPACES: &str = "kubernetes:list namespaces";
 const SERVICE_ACCOUNTS: &str = "kubernetes:list serviceaccounts";
-const PODS: &str = "kubernetes:list pods";
+pub(super) const PODS: &str = "kubernetes:list pods";
 const LIST_ROLES: &str = "iam:ListRoles";
 
 /// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
 const EARLY: Duration = Duration::from_secs(2);
 
-struct Observer<'a> {
-    connection: &'a Connection,
-    patience: &'a Patience,
+pub(super) struct Observer<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) patience: &'a Patience,
 }
 
 impl Observer<'_> {
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         doing: impl Into<String>,
         call: &'static str,
@@ -269,7 +108,7 @@ impl Observer<'_> {
     }
 
     /// The account that the credentials act in, known already or asked for.
-    async fn account(&self, known: Option<Account>) -> Result<Account, Failed> {
+    pub(super) async fn account(&self, known: Option<Account>) -> Result<Account, Failed> {
         match known.or_else(|| self.connection.account.clone()) {
             Some(account) => Ok(account),
             None => self.call("ask who the job is for AWS", "sts:GetCallerIdentity", async || self.connection.aws.account().await).await,
@@ -277,14 +116,14 @@ impl Observer<'_> {
     }
 
     /// Whether the things are there, and the ledger.
-    async fn first_round<'a>(&self, identities: &'a [Identity], paths: BTreeSet<String>) -> Result<FirstRound<'a>, Failed> {
+    pub(super) async fn first_round<'a>(&self, identities: &'a [Identity], paths: BTreeSet<String>) -> Result<FirstRound<'a>, Failed> {
         let (roles, listed, accounts) = tokio::try_join!(self.roles(identities), self.listed(&paths), self.service_accounts(identities))?;
         let ((listed, of_roles), (service_accounts, of_accounts)) = (listed, accounts);
         Ok(FirstRound { roles, listed, service_accounts, unread: of_roles.into_iter().chain(of_accounts).collect() })
     }
 
     /// What is in the roles, the ledger's among them, and the provider.
-    async fn second_round(&self, first: FirstRound<'_>, identities: &[Identity]) -> Result<Observed, Failed> {
+    pub(super) async fn second_round(&self, first: FirstRound<'_>, identities: &[Identity]) -> Result<Observed, Failed> {
         let unnamed = first.unnamed(identities, self.connection);
         let FirstRound { roles, service_accounts, unread, .. } = first;
         let around = async {
@@ -298,7 +137,7 @@ impl Observer<'_> {
     }
 
     /// What one environment has made, with all that is in the roles.
-    async fn made(&self, identities: &[Identity]) -> Result<Observed, Failed> {
+    pub(super) async fn made(&self, identities: &[Identity]) -> Result<Observed, Failed> {
         let first = self.first_round(identities, self.connection.place.all_environment_paths()).await?;
         let unnamed = first.unnamed(identities, self.connection);
         let FirstRound { roles, service_accounts, unread, .. } = first;
@@ -318,7 +157,7 @@ impl Observer<'_> {
     }
 
     /// The roles of identities, with all that is in them.
-    async fn named(&self, identities: &[Identity]) -> Result<Observed, Failed> {
+    pub(super) async fn named(&self, identities: &[Identity]) -> Result<Observed, Failed> {
         let roles = self.roles(identities).await?;
         let (account, seen) = tokio::try_join!(self.account(known_account(&roles)), self.policies_of(&roles))?;
         let seen = try_join_all(seen.into_iter().map(async |(name, role)| Ok((name, self.in_profiles(role).await?)))).await?;
@@ -326,7 +165,7 @@ impl Observer<'_> {
     }
 
     /// The roles below these paths. That they may not be listed costs a note.
-    async fn listed(&self, paths: &BTreeSet<String>) -> Result<(Vec<RoleArn>, Option<String>), Failed> {
+    pub(super) async fn listed(&self, paths: &BTreeSet<String>) -> Result<(Vec<RoleArn>, Option<String>), Failed> {
         let listed = try_join_all(paths.iter().map(async |path| self.roles_below(path).await)).await;
         match listed {
             Ok(listed) => Ok((listed.concat(), None)),
@@ -338,7 +177,7 @@ impl Observer<'_> {
         }
     }
 
-    async fn below_the_clusters_paths(&self) -> Result<Vec<RoleArn>, Failed> {
+    pub(super) async fn below_the_clusters_paths(&self) -> Result<Vec<RoleArn>, Failed> {
         let paths = self.connection.place.all_cluster_paths();
         Ok(try_join_all(paths.iter().map(async |path| self.roles_below(path).await)).await?.concat())
     }
@@ -348,14 +187,14 @@ impl Observer<'_> {
     }
 
     /// The roles of the ledger that are there, without what is in them.
-    async fn ledger(&self, unnamed: &BTreeMap<String, RoleArn>, account: &Account) -> Result<Vec<ObservedRole>, Failed> {
+    pub(super) async fn ledger(&self, unnamed: &BTreeMap<String, RoleArn>, account: &Account) -> Result<Vec<ObservedRole>, Failed> {
         let here = unnamed.values().filter(|role| role.account == *account);
         let found = try_join_all(here.map(async |role| Ok((role, self.role(&role.name).await?)))).await?;
         Ok(found.into_iter().filter_map(|(role, found)| found.filter(|found| found.arn == *role)).collect())
     }
 
     /// A role with all that is in it.
-    async fn whole_role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
+    pub(super) async fn whole_role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
         match self.role(name).await? {
             Some(role) => self.filled(role).await.map(Some),
             None => Ok(None),
@@ -363,7 +202,7 @@ impl Observer<'_> {
     }
 
     /// The role with its policies and instance profiles, if the tool made it.
-    async fn filled(&self, role: ObservedRole) -> Result<ObservedRole, Failed> {
+    pub(super) async fn filled(&self, role: ObservedRole) -> Result<ObservedRole, Failed> {
         if Owner::from_tags(&role.tags).is_none() {
             return Ok(role);
         }
@@ -391,7 +230,7 @@ impl Observer<'_> {
     }
 
     /// Who uses ServiceAccounts and roles of the namespace.
-    async fn uses(&self) -> Result<Vec<Use>, Failed> {
+    pub(super) async fn uses(&self) -> Result<Vec<Use>, Failed> {
         let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
         let (pods, workloads, services) = tokio::try_join!(
             self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await),
@@ -408,7 +247,7 @@ impl Observer<'_> {
         Ok(pods.into_iter().chain(workloads).chain(services).collect())
     }
 
-    async fn roles<'a>(&self, identities: &'a [Identity]) -> Result<Vec<SeenRole<'a>>, Failed> {
+    pub(super) async fn roles<'a>(&self, identities: &'a [Identity]) -> Result<Vec<SeenRole<'a>>, Failed> {
         let found = roles(identities, self.connection).into_iter().map(async |(name, wanted)| {
             let role = self.role(&name).await?;
             Ok(role.map(|role| SeenRole { name, role, wanted }))
@@ -416,11 +255,11 @@ impl Observer<'_> {
         Ok(try_join_all(found).await?.into_iter().flatten().collect())
     }
 
-    async fn role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
+    pub(super) async fn role(&self, name: &RoleName) -> Result<Option<ObservedRole>, Failed> {
         self.call(format!("read role `{name}`"), "iam:GetRole", async || self.connection.aws.role(name).await).await
     }
 
-    async fn policies_of(&self, roles: &[SeenRole<'_>]) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
+    pub(super) async fn policies_of(&self, roles: &[SeenRole<'_>]) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
         Ok(try_join_all(roles.iter().map(|seen| self.policies(seen))).await?.into_iter().collect())
     }
 
@@ -450,7 +289,7 @@ impl Observer<'_> {
 
     /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once. One of another issuer says nothing of this
     /// cluster's provider, and is left to the proof.
-    async fn tokens<'a>(&self, identities: &'a [Identity]) -> BTreeMap<&'a ServiceAccountName, String> {
+    pub(super) async fn tokens<'a>(&self, identities: &'a [Identity]) -> BTreeMap<&'a ServiceAccountName, String> {
         let patience = self.patience.at_most(EARLY);
         let tokens = join_all(identities.iter().map(async |identity| {
             let (subject, audience) = (self.connection.place.subject(identity), &identity.service_account.audience);
@@ -463,7 +302,7 @@ impl Observer<'_> {
     }
 
     /// What a pod of this identity shows STS, if there are a token and a role.
-    fn pod<'a>(
+    pub(super) fn pod<'a>(
         &self,
         identity: &'a Identity,
         roles: &[SeenRole<'_>],
@@ -476,7 +315,7 @@ impl Observer<'_> {
     }
 
     /// The sessions that STS gives pods at once, by ServiceAccount: the ARN of role and session.
-    async fn sessions(&self, pods: Vec<Pod<'_>>) -> BTreeMap<ServiceAccountName, String> {
+    pub(super) async fn sessions(&self, pods: Vec<Pod<'_>>) -> BTreeMap<ServiceAccountName, String> {
         let patience = self.patience.at_most(EARLY);
         let sessions = join_all(pods.into_iter().map(async |pod| {
             let session = patience.call(ASSUME, async || self.connection.aws.assume_with_token(&pod.role, pod.token).await).await;
@@ -485,14 +324,14 @@ impl Observer<'_> {
         sessions.await.into_iter().flatten().collect()
     }
 
-    async fn provider(&self, account: &Account) -> Result<Option<ObservedProvider>, Failed> {
+    pub(super) async fn provider(&self, account: &Account) -> Result<Option<ObservedProvider>, Failed> {
         let provider = Provider::of(&self.connection.place.issuer, account);
         let doing = format!("read OIDC provider `{}`", provider.issuer.host_and_path());
         self.call(doing, "iam:GetOpenIDConnectProvider", async || self.connection.aws.provider(&provider.arn).await).await
     }
 
     /// All services, and the ServiceAccounts of those that are to be bound.
-    async fn services_to_bind(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
+    pub(super) async fn services_to_bind(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
         if identities.iter().all(|identity| identity.services.services.is_empty()) {
             return Ok(Vec::new());
         }
@@ -504,7 +343,7 @@ impl Observer<'_> {
     }
 
     /// All services, and the ServiceAccounts of these; none if Qovery is not asked.
-    async fn services(&self, wanted: impl Fn(&Service) -> bool) -> Result<Vec<ObservedService>, Failed> {
+    pub(super) async fn services(&self, wanted: impl Fn(&Service) -> bool) -> Result<Vec<ObservedService>, Failed> {
         let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
         let patience = self.patience.for_advice();
         let observer = Observer { connection: self.connection, patience: &patience };
@@ -525,7 +364,7 @@ impl Observer<'_> {
 
     /// The ServiceAccounts of the namespace that identities name or that the tool holds a field of. Where they may not be listed, those
     /// that identities name, with a note.
-    async fn service_accounts(&self, identities: &[Identity]) -> Result<(ServiceAccounts, Option<String>), Failed> {
+    pub(super) async fn service_accounts(&self, identities: &[Identity]) -> Result<(ServiceAccounts, Option<String>), Failed> {
         let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
         let listed = self
             .call("list the ServiceAccounts of the namespace", SERVICE_ACCOUNTS, async || kubernetes.service_accounts_in(namespace).await);
