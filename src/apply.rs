@@ -7,9 +7,9 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::{
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, DocumentFault, ErrorKind, Failed, Missing, Patience},
     cloud::Cloud,
-    plan::{Action, Call as _, Plan, Writers},
+    plan::{Action, AppliedServiceAccount, Call as _, Plan, Writers},
 };
 
 /// An action that was done, and how long it took.
@@ -41,8 +41,8 @@ pub enum ApplyError {
     Interrupted,
 }
 
-/// Carries out a plan: the prelude, then all lanes at once, then the closing if none has stopped. A lane stops at its first failure; the
-/// others go on.
+/// Carries out a plan: first a dry run of what the API server could refuse, then the prelude, then all lanes at once, then the closing if
+/// none has stopped. A lane stops at its first failure; the others go on.
 /// IAM may show the past for as long as `settle` says.
 ///
 /// `done` is told of each action as it is done.
@@ -57,6 +57,11 @@ pub async fn apply(
     done: impl FnMut(Applied),
 ) -> Result<Outcome, ApplyError> {
     let applier = Applier { cloud, patience, settle, done: RefCell::new(done) };
+    let rehearsed = join_all(plan.rehearsals().into_iter().map(|applied| applier.rehearse(applied))).await;
+    let refused: Vec<Failed> = rehearsed.into_iter().filter_map(Result::err).collect();
+    if !refused.is_empty() {
+        return Err(ApplyError::Failed(refused));
+    }
     let mut stops = vec![applier.lane(&plan.prelude, Writers::One).await];
     if stops[0].is_ok() {
         stops = join_all(plan.lanes.iter().map(|lane| applier.lane(&lane.actions, lane.writers))).await;
@@ -100,7 +105,7 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
             let started = Instant::now();
             let mut answer = self.carry_out(action, actions).await;
             // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
-            let denied = answer.as_ref().is_err_and(|error| error.kind == Kind::Denied);
+            let denied = answer.as_ref().is_err_and(|error| error.kind.is_denied());
             if denied && action.changes_role() && self.patience.sleep(self.settle).await {
                 answer = self.carry_out(action, actions).await;
             }
@@ -116,6 +121,16 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
         Ok(())
     }
 
+    async fn rehearse(&self, applied: &AppliedServiceAccount) -> Result<(), Failed> {
+        let call = "kubernetes:patch serviceaccounts";
+        let answer = self.patience.call(call, async || self.cloud.rehearse(applied).await).await;
+        match answer {
+            // It has changed since it was seen: what is done next shows it again.
+            Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
+            answer => answer.map_err(Failed::to(format!("try out ServiceAccount `{}` before anything is changed", applied.subject), call)),
+        }
+    }
+
     async fn carry_out(&self, action: &Action, lane: &[Action]) -> Result<(), CallError> {
         let attempt = async || self.cloud.carry_out(action).await.map_err(|error| settling(action, lane, error));
         self.patience.call(action.call(), attempt).await
@@ -125,7 +140,7 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
 /// IAM does not say which statement of a trust policy it refuses.
 fn explained(action: &Action, error: CallError) -> CallError {
     match action {
-        Action::UpdateTrust { trust, .. } if error.code == "MalformedPolicyDocument" => {
+        Action::UpdateTrust { trust, .. } if matches!(error.kind, ErrorKind::Document(_)) => {
             let named = trust.deleted_principals();
             let named = named.iter().map(|(number, id)| format!("; statement {number} names the deleted principal `{id}`"));
             CallError { message: format!("{}{}", error.message, named.collect::<String>()), ..error }
@@ -138,9 +153,14 @@ fn explained(action: &Action, error: CallError) -> CallError {
 fn is_overtaken(action: &Action, writers: Writers, error: &CallError) -> bool {
     let gone = matches!(action, Action::TagRole { .. } | Action::UpdateTrust { .. } | Action::UpdateRole { .. });
     let of_many = writers == Writers::Many;
-    error.kind == Kind::AlreadyExists
-        || (of_many && gone && error.kind == Kind::NotFound)
-        || (of_many && matches!(action, Action::DeleteRole { .. }) && error.code == "DeleteConflict")
+    error.kind == ErrorKind::AlreadyExists
+        || (of_many && gone && error.kind.is_missing())
+        || (of_many && matches!(action, Action::DeleteRole { .. }) && error.kind == ErrorKind::InUse)
+}
+
+/// Whether it writes back a principal that no longer exists.
+fn names_the_deleted(action: &Action) -> bool {
+    matches!(action, Action::UpdateTrust { trust, .. } if !trust.deleted_principals().is_empty())
 }
 
 /// A role that was just created may be unknown to the next call for some seconds: IAM is eventually consistent.
@@ -150,9 +170,13 @@ fn settling(action: &Action, lane: &[Action], error: CallError) -> CallError {
         Action::CreateRole(role) if other != action => Some(&role.arn.name),
         _ => None,
     });
-    match new_role {
-        Some(name) if error.kind == Kind::NotFound && error.message.contains(&format!("role with name {name} ")) => {
-            CallError { kind: Kind::Transient, ..error }
+    match (&error.kind, new_role) {
+        (ErrorKind::NotFound(Missing::Role(missing)), Some(name)) if missing == name.as_str() => {
+            CallError { kind: ErrorKind::Transient, ..error }
+        }
+        // IAM does not say which principal it does not know: one that was made a moment ago may show.
+        (ErrorKind::Document(DocumentFault::Principal), _) if !names_the_deleted(action) => {
+            CallError { kind: ErrorKind::Transient, ..error }
         }
         _ => error,
     }

@@ -13,7 +13,7 @@ use crate::{
         observed::{Limits, Observed},
         oidc::Audience,
     },
-    plan::{Action, Goal},
+    plan::{Action, AppliedServiceAccount, Goal},
 };
 
 /// What is looked at.
@@ -66,6 +66,12 @@ pub trait Cloud {
     /// # Errors
     /// A service refuses or does not answer.
     fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> impl Future<Output = Result<Observed, Failed>>;
+
+    /// Applies a ServiceAccount as a dry run: all that could refuse it is asked, and nothing changes.
+    ///
+    /// # Errors
+    /// As if it were applied.
+    fn rehearse(&self, applied: &AppliedServiceAccount) -> impl Future<Output = Result<(), CallError>>;
 
     /// Looks up what a role that outgrows the default quota is judged by.
     ///

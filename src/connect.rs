@@ -4,9 +4,9 @@ use thiserror::Error;
 
 use crate::{
     aws::{Aws, AwsProblem, Cluster},
-    call::{Failed, Kind, Patience},
+    call::{ErrorKind, Failed, Patience},
     config::{Config, KubeAuth},
-    http::{self, FOREIGN, HttpProblem},
+    http::{self, HttpProblem},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
     model::{arn::Account, desired::Place, names::ClusterName, oidc::IssuerUrl},
     qovery::Qovery,
@@ -132,9 +132,9 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
 async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
     let call = "kubernetes:get /.well-known/openid-configuration";
     let discovered = patience.call(call, async || kubernetes.issuer().await).await;
-    let closed = matches!(&discovered, Err(error) if matches!(error.kind, Kind::Denied | Kind::NotFound));
+    let closed = matches!(&discovered, Err(error) if error.kind.is_denied() || error.kind.is_missing() || matches!(error.kind, ErrorKind::Admission(_)));
     // An API server without the document answers in plain text, and so may something else in its place.
-    let strange = matches!(&discovered, Err(error) if error.code == FOREIGN && error.kind == Kind::Other);
+    let strange = matches!(&discovered, Err(error) if error.is_foreign && error.kind == ErrorKind::Other);
     if (closed || strange) && config.environment.cluster.is_some() {
         match describe(config, aws, patience).await {
             Ok((_, Cluster { issuer: Some(issuer), .. })) => return Ok(issuer),

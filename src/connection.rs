@@ -1,7 +1,7 @@
 //! The real cloud: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
 
 use crate::{
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, Failed, Patience},
     cloud::{Cloud, Look},
     connect::Connection,
     model::{
@@ -13,7 +13,7 @@ use crate::{
         oidc::Audience,
     },
     observe,
-    plan::Action,
+    plan::{Action, AppliedServiceAccount},
 };
 
 impl Cloud for Connection {
@@ -31,6 +31,10 @@ impl Cloud for Connection {
             Look::Left => observe::left(identities, self, patience).await,
             Look::Retired => observe::retired(identities, self, patience).await,
         }
+    }
+
+    async fn rehearse(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
+        self.kubernetes.rehearse_service_account(applied).await
     }
 
     async fn limits(&self, patience: &Patience) -> Result<Limits, Failed> {
@@ -72,7 +76,7 @@ impl Cloud for Connection {
             Action::BindService { service, service_account, before } => match qovery {
                 Some(qovery) => qovery.bind(service, service_account, before.as_deref()).await,
                 // Services are only ever seen through it.
-                None => Err(CallError::new(Kind::Other, "NotSent", "there is no connection to Qovery")),
+                None => Err(CallError::not_sent("there is no connection to Qovery")),
             },
         }
     }

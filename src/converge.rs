@@ -9,9 +9,8 @@ use tokio::time::Instant;
 
 use crate::{
     apply::{Outcome, apply},
-    call::Patience,
+    call::{Patience, Waiting},
     cloud::{Cloud, Look},
-    failure::RunError,
     model::{
         desired::Desired,
         identity::{Identity, Prune},
@@ -21,6 +20,7 @@ use crate::{
     },
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
     report::Report,
+    step::StepError,
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -71,7 +71,7 @@ impl<C: Cloud> Work<'_, C> {
     ///
     /// # Errors
     /// What is there cannot be seen, or may not be touched.
-    pub async fn plan(&self, look: Look, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), RunError> {
+    pub async fn plan(&self, look: Look, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), StepError> {
         let mut observed = self.unless_interrupted(self.cloud.observe(look, self.identities, self.patience)).await?;
         let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
@@ -88,7 +88,7 @@ impl<C: Cloud> Work<'_, C> {
     }
 
     /// What should be. For a removal an identity that cannot be there is none, and a note says so.
-    fn desired(&self, observed: &Observed, report: &mut Report<'_>) -> Result<Desired, RunError> {
+    fn desired(&self, observed: &Observed, report: &mut Report<'_>) -> Result<Desired, StepError> {
         let (place, account) = (self.cloud.place(), &observed.account);
         let desired = match self.goal {
             Goal::Start | Goal::Prune => Desired::new(self.identities, place, account)?,
@@ -107,9 +107,10 @@ impl<C: Cloud> Work<'_, C> {
     ///
     /// # Errors
     /// It cannot be seen, may not be touched, or a call failed.
-    pub async fn converge(&self, report: &mut Report<'_>) -> Result<Converged, RunError> {
+    pub async fn converge(&self, report: &mut Report<'_>) -> Result<Converged, StepError> {
         let mut course = Course::new(self.settle);
         let mut applied = Vec::new();
+        let mut waiting: Option<Waiting> = None;
         let mut look = self.look;
         loop {
             let progress = course.progress();
@@ -136,6 +137,7 @@ impl<C: Cloud> Work<'_, C> {
                 Next::GiveUp => return Err(course.in_vain()),
             };
             report.plan(&plan);
+            drop(waiting.take());
             let outcome = apply(&plan, self.cloud, self.patience, self.settle, |done| {
                 report.did(&done.action, done.took);
                 applied.push(done.action);
@@ -144,6 +146,7 @@ impl<C: Cloud> Work<'_, C> {
             // What was carried out again without a write that settles must not be carried out again at once.
             let pauses = matches!(outcome, Outcome::Taken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
             course.carried_out(&plan, outcome);
+            waiting = Some(self.patience.waiting("IAM to show what was done"));
             look = self.look;
             if pauses {
                 self.sleep(course.pause(), &course).await?;
@@ -151,17 +154,17 @@ impl<C: Cloud> Work<'_, C> {
         }
     }
 
-    async fn sleep(&self, time: Duration, course: &Course) -> Result<(), RunError> {
+    async fn sleep(&self, time: Duration, course: &Course) -> Result<(), StepError> {
         if time.is_zero() || self.patience.sleep(time).await {
             return Ok(());
         }
-        Err(if self.patience.is_interrupted() { RunError::Interrupted } else { course.in_vain() })
+        Err(if self.patience.is_interrupted() { StepError::Interrupted } else { course.in_vain() })
     }
 
-    async fn unless_interrupted<T, E: Into<RunError>>(&self, reading: impl Future<Output = Result<T, E>>) -> Result<T, RunError> {
+    async fn unless_interrupted<T, E: Into<StepError>>(&self, reading: impl Future<Output = Result<T, E>>) -> Result<T, StepError> {
         tokio::select! {
             read = reading => read.map_err(Into::into),
-            () = self.patience.interruption() => Err(RunError::Interrupted),
+            () = self.patience.interruption() => Err(StepError::Interrupted),
         }
     }
 }
@@ -228,11 +231,11 @@ impl Course {
     }
 
     /// What it was waited for in vain.
-    fn in_vain(&self) -> RunError {
+    fn in_vain(&self) -> StepError {
         if let Some((_, Outcome::Taken(Action::CreateRole(role)))) = &self.carried_out {
             return Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into();
         }
         let since = self.first.unwrap_or(self.last_write);
-        RunError::NotVerified { seconds: since.elapsed().as_secs(), left: self.left.join("\n  ") }
+        StepError::NotVerified { seconds: since.elapsed().as_secs(), left: self.left.join("\n  ") }
     }
 }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    call::{Failed, Kind, Patience},
+    call::{Failed, Patience},
     config::{Config, OnDelete},
     connect::Connection,
-    failure::RunError,
     model::{marks::JobMark, names::ServiceAccountName, pods::Use},
     plan::departure::{Verdict, verdict},
     report::{Report, counted},
+    step::StepError,
 };
 
 /// Pods have 60 seconds to end if nothing is said, and Qovery some more to ask them to.
@@ -41,7 +41,7 @@ pub(crate) async fn before_delete(
     connection: &Connection,
     patience: &Patience,
     report: &mut Report<'_>,
-) -> Result<Departure, RunError> {
+) -> Result<Departure, StepError> {
     let departure = match (config.on_delete, &connection.qovery) {
         (OnDelete::Remove, _) | (OnDelete::Ask, None) => Departure::Goes { jobs: None, unless_used: false },
         (OnDelete::KeepIfUsed, _) => Departure::Goes { jobs: None, unless_used: true },
@@ -62,10 +62,10 @@ pub(crate) async fn before_delete(
     };
     let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
     match wait_for_pods(config, connection, patience, unless_used, report).await {
-        Err(RunError::Observe(failed)) if !unless_used => {
+        Err(StepError::Observe(failed)) if !unless_used => {
             report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
         }
-        Err(RunError::Observe(failed)) if failed.source.kind == Kind::Denied => {
+        Err(StepError::Observe(failed)) if failed.source.kind.is_denied() => {
             return Ok(Departure::Stays(format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source)));
         }
         waited => waited?,
@@ -82,7 +82,7 @@ async fn wait_for_pods(
     patience: &Patience,
     all: bool,
     report: &mut Report<'_>,
-) -> Result<(), RunError> {
+) -> Result<(), StepError> {
     let began = Instant::now();
     // At least half of the time is for the removal itself.
     let longest = LONGEST_WAIT.min(config.timeout / 2);
@@ -101,7 +101,7 @@ async fn wait_for_pods(
         }
         report.note(&format!("waiting up to {} s for pods to end: {}", longest.as_secs(), shown(&awaited)));
         if !patience.sleep(PAUSE).await {
-            return if patience.is_interrupted() { Err(RunError::Interrupted) } else { Ok(()) };
+            return if patience.is_interrupted() { Err(StepError::Interrupted) } else { Ok(()) };
         }
     }
 }
@@ -125,7 +125,7 @@ async fn own_accounts(config: &Config, connection: &Connection, patience: &Patie
     let call = "kubernetes:list serviceaccounts";
     match patience.call(call, async || connection.kubernetes.service_accounts_in(&connection.place.namespace).await).await {
         Ok(found) => own.extend(found.into_iter().filter(|(_, found)| found.is_touched()).map(|(name, _)| name)),
-        Err(error) if error.kind == Kind::Denied => {}
+        Err(error) if error.kind.is_denied() => {}
         Err(error) => return Err(Failed::to("list the ServiceAccounts of the namespace", call)(error)),
     }
     Ok(own)

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::{
     aws::ASSUME,
-    call::{CallError, Kind, Patience},
+    call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Patience},
     connect::Connection,
-    http::FOREIGN,
+    hint::{self, Known},
     kubernetes::TOKEN,
     model::{
         arn::{Account, RoleArn},
@@ -203,16 +203,18 @@ impl Doctor<'_> {
         let Some(token) = token else { return };
         match self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await {
             Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
-            Err(error) if matches!(error.kind, Kind::Transient | Kind::Throttled) || error.code == FOREIGN => {
+            Err(error) if error.kind.passes() || error.kind == ErrorKind::Throttled || error.is_foreign => {
                 checks.push(Check::unknown("session", &error));
             }
             Err(error) => {
-                let remedy = match error.code.as_str() {
-                    "ExpiredTokenException" => "check the clocks of the cluster: a token it has just given has expired for AWS",
-                    "RegionDisabledException" => "activate STS for this region in the account settings of IAM",
-                    _ => "mend what is broken above; if all is ok, IAM may be slow to show it: try again in a minute",
-                };
-                checks.push(Check::broken("session", error.to_string(), remedy));
+                let failed = Failed::to("assume the role", ASSUME)(error);
+                // That the trust does not let it in yet is said of each link above.
+                let of_the_trust = matches!(failed.source.kind, ErrorKind::Denied(Denial { by: DeniedBy::Unsaid, .. }));
+                let remedy = hint::of_call(&failed, &Known::default()).filter(|_| !of_the_trust);
+                let remedy = remedy.unwrap_or_else(|| {
+                    "mend what is broken above; if all is ok, IAM may be slow to show it: try again in a minute".to_owned()
+                });
+                checks.push(Check::broken("session", failed.source.to_string(), &remedy));
             }
         }
     }

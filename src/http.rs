@@ -22,12 +22,9 @@ use rustls::{
 use thiserror::Error;
 
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, CredentialFault, ErrorKind},
     model::line::bounded,
 };
-
-/// The code of an answer that is not the service's.
-pub const FOREIGN: &str = "ForeignAnswer";
 
 /// Answers are some kilobytes; one that is larger than this is refused.
 pub const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
@@ -110,9 +107,9 @@ pub struct TooLarge;
 #[must_use]
 pub fn unread(error: &(dyn std::error::Error + 'static)) -> CallError {
     if is_too_large(error) {
-        CallError::new(Kind::Other, "UnreadableAnswer", TooLarge.to_string())
+        CallError::unreadable(TooLarge.to_string())
     } else {
-        CallError::new(Kind::Transient, "NoConnection", CallError::chain(error))
+        CallError::new(ErrorKind::NoConnection, "NoConnection", CallError::chain(error))
     }
 }
 
@@ -122,14 +119,15 @@ pub fn unread(error: &(dyn std::error::Error + 'static)) -> CallError {
 pub fn foreign(status: u16, body: &[u8]) -> CallError {
     const LONGEST: usize = 200;
     let kind = match status {
-        401 => Kind::Unauthenticated,
-        429 => Kind::Throttled,
-        408 | 500.. => Kind::Transient,
-        _ => Kind::Other,
+        401 => ErrorKind::Credentials(CredentialFault::Unsaid),
+        429 => ErrorKind::Throttled,
+        408 | 500.. => ErrorKind::Transient,
+        _ => ErrorKind::Other,
     };
     let said = String::from_utf8_lossy(&body[..body.len().min(16 * LONGEST)]);
     let said = bounded(&said.split_whitespace().collect::<Vec<_>>().join(" "), LONGEST);
-    CallError::new(kind, FOREIGN, format!("HTTP status {status}: {}", if said.is_empty() { "no body" } else { &said }))
+    let message = format!("HTTP status {status}: {}", if said.is_empty() { "no body" } else { &said });
+    CallError { is_foreign: true, ..CallError::new(kind, "ForeignAnswer", message) }
 }
 
 /// Whether an answer was read only as far as answers go.

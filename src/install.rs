@@ -6,10 +6,8 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use crate::{
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, ErrorKind, Failed, Patience},
     config::InstallConfig,
-    failure::RunError,
-    http,
     model::{
         job::{BoundService, JobSource, ObservedEnvironment, ObservedJob, VariableName},
         line::one_line,
@@ -22,6 +20,7 @@ use crate::{
     },
     qovery::{Qovery, VariablesOf},
     report::Report,
+    step::StepError,
 };
 
 /// How often it is looked again: once to see what was done, and some more for what others do meanwhile.
@@ -31,16 +30,20 @@ const MOST_LOOKS: usize = 4;
 ///
 /// # Errors
 /// Qovery cannot be reached or refuses, or something may not be touched.
-pub async fn run(config: &InstallConfig, dry: bool, patience: &Patience, report: &mut Report<'_>) -> Result<usize, RunError> {
+pub async fn run(
+    config: &InstallConfig,
+    dry: bool,
+    http: &reqwest::Client,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<usize, StepError> {
     let Some(access) = &config.qovery else { return Ok(0) };
-    http::install_crypto();
-    let installer =
-        Installer { qovery: Qovery::new(access, &http::client().map_err(crate::connect::ConnectError::from)?), config, patience };
+    let installer = Installer { qovery: Qovery::new(access, http), config, patience };
     let mut left = Vec::new();
     for _ in 0..MOST_LOOKS {
         let (observed, plan) = tokio::select! {
             seen = installer.plan() => seen?,
-            () = patience.interruption() => return Err(RunError::Interrupted),
+            () = patience.interruption() => return Err(StepError::Interrupted),
         };
         report.environment(&observed);
         for note in &plan.notes {
@@ -53,7 +56,7 @@ pub async fn run(config: &InstallConfig, dry: bool, patience: &Patience, report:
         left = plan.actions.iter().map(|action| one_line(&action.to_string())).collect();
         installer.apply(&plan, report).await?;
     }
-    Err(RunError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") })
+    Err(StepError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") })
 }
 
 struct Installer<'a> {
@@ -63,7 +66,7 @@ struct Installer<'a> {
 }
 
 impl Installer<'_> {
-    async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), RunError> {
+    async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), StepError> {
         let observed = self.observe().await?;
         let at_hand = self.config.secrets.keys().cloned().collect();
         let plan = install(&self.config.job, &self.config.binds, &observed, &at_hand)?;
@@ -148,11 +151,11 @@ impl Installer<'_> {
     }
 
     /// One call for each action, in order. What was created before is known by then.
-    async fn apply(&self, plan: &InstallPlan, report: &mut Report<'_>) -> Result<(), RunError> {
+    async fn apply(&self, plan: &InstallPlan, report: &mut Report<'_>) -> Result<(), StepError> {
         let mut created = Created::default();
         for action in &plan.actions {
             if self.patience.is_interrupted() {
-                return Err(RunError::Interrupted);
+                return Err(StepError::Interrupted);
             }
             let started = Instant::now();
             let done =
@@ -160,7 +163,7 @@ impl Installer<'_> {
             match done {
                 Ok(()) => report.did(action, started.elapsed()),
                 // A name that is taken by now is an answer too: look again.
-                Err(error) if error.kind == Kind::AlreadyExists => return Ok(()),
+                Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(()),
                 Err(source) => return Err(Failed { doing: action.to_string(), call: action.call(), source }.into()),
             }
         }
@@ -209,5 +212,5 @@ fn known<'a>(there: Option<&'a QoveryId>, created: Option<&'a QoveryId>) -> Resu
 }
 
 fn missing(what: &str) -> CallError {
-    CallError::new(Kind::Other, "NotSent", format!("{what} is not known"))
+    CallError::not_sent(format!("{what} is not known"))
 }

@@ -14,8 +14,9 @@
 //!            → doctor        the chain from ServiceAccount to role, link by link → adapters
 //!            → prove         a token minted for the ServiceAccount gets the role → adapters
 //!            → output        the job's outputs for Qovery
-//!            → report        what one sees; failure: exit codes and hints
-//! adapters = aws, kubernetes, qovery (over http and call; pace: how fast): their errors become ours there and nowhere else
+//!            → report        what one sees: lines, JSON, exit codes
+//! run/error = why a run failed; hint: what a person can do, from the kind of a failure alone
+//! adapters = aws, kubernetes, qovery (over http and call; pace: how fast): a service's words are read there and nowhere else
 //! everything → model, model → nothing
 //! ```
 
@@ -30,7 +31,8 @@ mod connection;
 pub mod converge;
 mod departure;
 pub mod doctor;
-pub mod failure;
+pub mod exit;
+pub mod hint;
 pub mod http;
 pub mod install;
 pub mod kubernetes;
@@ -44,6 +46,7 @@ pub mod qovery;
 pub mod report;
 mod retire;
 mod run;
+pub mod step;
 pub mod terraform;
 
 pub use run::run;

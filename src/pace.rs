@@ -72,10 +72,10 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Kind;
+    use crate::call::ErrorKind;
 
     fn refused() -> CallError {
-        CallError::new(Kind::Throttled, "Throttling", "Rate exceeded")
+        CallError::new(ErrorKind::Throttled, "Throttling", "Rate exceeded")
     }
 
     /// Of a call that has an hour.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     aws::ASSUME,
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Patience, TokenFault},
     cloud::{Cloud, Look},
     config::Proof,
     kubernetes::TOKEN,
@@ -32,12 +32,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An identity whose pods do not get their role.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("not proven: pods of ServiceAccount `{subject}` do not get role `{role}`{}", told(broken.as_ref()))]
+#[error("not proven: {}{}", self.said(), told(broken.as_ref()))]
 pub struct NotProven {
     /// The ServiceAccount.
     pub subject: Subject,
     /// The role.
     pub role: RoleArn,
+    /// The ARN of the OIDC provider.
+    pub provider: String,
     /// The broken link, if one was found.
     pub broken: Option<Broken>,
     /// What was answered.
@@ -53,13 +55,22 @@ fn told(broken: Option<&Broken>) -> String {
 }
 
 impl NotProven {
+    /// Without a token nobody was asked.
+    fn said(&self) -> String {
+        let Self { subject, role, source, .. } = self;
+        if source.call == TOKEN {
+            format!("it is not known whether pods of ServiceAccount `{subject}` get role `{role}`: there is no token to ask with")
+        } else {
+            format!("pods of ServiceAccount `{subject}` do not get role `{role}`")
+        }
+    }
+
     /// What to do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        match (&self.broken, self.source.source.kind) {
+        match (&self.broken, &self.source.source.kind) {
             (Some(broken), _) => Some(broken.remedy.clone()),
-            (None, Kind::Denied) if self.source.call.starts_with("kubernetes:") => None,
-            (None, Kind::Denied | Kind::Other) if is_of_the_trust(&self.source.source) => {
+            (None, kind) if is_of_the_trust(kind) => {
                 Some("all that was seen is right: IAM may be slow to show it. Deploy again, or raise `IRSA_TIMEOUT`".to_owned())
             }
             _ => None,
@@ -90,12 +101,17 @@ pub async fn prove(
     for (account, proven) in desired.service_accounts.iter().zip(proofs) {
         match proven {
             Ok(()) => report.proven(&account.subject, &account.role, desired.max_session(&account.role)),
-            Err(error) if proof == Proof::Auto && error.source.call == TOKEN && error.source.source.kind == Kind::Denied => {
-                report.note(&format!(
+            Err(error) if proof == Proof::Auto && error.source.call == TOKEN => match &error.source.source.kind {
+                ErrorKind::Denied(_) => report.note(&format!(
                     "not proven: the job may not request a token of ServiceAccount `{}`; allow `create` on `serviceaccounts/token` (docs/permissions/rbac.yaml)",
                     account.subject
-                ));
-            }
+                )),
+                ErrorKind::Admission(_) => report.note(&format!(
+                    "not proven: the cluster does not let the job request a token of ServiceAccount `{}`: {}",
+                    account.subject, error.source.source
+                )),
+                _ => failed.push(error),
+            },
             Err(error) => failed.push(error),
         }
     }
@@ -116,20 +132,27 @@ impl<C: Cloud> Prover<'_, C> {
         if self.seen.get(&subject.service_account).is_some_and(|session| is_of_role(session, role)) {
             return Ok(());
         }
-        let not_proven = |source, broken| NotProven { subject: subject.clone(), role: role.clone(), broken, source };
+        let not_proven = |source, broken| NotProven {
+            subject: subject.clone(),
+            role: role.clone(),
+            provider: self.desired.provider.arn.clone(),
+            broken,
+            source,
+        };
         let doing = format!("request a token of ServiceAccount `{subject}`");
         let token = self.patience.call(TOKEN, async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
         let token = token.map_err(|source| not_proven(source, None))?;
+        let _waiting = self.patience.waiting(format!("STS to give role `{role}` for a token of ServiceAccount `{subject}`"));
         let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
             let answer = self.patience.call(ASSUME, async || self.cloud.assume(role, &token).await).await;
             let source = match answer {
                 Ok(session) if is_of_role(&session, role) => return Ok(()),
-                Ok(session) => CallError::new(Kind::Other, "OtherRole", format!("STS gave `{session}`")),
+                Ok(session) => CallError::new(ErrorKind::Other, "OtherRole", format!("STS gave `{session}`")),
                 Err(error) => error,
             };
-            let may_pass = is_of_the_trust(&source);
+            let may_pass = is_of_the_trust(&source.kind);
             let source = Failed { doing, call: ASSUME, source };
             let broken = self.broken(account, &token).await;
             // What is seen to be right must only show; what is seen to be broken may be the past, for a while.
@@ -149,12 +172,10 @@ impl<C: Cloud> Prover<'_, C> {
 }
 
 /// The answers that a change not yet shown everywhere explains: no provider, no such audience, no trust.
-fn is_of_the_trust(error: &CallError) -> bool {
-    match error.code.as_str() {
-        "AccessDenied" => error.message.contains(ASSUME),
-        "InvalidIdentityToken" => {
-            error.message.contains("No OpenIDConnect provider found") || error.message.to_lowercase().contains("audience")
-        }
+fn is_of_the_trust(kind: &ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Denied(Denial { action: Some(action), by: DeniedBy::Unsaid | DeniedBy::Resource, .. }) => action == ASSUME,
+        ErrorKind::Token(fault) => matches!(fault, TokenFault::NoProvider | TokenFault::Audience),
         _ => false,
     }
 }

@@ -1,9 +1,11 @@
 //! What one sees: lines for people, or one JSON document for machines with the lines on standard error.
 
 use std::{
+    cell::RefCell,
     error::Error,
     io::{IsTerminal as _, Write},
     path::Path,
+    rc::Rc,
     time::Duration,
 };
 
@@ -11,11 +13,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    apply::ApplyError,
-    call::{CallError, Patience, Spent, Took},
+    call::{Patience, Spent, Took},
     config::Format,
     doctor::{Check, State},
-    failure::{DONE, FAILED, RunError},
+    exit::{DONE, FAILED},
     model::{
         arn::RoleArn,
         job::ObservedEnvironment,
@@ -32,15 +33,61 @@ const LONG: Duration = Duration::from_secs(5);
 /// The report of one run.
 pub struct Report<'a> {
     format: Format,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+    sinks: Rc<RefCell<Sinks<'a>>>,
     /// Whether what is broken is red: only for a person at a terminal who has not said no.
     colours: bool,
     /// Whether what was printed speaks for itself.
     silent: bool,
-    patience: Option<Patience>,
     document: Document,
 }
+
+/// Where lines go, and the clock of the run: what reports and what looks at the clock have in common.
+struct Sinks<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    patience: Option<Patience>,
+}
+
+impl Sinks<'_> {
+    fn line(&mut self, format: Format, line: &str) {
+        let sink = match format {
+            Format::Text => &mut *self.out,
+            Format::Json => &mut *self.err,
+        };
+        // Nobody listens any more: no reason to stop half-way.
+        let _ = writeln!(sink, "{line}");
+        let _ = sink.flush();
+    }
+}
+
+/// Says what a run waits for, while it waits.
+pub struct Ticker<'a> {
+    format: Format,
+    sinks: Rc<RefCell<Sinks<'a>>>,
+}
+
+impl Ticker<'_> {
+    /// Does the work to its end, and says meanwhile what it waits for.
+    pub async fn beside<T>(self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(TICK) => self.tick(),
+            }
+        }
+    }
+
+    fn tick(&self) {
+        let mut sinks = self.sinks.borrow_mut();
+        if let Some(progress) = sinks.patience.as_ref().and_then(Patience::progress) {
+            sinks.line(self.format, &bounded(&progress, LONGEST_LINE));
+        }
+    }
+}
+
+const TICK: Duration = Duration::from_secs(1);
 
 /// The JSON document.
 #[derive(Debug, Default, Serialize)]
@@ -97,18 +144,22 @@ impl<'a> Report<'a> {
             format == Format::Text && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             format,
-            out,
-            err,
+            sinks: Rc::new(RefCell::new(Sinks { out, err, patience: None })),
             colours,
             silent: false,
-            patience: None,
             document: Document { command: command.to_owned(), ..Document::default() },
         }
     }
 
     /// The clock of the run, which knows where its time goes.
     pub fn clock(&mut self, patience: &Patience) {
-        self.patience = Some(patience.clone());
+        self.sinks.borrow_mut().patience = Some(patience.clone());
+    }
+
+    /// What says meanwhile what the run waits for.
+    #[must_use]
+    pub fn ticker(&self) -> Ticker<'a> {
+        Ticker { format: self.format, sinks: Rc::clone(&self.sinks) }
     }
 
     /// A line for people: one, whatever stands in it.
@@ -118,19 +169,14 @@ impl<'a> Report<'a> {
 
     /// A line with a mark before it, in colour perhaps.
     fn marked_line(&mut self, mark: &str, text: &str) {
-        let sink = match self.format {
-            Format::Text => &mut *self.out,
-            Format::Json => &mut *self.err,
-        };
-        // Nobody listens any more: no reason to stop half-way.
-        let _ = writeln!(sink, "{mark}{}", bounded(text, LONGEST_LINE));
-        let _ = sink.flush();
+        self.sinks.borrow_mut().line(self.format, &format!("{mark}{}", bounded(text, LONGEST_LINE)));
     }
 
     /// What was asked for to be printed: nothing else stands on standard output then.
     pub fn printed(&mut self, text: &str) {
-        let _ = self.out.write_all(text.as_bytes());
-        let _ = self.out.flush();
+        let mut sinks = self.sinks.borrow_mut();
+        let _ = sinks.out.write_all(text.as_bytes());
+        let _ = sinks.out.flush();
         self.silent = true;
     }
 
@@ -238,8 +284,8 @@ impl<'a> Report<'a> {
 
     /// The last line, or the error; in JSON the document. Returns the exit code.
     #[must_use]
-    pub fn finish(mut self, result: Result<(u8, String), RunError>, took: Duration, termination_log: &Path) -> u8 {
-        let spent = self.patience.as_ref().map(Patience::spent);
+    pub fn finish(mut self, result: Result<(u8, String), Failure>, took: Duration, termination_log: &Path) -> u8 {
+        let spent = self.sinks.borrow().patience.as_ref().map(Patience::spent);
         let time = spent.as_ref().filter(|_| took >= LONG).map(|spent| time_line(spent, took));
         self.document.time = spent.as_ref().map(time_document);
         let exit_code = match result {
@@ -262,21 +308,23 @@ impl<'a> Report<'a> {
                 exit_code
             }
             Err(error) => {
-                self.document.outcome = error.outcome();
-                self.document.error = Some(Self::described(&error));
-                let text = self.error_text(&error, time);
-                let _ = self.err.write_all(text.as_bytes());
-                let _ = self.err.flush();
+                self.document.outcome = error.outcome;
+                let text = self.error_text(&error.errors, time);
+                let mut sinks = self.sinks.borrow_mut();
+                let _ = sinks.err.write_all(text.as_bytes());
+                let _ = sinks.err.flush();
                 write_termination_log(termination_log, &text);
-                error.exit_code()
+                self.document.error = Some(json!({ "errors": error.errors }));
+                error.exit_code
             }
         };
         self.document.exit_code = exit_code;
         self.document.seconds = rounded(took);
         if self.format == Format::Json && !self.silent {
             let document = serde_json::to_string_pretty(&self.document).unwrap_or_default();
-            let _ = writeln!(self.out, "{document}");
-            let _ = self.out.flush();
+            let mut sinks = self.sinks.borrow_mut();
+            let _ = writeln!(sinks.out, "{document}");
+            let _ = sinks.out.flush();
         }
         exit_code
     }
@@ -291,34 +339,47 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn error_text(&self, error: &RunError, time: Option<String>) -> String {
+    fn error_text(&self, errors: &[Described], time: Option<String>) -> String {
         let mut lines = Vec::new();
-        for failed in failures(error) {
+        let mut hints: Vec<&str> = Vec::new();
+        for Described { message, causes, hint } in errors {
             // Problems, refusals and what is left to do have a line each.
-            lines.extend(format!("error: {failed}").lines().map(str::to_owned));
-            lines.extend(causes(failed).iter().map(|cause| format!("  caused by: {cause}")));
+            lines.extend(format!("error: {message}").lines().map(str::to_owned));
+            lines.extend(causes.iter().map(|cause| format!("  caused by: {cause}")));
+            // What helps several errors is said once, beside the first.
+            if let Some(hint) = hint.as_deref().filter(|hint| !hints.contains(hint)) {
+                lines.extend(format!("hint: {hint}").lines().map(str::to_owned));
+                hints.push(hint);
+            }
         }
-        lines.extend(self.applied_before().map(|before| format!("  {before}")));
-        lines.extend(time.map(|time| format!("  {time}")));
-        lines.extend(error.hint().iter().flat_map(|hint| format!("hint: {hint}").lines().map(str::to_owned).collect::<Vec<_>>()));
+        lines.extend(self.applied_before());
+        lines.extend(time);
         let lines: Vec<String> = lines.iter().map(|line| bounded(line, LONGEST_LINE)).collect();
         format!("{}\n", lines.join("\n"))
     }
-
-    fn described(error: &RunError) -> Value {
-        let errors: Vec<Value> =
-            failures(error).into_iter().map(|failed| json!({ "message": failed.to_string(), "causes": causes(failed) })).collect();
-        json!({ "errors": errors, "hint": error.hint() })
-    }
 }
 
-/// The errors of a run: one, or one for each lane that failed.
-fn failures(error: &RunError) -> Vec<&(dyn Error + 'static)> {
-    match error {
-        RunError::Apply(ApplyError::Failed(failed)) => failed.iter().map(|failed| failed as &(dyn Error + 'static)).collect(),
-        RunError::NotProven(failed) => failed.iter().map(|failed| failed as &(dyn Error + 'static)).collect(),
-        other => vec![other],
-    }
+/// Why a run failed, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code of the process.
+    pub exit_code: u8,
+    /// One word for machines.
+    pub outcome: &'static str,
+    /// The errors, at least one.
+    pub errors: Vec<Described>,
+}
+
+/// An error, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Described {
+    /// What failed.
+    pub message: String,
+    /// What it comes from, outermost first.
+    pub causes: Vec<String>,
+    /// What a person can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// What an error comes from, outermost first, each once.
@@ -327,7 +388,7 @@ pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = cause.downcast_ref::<CallError>().map_or_else(|| cause.to_string(), ToString::to_string);
+        let text = cause.to_string();
         if !causes.contains(&text) {
             causes.push(text);
         }

@@ -5,16 +5,16 @@ use futures_util::future::try_join_all;
 use crate::{
     call::{Failed, Patience},
     connect::Connection,
-    failure::RunError,
     model::oidc::IssuerUrl,
     plan::{Refusal, Refusals},
+    step::StepError,
 };
 
 /// Refuses an issuer that a cluster has which can be reached: the job's own, or one that EKS lists in the region.
 ///
 /// # Errors
 /// A cluster has it, or EKS refuses to say or does not answer.
-pub(crate) async fn refuse_alive(issuer: &IssuerUrl, connection: &Connection, patience: &Patience) -> Result<(), RunError> {
+pub(crate) async fn refuse_alive(issuer: &IssuerUrl, connection: &Connection, patience: &Patience) -> Result<(), StepError> {
     let alive = |cluster: String| Refusals(vec![Refusal::IssuerAlive { issuer: issuer.clone(), cluster }]);
     if connection.place.issuer == *issuer {
         return Err(alive("the cluster that is reached".to_owned()).into());

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::error;
 use crate::{
-    call::CallError,
+    call::{CallError, CredentialFault, ErrorKind, TokenFault},
     http::SdkHttpClient,
     model::{
         arn::{Account, RoleArn},
@@ -81,7 +81,7 @@ impl Aws {
     pub async fn account(&self) -> Result<Account, CallError> {
         let identity = self.sts.get_caller_identity().send().await.map_err(|error| error::of_sdk(&error))?;
         Account::of_arn(identity.arn().unwrap_or_default())
-            .map_err(|problem| CallError::new(crate::call::Kind::Other, "OddCaller", problem.to_string()))
+            .map_err(|problem| CallError::new(ErrorKind::Other, "OddCaller", problem.to_string()))
     }
 
     /// `AssumeRoleWithWebIdentity`, as a pod does it: with nothing but the token. Answers the ARN of the session's role and session.
@@ -91,15 +91,24 @@ impl Aws {
     /// STS refuses or does not answer.
     pub async fn assume_with_token(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
         let call = self.sts.assume_role_with_web_identity().role_arn(role.to_string()).role_session_name("qovery-irsa-proof");
-        let session = call.web_identity_token(token).duration_seconds(900).send().await.map_err(|error| error::of_sdk(&error))?;
+        let answer = call.web_identity_token(token).duration_seconds(900).send().await;
+        let session = answer.map_err(|error| of_token(error::of_sdk(&error)))?;
         // The credentials are dropped unread: that STS gave them is the proof.
         Ok(session.assumed_role_user().map(|user| user.arn().to_owned()).unwrap_or_default())
     }
 
     /// The job's own credentials, to sign what no SDK client sends.
     pub(super) async fn credentials(&self) -> Result<aws_credential_types::Credentials, CallError> {
-        let missing = |message: String| CallError::new(crate::call::Kind::Unauthenticated, "NoCredentials", message);
-        let provider = self.own.credentials_provider().ok_or_else(|| missing("no provider of credentials".to_owned()))?;
-        provider.provide_credentials().await.map_err(|error| missing(CallError::chain(&error)))
+        let none = || CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", "no provider of credentials");
+        let provider = self.own.credentials_provider().ok_or_else(none)?;
+        provider.provide_credentials().await.map_err(|error| error::no_credentials(&error))
+    }
+}
+
+/// The call shows no credentials but the token: what has expired is that.
+fn of_token(error: CallError) -> CallError {
+    match error.kind {
+        ErrorKind::Credentials(CredentialFault::Expired) => CallError { kind: ErrorKind::Token(TokenFault::Expired), ..error },
+        _ => error,
     }
 }

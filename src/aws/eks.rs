@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use super::{Aws, error};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     http::{foreign, is_refused_by_tls, read_body, unread},
     model::{
         arn::Account,
@@ -121,7 +121,7 @@ impl Aws {
     /// EKS refuses, does not answer, or answers in an unknown form.
     pub async fn cluster(&self, name: &ClusterName) -> Result<Cluster, CallError> {
         let (body, request_id) = self.get(&format!("/clusters/{name}")).await?;
-        read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::new(Kind::Other, "UnreadableAnswer", message) })
+        read_cluster(&body).map_err(|message| CallError { request_id, ..CallError::unreadable(message) })
     }
 
     /// The issuer of a cluster, if it has one; none of a cluster that is gone by now or is just being made.
@@ -129,10 +129,10 @@ impl Aws {
     /// # Errors
     /// EKS refuses, does not answer, or answers in an unknown form.
     pub async fn issuer_of(&self, name: &ClusterName) -> Result<Option<IssuerUrl>, CallError> {
-        let odd = |message: String| CallError::new(Kind::Other, "UnreadableAnswer", message);
+        let odd = |message: String| CallError::unreadable(message);
         let body = match self.get(&format!("/clusters/{name}")).await {
             Ok((body, _)) => body,
-            Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) if error.kind.is_missing() => return Ok(None),
             Err(error) => return Err(error),
         };
         let cluster = serde_json::from_slice::<Described>(&body).map_err(|error| odd(error.to_string()))?.cluster;
@@ -146,7 +146,7 @@ impl Aws {
     /// # Errors
     /// EKS refuses, does not answer, or answers in an unknown form.
     pub async fn clusters(&self) -> Result<Vec<ClusterName>, CallError> {
-        let odd = |message: String| CallError::new(Kind::Other, "UnreadableAnswer", message);
+        let odd = |message: String| CallError::unreadable(message);
         let (mut names, mut query) = (Vec::new(), String::new());
         for _ in 0..MOST_PAGES {
             let (body, _) = self.get(&format!("/clusters{query}")).await?;
@@ -168,7 +168,7 @@ impl Aws {
     /// # Errors
     /// EKS refuses, does not answer, or answers in an unknown form.
     pub async fn pod_identity_roles(&self, cluster: &ClusterName, subject: &Subject) -> Result<Vec<String>, CallError> {
-        let odd = |error: serde_json::Error| CallError::new(Kind::Other, "UnreadableAnswer", error.to_string());
+        let odd = |error: serde_json::Error| CallError::unreadable(error.to_string());
         let path = format!("/clusters/{cluster}/pod-identity-associations");
         // Names of Kubernetes need no encoding in a query.
         let query = format!("?namespace={}&serviceAccount={}", subject.namespace, subject.service_account);
@@ -329,16 +329,19 @@ fn refused(status: u16, code: Option<&str>, request_id: Option<String>, body: &[
     };
     let message = serde_json::from_slice::<Failure>(body).ok().and_then(|failure| failure.message);
     let message = message.unwrap_or_else(|| format!("HTTP status {status}"));
-    CallError { request_id, ..CallError::new(error::kind(code, status), code, message) }
+    CallError { request_id, ..CallError::new(error::kind(code, status, &message), code, message) }
 }
 
 fn unsent(error: &(dyn std::error::Error + 'static)) -> CallError {
-    CallError::new(Kind::Other, "NotSent", CallError::chain(error))
+    CallError::not_sent(CallError::chain(error))
 }
 
 fn no_connection(error: &reqwest::Error) -> CallError {
-    let (kind, code) = if is_refused_by_tls(error) { (Kind::Other, "UntrustedCertificate") } else { (Kind::Transient, "NoConnection") };
-    CallError::new(kind, code, CallError::chain(error))
+    if is_refused_by_tls(error) {
+        CallError::new(ErrorKind::UntrustedCertificate, "UntrustedCertificate", CallError::chain(error))
+    } else {
+        CallError::new(ErrorKind::NoConnection, "NoConnection", CallError::chain(error))
+    }
 }
 
 #[cfg(test)]
@@ -391,7 +394,7 @@ mod tests {
     #[test]
     fn a_refusal_keeps_code_message_and_request_id() {
         let error = refused(403, Some("AccessDeniedException:http://x"), Some("id".to_owned()), br#"{"message":"no"}"#);
-        assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "AccessDeniedException: no (request id id)"));
+        assert_eq!((error.kind.clone(), error.to_string().as_str()), (ErrorKind::denied(), "AccessDeniedException: no (request id id)"));
         assert_eq!(refused(503, None, None, b"<html>").to_string(), "ForeignAnswer: HTTP status 503: <html>");
     }
 }

@@ -1,5 +1,6 @@
 //! Errors of the AWS SDK and of plain AWS answers, turned into [`CallError`].
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
@@ -7,8 +8,9 @@ use aws_sdk_iam::{
 use aws_sdk_sts::operation::{assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::words;
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, CredentialFault, ErrorKind, Missing, TokenFault},
     http::{foreign, is_refused_by_tls, is_too_large, unread},
 };
 
@@ -26,11 +28,11 @@ where
             match metadata.code() {
                 Some(code) => {
                     let message = metadata.message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
-                    CallError { request_id, ..CallError::new(kind(code, status), code, message) }
+                    CallError { request_id, ..CallError::new(kind(code, status, &message), code, message) }
                 }
                 // A good answer is not shown: it may hold credentials.
                 None if service.raw().status().is_success() => {
-                    CallError { request_id, ..CallError::new(Kind::Transient, "UnreadableAnswer", CallError::chain(service.err())) }
+                    CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", CallError::chain(service.err())) }
                 }
                 None => CallError { request_id, ..foreign(status, service.raw().body().bytes().unwrap_or_default()) },
             }
@@ -38,11 +40,11 @@ where
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let message = format!("HTTP status {status}: {}", CallError::chain(error));
-            CallError { request_id, ..CallError::new(Kind::Transient, "UnreadableAnswer", message) }
+            CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", message) }
         }
-        SdkError::TimeoutError(_) => CallError::new(Kind::Transient, "Timeout", CallError::chain(error)),
+        SdkError::TimeoutError(_) => CallError::new(ErrorKind::Timeout, "Timeout", CallError::chain(error)),
         SdkError::DispatchFailure(dispatch) => of_dispatch(dispatch, error),
-        _ => CallError::new(Kind::Other, "NotSent", CallError::chain(error)),
+        _ => CallError::not_sent(CallError::chain(error)),
     }
 }
 
@@ -54,25 +56,60 @@ where
     let chain = chain.strip_prefix("dispatch failure: ").unwrap_or(&chain).to_owned();
     let connector = dispatch.as_connector_error();
     if connector.is_some_and(|connector| is_refused_by_tls(connector)) {
-        CallError::new(Kind::Other, "UntrustedCertificate", chain)
+        CallError::new(ErrorKind::UntrustedCertificate, "UntrustedCertificate", chain)
     } else if let Some(connector) = connector.filter(|connector| is_too_large(*connector)) {
         unread(connector)
-    } else if dispatch.is_io() || dispatch.is_timeout() {
-        CallError::new(Kind::Transient, "NoConnection", chain)
+    } else if dispatch.is_timeout() {
+        CallError::new(ErrorKind::Timeout, "NoConnection", chain)
+    } else if dispatch.is_io() {
+        CallError::new(ErrorKind::NoConnection, "NoConnection", chain)
     } else {
         // Before anything is sent the SDK asks for credentials.
-        CallError::new(Kind::Unauthenticated, "NoCredentials", refused_by_sts(error).unwrap_or(chain))
+        no_credentials(error)
     }
 }
 
-/// In STS's own words, why it gave no credentials for a role that was to be assumed.
-fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// Why the SDK has no credentials: in STS's own words if STS gave none, else in a line that says what was tried.
+pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallError {
+    if let Some((code, message)) = refused_by_sts(error) {
+        let kind = match kind(&code, 400, &message) {
+            // The keys of the issuer of the job's own token are fetched as late as those of any other.
+            kind @ (ErrorKind::Token(TokenFault::Keys)
+            | ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::RegionDisabled
+            | ErrorKind::Credentials(_)) => kind,
+            ErrorKind::Denied(_) => ErrorKind::Credentials(CredentialFault::AssumeRole),
+            _ => ErrorKind::Credentials(CredentialFault::Unsaid),
+        };
+        return CallError::new(kind, "NoCredentials", format!("{code}: {message}"));
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<CredentialsError>() {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => {
+                let message = "no AWS credentials were found: not in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, in no profile, in no \
+                               token file (`AWS_WEB_IDENTITY_TOKEN_FILE`), and no container or instance gave any";
+                return CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", message);
+            }
+            Some(CredentialsError::ProviderTimedOut(_)) => {
+                return CallError::new(ErrorKind::Timeout, "NoCredentials", CallError::chain(error));
+            }
+            Some(_) => break,
+            None => next = error.source(),
+        }
+    }
+    CallError::new(ErrorKind::Credentials(CredentialFault::Unsaid), "NoCredentials", CallError::chain(next.unwrap_or(error)))
+}
+
+/// In STS's own words, why it gave no credentials for a role that was to be assumed: code and message.
+fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
     let mut next = Some(error);
     while let Some(error) = next {
         let of_role = error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::meta);
         let metadata = of_role.or_else(|| error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::meta));
         if let Some(metadata) = metadata {
-            return Some(format!("{}: {}", metadata.code()?, metadata.message()?));
+            return Some((metadata.code()?.to_owned(), metadata.message()?.to_owned()));
         }
         next = error.source();
     }
@@ -81,42 +118,48 @@ fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 
 /// What a code means; where it says nothing, the status does.
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>
-pub(super) fn kind(code: &str, status: u16) -> Kind {
+pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
     match code {
-        "NoSuchEntity" | "ResourceNotFoundException" => Kind::NotFound,
-        "EntityAlreadyExists" => Kind::AlreadyExists,
+        "NoSuchEntity" => ErrorKind::NotFound(words::missing(message)),
+        "ResourceNotFoundException" => ErrorKind::NotFound(Missing::Thing),
+        "EntityAlreadyExists" => ErrorKind::AlreadyExists,
+        "DeleteConflict" => ErrorKind::InUse,
+        "LimitExceeded" | "LimitExceededException" => ErrorKind::Quota(words::quota(message)),
+        "MalformedPolicyDocument" => ErrorKind::Document(words::document_fault(message)),
+        "UnmodifiableEntity" | "PolicyNotAttachable" => ErrorKind::Protected,
+        "InvalidInput" | "ValidationError" | "InvalidParameterException" => ErrorKind::Invalid,
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
         | "RequestThrottled"
-        | "SlowDown" => Kind::Throttled,
-        // Once returned by calls that do not declare it.
+        | "SlowDown" => ErrorKind::Throttled,
+        // The first two are returned by calls that do not declare them; the next two of an issuer that is new.
         "ConcurrentModification"
         | "ConcurrentModificationException"
+        | "OpenIdIdpCommunicationError"
+        | "IDPCommunicationError"
         | "ServiceFailure"
         | "ServiceUnavailable"
         | "InternalFailure"
         | "InternalError"
         | "RequestTimeout"
         | "RequestTimeoutException"
-        | "IDPCommunicationError"
-        | "ServerException" => Kind::Transient,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Kind::Denied,
-        "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidClientTokenId"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "OptInRequired" => Kind::Unauthenticated,
-        _ if status == 429 => Kind::Throttled,
-        _ if status >= 500 => Kind::Transient,
-        _ => Kind::Other,
+        | "ServerException" => ErrorKind::Transient,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => ErrorKind::Denied(words::denial(message)),
+        "ExpiredToken" | "ExpiredTokenException" => ErrorKind::Credentials(CredentialFault::Expired),
+        "InvalidClientTokenId" | "UnrecognizedClientException" => ErrorKind::Credentials(CredentialFault::Unknown),
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => ErrorKind::Credentials(CredentialFault::Signature),
+        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => ErrorKind::Credentials(CredentialFault::None),
+        "OptInRequired" => ErrorKind::Credentials(CredentialFault::Inactive),
+        "InvalidIdentityToken" | "InvalidIdentityTokenException" => ErrorKind::Token(words::token_fault(message)),
+        "IDPRejectedClaim" => ErrorKind::Token(TokenFault::Claims),
+        "RegionDisabledException" => ErrorKind::RegionDisabled,
+        "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => ErrorKind::PackedPolicyTooLarge,
+        _ if status == 429 => ErrorKind::Throttled,
+        _ if status >= 500 => ErrorKind::Transient,
+        _ => ErrorKind::Other,
     }
 }
 
@@ -127,18 +170,19 @@ mod tests {
     #[test]
     fn codes_are_told_apart_and_unknown_ones_by_their_status() {
         for (code, status, expected) in [
-            ("NoSuchEntity", 404, Kind::NotFound),
-            ("EntityAlreadyExists", 409, Kind::AlreadyExists),
-            ("Throttling", 400, Kind::Throttled),
-            ("ConcurrentModification", 409, Kind::Transient),
-            ("AccessDenied", 403, Kind::Denied),
-            ("LimitExceeded", 409, Kind::Other),
-            ("DeleteConflict", 409, Kind::Other),
-            ("Unheard", 503, Kind::Transient),
-            ("Unheard", 429, Kind::Throttled),
-            ("Unheard", 400, Kind::Other),
+            ("NoSuchEntity", 404, ErrorKind::NotFound(Missing::Thing)),
+            ("EntityAlreadyExists", 409, ErrorKind::AlreadyExists),
+            ("Throttling", 400, ErrorKind::Throttled),
+            ("ConcurrentModification", 409, ErrorKind::Transient),
+            ("AccessDenied", 403, ErrorKind::denied()),
+            ("LimitExceeded", 409, ErrorKind::Quota(words::quota(""))),
+            ("DeleteConflict", 409, ErrorKind::InUse),
+            ("ExpiredToken", 403, ErrorKind::Credentials(CredentialFault::Expired)),
+            ("Unheard", 503, ErrorKind::Transient),
+            ("Unheard", 429, ErrorKind::Throttled),
+            ("Unheard", 400, ErrorKind::Other),
         ] {
-            assert_eq!(kind(code, status), expected, "{code} {status}");
+            assert_eq!(kind(code, status, ""), expected, "{code} {status}");
         }
     }
 }

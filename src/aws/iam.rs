@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Aws, error};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     model::{
         arn::{PolicyArn, RoleArn},
         document::percent_decoded,
@@ -103,14 +103,18 @@ impl Aws {
         all(async || pages.next().await, names).await
     }
 
-    /// `GetAccountSummary`: how large a trust policy may be, in characters without white space.
+    /// `GetAccountSummary`: how large a trust policy may be, in characters without white space, and how many managed policies a role may
+    /// have.
     ///
     /// # Errors
     /// IAM refuses, does not answer, or does not say.
-    pub async fn trust_policy_quota(&self) -> Result<usize, CallError> {
+    pub async fn role_quotas(&self) -> Result<(usize, usize), CallError> {
         let summary = self.iam.get_account_summary().send().await.map_err(|error| error::of_sdk(&error))?;
-        let quota = summary.summary_map().and_then(|summary| summary.get(&SummaryKeyType::AssumeRolePolicySizeQuota)).copied();
-        quota.and_then(|quota| usize::try_from(quota).ok()).ok_or_else(|| odd("no `AssumeRolePolicySizeQuota` in the account summary"))
+        let quota = |key: SummaryKeyType| {
+            let quota = summary.summary_map().and_then(|summary| summary.get(&key)).copied();
+            quota.and_then(|quota| usize::try_from(quota).ok()).ok_or_else(|| odd(format!("no `{key}` in the account summary")))
+        };
+        Ok((quota(SummaryKeyType::AssumeRolePolicySizeQuota)?, quota(SummaryKeyType::AttachedPoliciesPerRoleQuota)?))
     }
 
     /// `ListRoles`: the names of the roles below a path, all pages.
@@ -274,7 +278,7 @@ impl Aws {
         SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
     {
         match done(answer) {
-            Err(denied) if denied.kind == Kind::Denied => Err(self.missing(name).await.unwrap_or(denied)),
+            Err(denied) if denied.kind.is_denied() => Err(self.missing(name).await.unwrap_or(denied)),
             answer => answer,
         }
     }
@@ -286,7 +290,7 @@ impl Aws {
         SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
     {
         match self.done(name, answer).await {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            Err(error) if error.kind.is_missing() => Ok(()),
             answer => answer,
         }
     }
@@ -296,7 +300,7 @@ impl Aws {
     /// allowed.
     async fn missing(&self, name: &RoleName) -> Option<CallError> {
         let error = self.iam.get_role().role_name(name.as_str()).send().await.err()?;
-        Some(error::of_sdk(&error)).filter(|error| matches!(error.kind, Kind::NotFound | Kind::Throttled | Kind::Transient))
+        Some(error::of_sdk(&error)).filter(|error| error.kind.is_missing() || error.kind.passes() || error.kind == ErrorKind::Throttled)
     }
 }
 
@@ -308,7 +312,7 @@ where
 {
     match answer.map_err(|error| error::of_sdk(&error)) {
         Ok(thing) => Ok(Some(thing)),
-        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) if error.kind.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -358,5 +362,5 @@ fn seconds(seconds: u32) -> i32 {
 }
 
 fn odd(problem: impl std::fmt::Display) -> CallError {
-    CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string())
+    CallError::unreadable(problem.to_string())
 }

@@ -4,9 +4,12 @@ mod access;
 mod eks;
 mod error;
 mod iam;
+mod words;
 
 pub use access::{Aws, AwsProblem};
 pub use eks::{Cluster, ClusterBearer};
+#[cfg(test)]
+pub(crate) use error::kind as kind_of;
 
 /// The call that shows a token to STS, as permissions name it.
 pub const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";

@@ -22,7 +22,7 @@ use tower::util::{MapRequestLayer, MapResponseLayer};
 
 use super::{error, proxy};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     http::LARGEST_ANSWER,
     model::{names::NameProblem, oidc::IssuerUrl, token::Claims},
 };
@@ -84,6 +84,8 @@ pub enum Access {
 #[derive(Clone)]
 pub struct Kubernetes {
     pub(super) client: Client,
+    /// Host and port, and who named them: for people.
+    server: String,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -110,7 +112,7 @@ impl Kubernetes {
             Some(url) => Some(url.parse().map_err(|error| problem(KubeconfigError::ParseProxyUrl(error)))?),
             None => proxy::of_environment(&config.cluster_url),
         };
-        let client = tokio::task::spawn_blocking(|| Self::of(config)).await;
+        let client = tokio::task::spawn_blocking(|| Self::of(config, "the kubeconfig")).await;
         client.unwrap_or_else(|error| Err(KubernetesProblem::Kubeconfig(error.to_string())))
     }
 
@@ -126,7 +128,7 @@ impl Kubernetes {
         let authority = read(&authority_file).map_err(|source| KubernetesProblem::File { path: authority_file, source })?;
         let mut config = config(&format!("https://{host}:{port}"), &authority)?;
         config.auth_info.token_file = Some(token.file().display().to_string());
-        Self::of(config)
+        Self::of(config, "`KUBERNETES_SERVICE_HOST`")
     }
 
     /// By address, certificate authority and the bearer token that is asked for before each request.
@@ -140,7 +142,7 @@ impl Kubernetes {
     ) -> Result<Self, KubernetesProblem> {
         let mut config = config(endpoint, authority)?;
         config.proxy_url = proxy::of_environment(&config.cluster_url);
-        Self::signing(config, move |mut request| {
+        Self::signing(config, "EKS", move |mut request| {
             if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", token())) {
                 bearer.set_sensitive(true);
                 request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -150,12 +152,13 @@ impl Kubernetes {
     }
 
     /// By what the configuration itself holds to sign with.
-    fn of(config: Config) -> Result<Self, KubernetesProblem> {
-        Self::signing(config, |request| request)
+    fn of(config: Config, named_by: &str) -> Result<Self, KubernetesProblem> {
+        Self::signing(config, named_by, |request| request)
     }
 
     fn signing(
         mut config: Config,
+        named_by: &str,
         signed: impl Fn(http::Request<Body>) -> http::Request<Body> + Clone + Send + Sync + 'static,
     ) -> Result<Self, KubernetesProblem> {
         // One rule for trying again, `Patience::call`, for all services.
@@ -166,8 +169,21 @@ impl Kubernetes {
         if config.proxy_url.as_ref().is_some_and(|proxy| proxy.scheme_str() != Some("http")) {
             return Err(KubernetesProblem::Proxy);
         }
+        let host = config.cluster_url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let server = format!("API server `{host}`, as {named_by} names it");
         let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
-        Ok(Self { client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
+        Ok(Self { server, client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
+    }
+
+    /// What a call failed with; where there was no way to the API server, with its host.
+    pub(super) fn failed(&self, error: &kube::Error) -> CallError {
+        let failed = error::of_kube(error);
+        match failed.kind {
+            ErrorKind::NoConnection | ErrorKind::UntrustedCertificate => {
+                CallError { message: format!("{} ({})", failed.message, self.server), ..failed }
+            }
+            _ => failed,
+        }
     }
 
     /// The issuer of the cluster's tokens, from its discovery document.
@@ -181,9 +197,9 @@ impl Kubernetes {
             issuer: String,
         }
         let request = http::Request::get("/.well-known/openid-configuration").body(Vec::new());
-        let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
-        let discovery: Discovery = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
-        discovery.issuer.parse().map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))
+        let request = request.map_err(|error| CallError::not_sent(error.to_string()))?;
+        let discovery: Discovery = self.client.request(request).await.map_err(|error| self.failed(&error))?;
+        discovery.issuer.parse().map_err(|problem: NameProblem| CallError::unreadable(problem.to_string()))
     }
 }
 

@@ -1,7 +1,10 @@
 //! Errors of `kube`, turned into [`CallError`].
 
+use kube::core::Status;
+
+use super::words;
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, CredentialFault, ErrorKind, HeldField, Missing},
     http::{foreign, is_refused_by_tls, is_too_large, unread},
 };
 
@@ -11,24 +14,26 @@ pub(super) fn of_kube(error: &kube::Error) -> CallError {
         // What kube says of an error that is no `Status`, and what it takes for one since no field of it is required.
         kube::Error::Api(status) if status.reason == "Failed to parse error data" => no_status(status.code, &status.message),
         kube::Error::Api(status) if !status.is_failure() => {
-            CallError { kind: Kind::Transient, ..foreign(status.code, status.message.as_bytes()) }
+            CallError { kind: ErrorKind::Transient, ..foreign(status.code, status.message.as_bytes()) }
         }
         kube::Error::Api(status) => {
             let reason = if status.reason.is_empty() { format!("HTTP status {}", status.code) } else { status.reason.clone() };
             let retry_after = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
             CallError {
                 retry_after: retry_after.map(|seconds| std::time::Duration::from_secs(seconds.into())),
-                ..CallError::new(kind(&reason, status.code, is_held(status)), &reason, status.message.clone())
+                ..CallError::new(kind(status), &reason, status.message.clone())
             }
         }
         kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
-            CallError::new(Kind::Transient, "UnreadableAnswer", CallError::chain(error))
+            CallError::new(ErrorKind::Transient, "UnreadableAnswer", CallError::chain(error))
         }
-        kube::Error::Auth(_) => CallError::new(Kind::Unauthenticated, "NoCredentials", CallError::chain(error)),
+        kube::Error::Auth(_) => CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", CallError::chain(error)),
         _ if is_too_large(error) => unread(error),
-        _ if is_refused_by_tls(error) => CallError::new(Kind::Other, "UntrustedCertificate", CallError::chain(error)),
-        kube::Error::HyperError(_) | kube::Error::Service(_) => CallError::new(Kind::Transient, "NoConnection", CallError::chain(error)),
-        _ => CallError::new(Kind::Other, "NotSent", CallError::chain(error)),
+        _ if is_refused_by_tls(error) => CallError::new(ErrorKind::UntrustedCertificate, "UntrustedCertificate", CallError::chain(error)),
+        kube::Error::HyperError(_) | kube::Error::Service(_) => {
+            CallError::new(ErrorKind::NoConnection, "NoConnection", CallError::chain(error))
+        }
+        _ => CallError::not_sent(CallError::chain(error)),
     }
 }
 
@@ -36,29 +41,52 @@ pub(super) fn of_kube(error: &kube::Error) -> CallError {
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/server/filters/maxinflight.go>
 fn no_status(code: u16, body: &str) -> CallError {
     let error = foreign(code, body.as_bytes());
-    let plain = !body.trim_start().starts_with(['<', '{']) && matches!(error.kind, Kind::Throttled | Kind::Transient);
-    if plain { CallError { code: format!("HTTP status {code}"), message: body.trim().to_owned(), ..error } } else { error }
+    let plain = !body.trim_start().starts_with(['<', '{']) && matches!(error.kind, ErrorKind::Throttled | ErrorKind::Transient);
+    if plain {
+        CallError { code: format!("HTTP status {code}"), message: body.trim().to_owned(), is_foreign: false, ..error }
+    } else {
+        error
+    }
 }
 
-/// Whether another field manager holds what an apply would change.
+/// The fields that other managers hold and the apply would change.
 /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts>
-fn is_held(status: &kube::core::Status) -> bool {
-    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "FieldManagerConflict")
+fn held(status: &Status) -> Vec<HeldField> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let held = causes.filter(|cause| cause.reason == "FieldManagerConflict");
+    held.map(|cause| HeldField { manager: words::manager(&cause.message), field: cause.field.clone() }).collect()
 }
 
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/>
-fn kind(reason: &str, code: u16, held: bool) -> Kind {
-    match (reason, code) {
-        (_, 404) => Kind::NotFound,
-        ("AlreadyExists", _) => Kind::AlreadyExists,
-        (_, 409) if held => Kind::Held,
-        (_, 403) => Kind::Denied,
-        (_, 401) => Kind::Unauthenticated,
-        (_, 429) => Kind::Throttled,
+fn kind(status: &Status) -> ErrorKind {
+    let held = held(status);
+    match (status.reason.as_str(), status.code) {
+        (_, 404) => ErrorKind::NotFound(match status.details.as_ref().map(|details| details.kind.as_str()) {
+            Some("namespaces") => Missing::Namespace,
+            _ => Missing::Thing,
+        }),
+        ("AlreadyExists", _) => ErrorKind::AlreadyExists,
+        (_, 409) if !held.is_empty() => ErrorKind::Held(held),
+        // With the uid of another object, or of one that is gone.
+        (_, 409) if words::is_of_uid(&status.message) => ErrorKind::Changed,
+        (_, 401) => ErrorKind::Credentials(CredentialFault::Unsaid),
+        (_, 429) => ErrorKind::Throttled,
+        (_, 403) if is_terminating(status) => ErrorKind::Admission(crate::call::Admission::Terminating),
+        (_, 403) => {
+            words::denial(&status.message).map_or_else(|| ErrorKind::Admission(words::admission(&status.message)), ErrorKind::Denied)
+        }
+        // A webhook or a policy refuses with the code that it likes.
+        (_, 400 | 422) => words::refusal(&status.message).map_or(ErrorKind::Invalid, ErrorKind::Admission),
         // 409: the object was changed at the same moment.
-        (_, 409 | 500..) => Kind::Transient,
-        _ => Kind::Other,
+        (_, 409 | 500..) => ErrorKind::Transient,
+        _ => ErrorKind::Other,
     }
+}
+
+/// Whether the namespace is being deleted. It shows in a cause, as well as in the message.
+/// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle/admission.go>
+fn is_terminating(status: &Status) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 #[cfg(test)]
@@ -77,21 +105,21 @@ mod tests {
         let no =
             r#"{"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "serviceaccounts \"app\" not found"}"#;
         for (body, code, kind, said) in [
-            (no, 404, Kind::NotFound, r#"NotFound: serviceaccounts "app" not found"#),
+            (no, 404, ErrorKind::NotFound(Missing::Thing), r#"NotFound: serviceaccounts "app" not found"#),
             (
                 "Too many requests, please try again later.\n",
                 429,
-                Kind::Throttled,
+                ErrorKind::Throttled,
                 "HTTP status 429: Too many requests, please try again later.",
             ),
-            ("404 page not found\n", 404, Kind::Other, "ForeignAnswer: HTTP status 404: 404 page not found"),
-            ("<html>no</html>", 403, Kind::Other, "ForeignAnswer: HTTP status 403: <html>no</html>"),
-            ("<html>no</html>", 503, Kind::Transient, "ForeignAnswer: HTTP status 503: <html>no</html>"),
-            ("", 404, Kind::Other, "ForeignAnswer: HTTP status 404: no body"),
-            (r#"{"code": 404, "message": "no route"}"#, 404, Kind::Transient, "ForeignAnswer: HTTP status 404: no route"),
+            ("404 page not found\n", 404, ErrorKind::Other, "ForeignAnswer: HTTP status 404: 404 page not found"),
+            ("<html>no</html>", 403, ErrorKind::Other, "ForeignAnswer: HTTP status 403: <html>no</html>"),
+            ("<html>no</html>", 503, ErrorKind::Transient, "ForeignAnswer: HTTP status 503: <html>no</html>"),
+            ("", 404, ErrorKind::Other, "ForeignAnswer: HTTP status 404: no body"),
+            (r#"{"code": 404, "message": "no route"}"#, 404, ErrorKind::Transient, "ForeignAnswer: HTTP status 404: no route"),
         ] {
             let error = of(body, code);
-            assert_eq!((error.kind, error.to_string().as_str()), (kind, said), "{body}");
+            assert_eq!((error.kind.clone(), error.to_string().as_str()), (kind, said), "{body}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod pages;
 mod pods;
 mod proxy;
 mod service_accounts;
+mod words;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};
 

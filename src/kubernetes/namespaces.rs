@@ -7,7 +7,7 @@ use kube::{Resource, api::ListParams};
 
 use super::{Kubernetes, pages};
 use crate::{
-    call::{CallError, Kind},
+    call::CallError,
     model::names::{NameProblem, Namespace},
 };
 
@@ -19,9 +19,9 @@ impl Kubernetes {
     pub async fn namespaces(&self) -> Result<BTreeSet<Namespace>, CallError> {
         let name = |object: Object| {
             let name = object.metadata.name.unwrap_or_default();
-            name.parse().map(Some).map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))
+            name.parse().map(Some).map_err(|problem: NameProblem| CallError::unreadable(problem.to_string()))
         };
-        let names = pages::all(&self.client, &Object::url_path(&(), None), ListParams::default(), 500, name).await?;
+        let names = pages::all(self, &Object::url_path(&(), None), ListParams::default(), 500, name).await?;
         Ok(names.into_iter().collect())
     }
 }

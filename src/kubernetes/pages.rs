@@ -1,10 +1,10 @@
 //! Lists, page by page: each page is an answer that is read whole, so that none may be long, and there is an end to their number.
 
-use kube::{Client, api::ListParams, core::Request};
+use kube::{api::ListParams, core::Request};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::error;
-use crate::call::{CallError, Kind};
+use super::Kubernetes;
+use crate::call::CallError;
 
 /// No cluster has so many of anything that is listed here: a list with more never ends.
 const MOST: usize = 200;
@@ -27,7 +27,7 @@ struct PageMetadata {
 /// # Errors
 /// The API server refuses, does not answer, or names a next page for ever; or `keep` does.
 pub(super) async fn all<T: DeserializeOwned, K>(
-    client: &Client,
+    kubernetes: &Kubernetes,
     path: &str,
     parameters: ListParams,
     of: u32,
@@ -37,8 +37,8 @@ pub(super) async fn all<T: DeserializeOwned, K>(
     let request = Request::new(path);
     let mut kept = Vec::new();
     for _ in 0..MOST {
-        let asked = request.list(&parameters).map_err(|error| error::of_kube(&kube::Error::BuildRequest(error)))?;
-        let page: Page<T> = client.request(asked).await.map_err(|error| error::of_kube(&error))?;
+        let asked = request.list(&parameters).map_err(|error| kubernetes.failed(&kube::Error::BuildRequest(error)))?;
+        let page: Page<T> = kubernetes.client.request(asked).await.map_err(|error| kubernetes.failed(&error))?;
         for item in page.items {
             kept.extend(keep(item)?);
         }
@@ -47,5 +47,5 @@ pub(super) async fn all<T: DeserializeOwned, K>(
             None => return Ok(kept),
         }
     }
-    Err(CallError::new(Kind::Other, "UnreadableAnswer", format!("the list has more than {MOST} pages")))
+    Err(CallError::unreadable(format!("the list has more than {MOST} pages")))
 }

@@ -105,7 +105,7 @@ impl Kubernetes {
         let path = v1::Pod::url_path(&(), Some(subject.namespace.as_str()));
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
         let running = |pod: Seen| Ok((!has_ended(&pod)).then(|| observed(&pod)));
-        pages::all(&self.client, &path, parameters, 100, running).await
+        pages::all(self, &path, parameters, 100, running).await
     }
 
     /// The pods of a namespace that run, are about to, or are terminating, as users of ServiceAccounts and roles.
@@ -118,7 +118,7 @@ impl Kubernetes {
             let ends = pod.metadata.deletion_timestamp.is_some();
             Ok((!has_ended(&pod)).then(|| used(format!("pod `{}`", pod.metadata.name.clone().unwrap_or_default()), &pod.spec, ends)))
         };
-        pages::all(&self.client, &path, ListParams::default(), 100, user).await
+        pages::all(self, &path, ListParams::default(), 100, user).await
     }
 
     /// What makes pods in a namespace, as users of ServiceAccounts and roles; of jobs those that have not ended.
@@ -134,7 +134,7 @@ impl Kubernetes {
                 let name = found.metadata.name.clone().unwrap_or_default();
                 Ok(spec.service_account_name.is_some().then(|| used(format!("{kind} `{name}`"), &spec, false)))
             };
-            pages::all(&self.client, &path, ListParams::default(), 100, user).await
+            pages::all(self, &path, ListParams::default(), 100, user).await
         });
         Ok(try_join_all(of_kind).await?.concat())
     }

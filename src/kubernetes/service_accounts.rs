@@ -10,16 +10,19 @@ use kube::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Kubernetes, error, pages};
+use super::{Kubernetes, pages};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     model::{
         names::{NameProblem, Namespace, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
         oidc::Audience,
     },
-    plan::AppliedServiceAccount,
+    plan::{AppliedServiceAccount, overridden},
 };
+
+/// The reason of an API server for a conflict of any kind.
+const CONFLICT: &str = "Conflict";
 
 /// Of a `TokenRequest` what is looked at: an answer of many small parts is read past, not kept.
 #[derive(Deserialize)]
@@ -38,9 +41,9 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn service_account(&self, subject: &Subject) -> Result<Option<ObservedServiceAccount>, CallError> {
-        match self.service_accounts(subject).get(subject.service_account.as_str()).await.map_err(|error| error::of_kube(&error)) {
+        match self.service_accounts(subject).get(subject.service_account.as_str()).await.map_err(|error| self.failed(&error)) {
             Ok(found) => Ok(Some(observed(subject, found))),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) if error.kind.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -56,20 +59,33 @@ impl Kubernetes {
         let path = ServiceAccount::url_path(&(), Some(namespace.as_str()));
         let found = |found: ServiceAccount| {
             let name = found.metadata.name.clone().unwrap_or_default().parse::<ServiceAccountName>();
-            let name = name.map_err(|problem: NameProblem| CallError::new(Kind::Other, "UnreadableAnswer", problem.to_string()))?;
+            let name = name.map_err(|problem: NameProblem| CallError::unreadable(problem.to_string()))?;
             let subject = Subject { namespace: namespace.clone(), service_account: name.clone() };
             Ok(Some((name, observed(&subject, found))))
         };
-        let found = pages::all(&self.client, &path, ListParams::default(), 100, found).await?;
+        let found = pages::all(self, &path, ListParams::default(), 100, found).await?;
         Ok(found.into_iter().collect())
     }
 
     /// Applies the tool's fields, all of them and no others; without force, and only to the object and version that were seen, if they are named.
     ///
     /// # Errors
-    /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`Kind::AlreadyExists`] if
-    /// somebody has changed or deleted it since it was seen.
+    /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`ErrorKind::AlreadyExists`] if
+    /// somebody has changed or deleted it since it was seen; [`ErrorKind::Overridden`] if the API server gives back other values.
     pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
+        self.apply_as(applied, &PatchParams::apply(FIELD_MANAGER)).await
+    }
+
+    /// The same as a dry run: all that can refuse it is asked, and nothing is stored.
+    /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run>
+    ///
+    /// # Errors
+    /// As if it were applied.
+    pub async fn rehearse_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
+        self.apply_as(applied, &PatchParams::apply(FIELD_MANAGER).dry_run()).await
+    }
+
+    async fn apply_as(&self, applied: &AppliedServiceAccount, parameters: &PatchParams) -> Result<(), CallError> {
         let mut object = identity(&applied.subject);
         object["metadata"]["annotations"] = json!(applied.annotations);
         if !applied.labels.is_empty() {
@@ -78,15 +94,23 @@ impl Kubernetes {
         if let Some(automount) = applied.automount {
             object["automountServiceAccountToken"] = json!(automount);
         }
-        let Some(seen) = applied.seen.as_ref().filter(|seen| !seen.version.is_empty()) else {
-            return self.apply(&applied.subject, &object).await;
-        };
-        object["metadata"]["uid"] = json!(seen.uid);
-        object["metadata"]["resourceVersion"] = json!(seen.version);
-        match self.apply(&applied.subject, &object).await {
-            Err(error) if error.code == "Conflict" && error.kind != Kind::Held => Err(CallError { kind: Kind::AlreadyExists, ..error }),
-            answer => answer,
+        let seen = applied.seen.as_ref().filter(|seen| !seen.version.is_empty());
+        if let Some(seen) = seen {
+            object["metadata"]["uid"] = json!(seen.uid);
+            object["metadata"]["resourceVersion"] = json!(seen.version);
         }
+        let after = self.apply(&applied.subject, &object, parameters).await.map_err(|error| match error.kind {
+            // It was seen: then somebody has changed it since.
+            ErrorKind::Changed | ErrorKind::Transient if seen.is_some() && error.code == CONFLICT => {
+                CallError { kind: ErrorKind::AlreadyExists, ..error }
+            }
+            _ => error,
+        })?;
+        let overridden = overridden(applied, &observed(&applied.subject, after));
+        let Some(first) = overridden.first() else { return Ok(()) };
+        let message =
+            format!("the API server took `{}` for {} and has `{}`", first.applied, first.field, first.found.as_deref().unwrap_or(""));
+        Err(CallError::new(ErrorKind::Overridden(overridden), "Overridden", message))
     }
 
     /// Applies nothing to the ServiceAccount of this uid: fields that only the tool held go, others stay. One that is gone, or
@@ -98,9 +122,9 @@ impl Kubernetes {
         let mut object = identity(subject);
         // With a uid an apply never creates: the API server answers with a conflict.
         object["metadata"]["uid"] = json!(uid);
-        match self.apply(subject, &object).await {
-            Err(error) if error.kind == Kind::NotFound || is_another(&error) => Ok(()),
-            answer => answer,
+        match self.apply(subject, &object, &PatchParams::apply(FIELD_MANAGER)).await {
+            Err(error) if error.kind.is_missing() || error.kind == ErrorKind::Changed => Ok(()),
+            answer => answer.map(drop),
         }
     }
 
@@ -112,9 +136,9 @@ impl Kubernetes {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let answer = self.service_accounts(subject).delete(subject.service_account.as_str(), &parameters).await;
-        match answer.map_err(|error| error::of_kube(&error)) {
+        match answer.map_err(|error| self.failed(&error)) {
             Ok(_) => Ok(()),
-            Err(error) if error.kind == Kind::NotFound || is_another(&error) => Ok(()),
+            Err(error) if error.kind.is_missing() || error.kind == ErrorKind::Changed => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -131,28 +155,20 @@ impl Kubernetes {
             "spec": { "audiences": [audience.as_str()], "expirationSeconds": 600 },
         });
         let request = http::Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(asked.to_string().into_bytes());
-        let request = request.map_err(|error| CallError::new(Kind::Other, "NotSent", error.to_string()))?;
-        let answer: Answered = self.client.request(request).await.map_err(|error| error::of_kube(&error))?;
+        let request = request.map_err(|error| CallError::not_sent(error.to_string()))?;
+        let answer: Answered = self.client.request(request).await.map_err(|error| self.failed(&error))?;
         let token = answer.status.and_then(|status| status.token).filter(|token| !token.is_empty());
-        token.ok_or_else(|| CallError::new(Kind::Other, "UnreadableAnswer", "no token in the answer"))
+        token.ok_or_else(|| CallError::unreadable("no token in the answer"))
     }
 
-    async fn apply(&self, subject: &Subject, object: &Value) -> Result<(), CallError> {
-        let answer = self
-            .service_accounts(subject)
-            .patch(subject.service_account.as_str(), &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(object))
-            .await;
-        answer.map(drop).map_err(|error| error::of_kube(&error))
+    async fn apply(&self, subject: &Subject, object: &Value, parameters: &PatchParams) -> Result<ServiceAccount, CallError> {
+        let answer = self.service_accounts(subject).patch(subject.service_account.as_str(), parameters, &Patch::Apply(object)).await;
+        answer.map_err(|error| self.failed(&error))
     }
 
     fn service_accounts(&self, subject: &Subject) -> Api<ServiceAccount> {
         Api::namespaced(self.client.clone(), subject.namespace.as_str())
     }
-}
-
-/// Whether the uid that was given is not that of the object of this name.
-fn is_another(error: &CallError) -> bool {
-    error.code == "Conflict" && error.kind != Kind::Held && error.message.to_lowercase().contains("uid")
 }
 
 fn identity(subject: &Subject) -> Value {

@@ -95,11 +95,13 @@ impl Observed {
     }
 }
 
-/// How large a trust policy may be here, and whose entries could go; each if it is known.
+/// How much a role may hold here, and whose entries could go; each if it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Characters of a trust policy without white space: `AssumeRolePolicySizeQuota`.
     pub trust_policy: Option<usize>,
+    /// Managed policies on one role: `AttachedPoliciesPerRoleQuota`.
+    pub attached_policies: Option<usize>,
     /// The namespaces that exist.
     pub namespaces: Option<BTreeSet<Namespace>>,
 }
@@ -245,6 +247,19 @@ impl ObservedServiceAccount {
         let field = Field::Annotation(key.to_owned());
         self.values.get(&field).filter(|_| self.held_by_tool(&field)).map(String::as_str)
     }
+}
+
+/// A field that is not as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overridden {
+    /// The field.
+    pub field: String,
+    /// What was applied.
+    pub applied: String,
+    /// What is there instead; nothing if it was dropped.
+    pub found: Option<String>,
+    /// Who holds it now besides the tool.
+    pub manager: Option<String>,
 }
 
 /// A field that a field manager can hold.

@@ -174,9 +174,10 @@ fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>)
 /// IAM refuses or does not answer. That the namespaces may not be listed is no error.
 pub async fn limits(connection: &Connection, patience: &Patience) -> Result<Limits, Failed> {
     let observer = Observer { connection, patience };
-    let (trust_policy, namespaces) = tokio::join!(
-        observer.call("read the account's quotas", "iam:GetAccountSummary", async || connection.aws.trust_policy_quota().await),
+    let (quotas, namespaces) = tokio::join!(
+        observer.call("read the account's quotas", "iam:GetAccountSummary", async || connection.aws.role_quotas().await),
         patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await),
     );
-    Ok(Limits { trust_policy: Some(trust_policy?), namespaces: namespaces.ok() })
+    let (trust_policy, attached_policies) = quotas?;
+    Ok(Limits { trust_policy: Some(trust_policy), attached_policies: Some(attached_policies), namespaces: namespaces.ok() })
 }

@@ -10,7 +10,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::nothing;
 use crate::{
     aws::ASSUME,
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, Failed, Patience},
     connect::Connection,
     kubernetes::TOKEN,
     model::{
@@ -169,7 +169,7 @@ impl Observer<'_> {
         let listed = try_join_all(paths.iter().map(async |path| self.roles_below(path).await)).await;
         match listed {
             Ok(listed) => Ok((listed.concat(), None)),
-            Err(failed) if failed.source.kind == Kind::Denied => Ok((
+            Err(failed) if failed.source.kind.is_denied() => Ok((
                 Vec::new(),
                 Some(format!("roles that no identity names any more are not looked for: the job may not list roles (`{LIST_ROLES}`)")),
             )),
@@ -224,7 +224,7 @@ impl Observer<'_> {
         match profiles {
             Ok(instance_profiles) => Ok(ObservedRole { instance_profiles, ..role }),
             // If it is in one, IAM says so when it is to be deleted.
-            Err(failed) if failed.source.kind == Kind::Denied => Ok(role),
+            Err(failed) if failed.source.kind.is_denied() => Ok(role),
             Err(failed) => Err(failed),
         }
     }
@@ -374,7 +374,7 @@ impl Observer<'_> {
                 found.retain(|name, found| found.is_touched() || named(name));
                 Ok((found, None))
             }
-            Err(failed) if failed.source.kind == Kind::Denied => {
+            Err(failed) if failed.source.kind.is_denied() => {
                 let note = "ServiceAccounts that no identity names any more are not looked for: the job may not list them (`list` on `serviceaccounts`, docs/permissions/rbac.yaml)";
                 Ok((self.each_service_account(identities).await?, Some(note.to_owned())))
             }

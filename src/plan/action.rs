@@ -11,6 +11,7 @@ use super::Call;
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
+    observed::Field,
     oidc::{Audience, Provider},
     service::{Service, ServiceKind},
     trust::TrustPolicy,
@@ -182,6 +183,16 @@ pub struct AppliedServiceAccount {
     pub labels: BTreeMap<String, String>,
     /// `automountServiceAccountToken`.
     pub automount: Option<bool>,
+}
+
+impl AppliedServiceAccount {
+    /// What is applied, field by field.
+    #[must_use]
+    pub fn fields(&self) -> BTreeMap<Field, String> {
+        let annotations = self.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
+        let labels = self.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
+        annotations.chain(labels).chain(self.automount.map(|automount| (Field::Automount, automount.to_string()))).collect()
+    }
 }
 
 /// Which ServiceAccount was seen, and how it was then.

@@ -22,6 +22,7 @@ pub use action::{Action, AppliedServiceAccount, Applying, NewRole, Seen, Subject
 pub use ledger::is_due;
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{Refusal, Refusals};
+pub use service_account::overridden;
 pub use services::binding_notes;
 
 use crate::model::{desired::Desired, observed::Observed};
@@ -142,6 +143,20 @@ impl Plan {
     pub fn writes_to_many(&self) -> bool {
         let of_role = |action: &Action| matches!(action, Action::CreateRole(_) | Action::UpdateTrust { .. } | Action::UntagRole { .. });
         self.lanes.iter().any(|lane| lane.writers == Writers::Many && lane.actions.iter().any(of_role))
+    }
+
+    /// What is applied as a dry run before anything else is changed: the ServiceAccounts as they are to be in the end. Nothing where
+    /// the first change is in Kubernetes anyhow.
+    #[must_use]
+    pub fn rehearsals(&self) -> Vec<&AppliedServiceAccount> {
+        if !self.actions().any(|action| action.call().starts_with("iam:")) {
+            return Vec::new();
+        }
+        let applied = self.actions().filter_map(|action| match action {
+            Action::ApplyServiceAccount(applied) if matches!(applied.how, Applying::Create | Applying::Apply) => Some(&**applied),
+            _ => None,
+        });
+        applied.collect()
     }
 
     /// Whether there is nothing to do.

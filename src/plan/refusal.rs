@@ -166,6 +166,16 @@ pub enum Refusal {
     /// The job cannot be installed so.
     #[error(transparent)]
     Install(Box<InstallRefusal>),
+    /// A role would have more managed policies than the account allows.
+    #[error("role `{role}` would have {count} managed policies; the quota is {quota}")]
+    TooManyPolicies {
+        /// The role.
+        role: RoleName,
+        /// How many.
+        count: usize,
+        /// How many the account allows.
+        quota: usize,
+    },
     /// A registry tag would be longer than IAM takes.
     #[error("role `{role}`: the names of `{subject}` are too long for the tag that registers it, 256 characters")]
     LongSubject {
@@ -198,7 +208,7 @@ impl Refusal {
     /// Whether more must be looked up before this is certain: the account's real quota, or what could go.
     #[must_use]
     pub fn asks_for_limits(&self) -> bool {
-        matches!(self, Self::TooManyTags { .. } | Self::TrustTooLarge { .. })
+        matches!(self, Self::TooManyTags { .. } | Self::TrustTooLarge { .. } | Self::TooManyPolicies { .. })
     }
 
     /// The way out.
@@ -235,9 +245,14 @@ impl Refusal {
             Self::TooManyTags { .. } => {
                 "run `sweep` to remove what deleted environments have left, remove tags from the role or the manifest, or use `scope: environment`: a role for each environment".to_owned()
             }
-            Self::TrustTooLarge { .. } => {
-                "run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` in the Service Quotas console, or use `scope: environment`: a role for each environment".to_owned()
-            }
+            Self::TrustTooLarge { quota, .. } => format!(
+                "run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` (`aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value {}`), or use `scope: environment`: a role for each environment",
+                quota * 2
+            ),
+            Self::TooManyPolicies { quota, .. } => format!(
+                "put several into one policy, or raise the quota: `aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-0DA4ABF3 --desired-value {}`; IAM gives 25 at most",
+                (quota * 2).min(25)
+            ),
             Self::NoSuchService { .. } => "correct `bindServices`, or create the service before".to_owned(),
             Self::AmbiguousService { .. } => "write the id instead of the name into `bindServices`".to_owned(),
             Self::UnboundKind { .. } => {

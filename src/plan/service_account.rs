@@ -11,7 +11,7 @@ use crate::model::{
     desired::DesiredServiceAccount,
     marks::{self, JobMark, Mark},
     names::Subject,
-    observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
+    observed::{FIELD_MANAGER, Field, ObservedServiceAccount, Overridden},
     record::EARLIER_ROLES,
 };
 
@@ -58,7 +58,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     }
     earlier.remove(&desired.role);
     applied.annotations.extend(earlier.render().map(|text| (EARLIER_ROLES.to_owned(), text)));
-    let fields = fields(&applied);
+    let fields = applied.fields();
     let refusals: Vec<Refusal> = fields.iter().filter_map(|(field, value)| held_field(&applied.subject, field, value, observed)).collect();
     if !refusals.is_empty() {
         return Err(refusals);
@@ -173,10 +173,17 @@ fn is_own(observed: &ObservedServiceAccount) -> bool {
     observed.values.get(&mark).is_some_and(|value| value == MANAGED_BY.1) && observed.held_by_tool(&mark)
 }
 
-fn fields(applied: &AppliedServiceAccount) -> BTreeMap<Field, String> {
-    let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
-    let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
-    annotations.chain(labels).chain(applied.automount.map(|automount| (Field::Automount, automount.to_string()))).collect()
+/// The fields that are not as they were applied: something on the way changes them, and would again.
+#[must_use]
+pub fn overridden(applied: &AppliedServiceAccount, after: &ObservedServiceAccount) -> Vec<Overridden> {
+    let others = applied.fields().into_iter().filter(|(field, value)| after.values.get(field) != Some(value));
+    let others = others.map(|(field, value)| Overridden {
+        found: after.values.get(&field).cloned(),
+        manager: after.managers.get(&field).and_then(|managers| managers.iter().find(|manager| *manager != FIELD_MANAGER).cloned()),
+        field: field.to_string(),
+        applied: value,
+    });
+    others.collect()
 }
 
 fn held_field(subject: &Subject, field: &Field, desired: &str, observed: &ObservedServiceAccount) -> Option<Refusal> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::error;
 use crate::{
-    call::{CallError, Kind},
+    call::CallError,
     config::QoveryAccess,
     http::{read_body, unread},
     model::service::QoveryId,
@@ -53,7 +53,7 @@ impl Qovery {
         let url = format!("{}{path}", self.access.url.as_str().trim_end_matches('/'));
         let mut authorization = http::HeaderValue::try_from(authorization(self.access.token.reveal()))
             // Without the error: it could show the token.
-            .map_err(|_| CallError::new(Kind::Other, "NotSent", "the token cannot stand in a header"))?;
+            .map_err(|_| CallError::not_sent("the token cannot stand in a header"))?;
         authorization.set_sensitive(true);
         let mut request = self.http.request(method, url).header(http::header::AUTHORIZATION, authorization);
         if let Some(body) = body {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, CredentialFault, ErrorKind, Missing},
     http::{foreign, is_refused_by_tls},
     model::line::bounded,
 };
@@ -34,14 +34,16 @@ pub(super) fn refused(status: u16, retry_after: Option<&str>, body: &[u8]) -> Ca
     CallError { retry_after, ..CallError::new(kind(status), &compact(&code), message) }
 }
 
-fn kind(status: u16) -> Kind {
+fn kind(status: u16) -> ErrorKind {
     match status {
-        401 => Kind::Unauthenticated,
-        403 => Kind::Denied,
-        404 => Kind::NotFound,
-        429 => Kind::Throttled,
-        408 | 500.. => Kind::Transient,
-        _ => Kind::Other,
+        400 | 422 => ErrorKind::Invalid,
+        401 => ErrorKind::Credentials(CredentialFault::Unsaid),
+        403 => ErrorKind::denied(),
+        404 => ErrorKind::NotFound(Missing::Thing),
+        409 => ErrorKind::Changed,
+        429 => ErrorKind::Throttled,
+        408 | 500.. => ErrorKind::Transient,
+        _ => ErrorKind::Other,
     }
 }
 
@@ -58,17 +60,17 @@ fn compact(text: &str) -> String {
 
 /// A good status with a body that is not what it should be.
 pub(super) fn unreadable(error: &serde_json::Error) -> CallError {
-    CallError::new(Kind::Transient, "UnreadableAnswer", error.to_string())
+    CallError::new(ErrorKind::Transient, "UnreadableAnswer", error.to_string())
 }
 
 /// There was no answer.
 pub(super) fn of_connection(error: &reqwest::Error) -> CallError {
     let (kind, code) = if is_refused_by_tls(error) {
-        (Kind::Other, "UntrustedCertificate")
+        (ErrorKind::UntrustedCertificate, "UntrustedCertificate")
     } else if error.is_builder() {
-        (Kind::Other, "NotSent")
+        (ErrorKind::Other, "NotSent")
     } else {
-        (Kind::Transient, "NoConnection")
+        (ErrorKind::NoConnection, "NoConnection")
     };
     CallError::new(kind, code, CallError::chain(error))
 }
@@ -81,7 +83,7 @@ mod tests {
     fn a_refusal_says_why_in_qoverys_words() {
         let body = br#"{"timestamp":"2026-01-01T00:00:00Z","status":403,"error":"Forbidden","message":"not your environment","path":"/x"}"#;
         let error = refused(403, None, body);
-        assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "Forbidden: not your environment"));
+        assert_eq!((error.kind.clone(), error.to_string().as_str()), (ErrorKind::denied(), "Forbidden: not your environment"));
         assert_eq!(refused(502, None, b"<html>").to_string(), "ForeignAnswer: HTTP status 502: <html>");
         assert_eq!(refused(404, None, br#"{"message":"  ","detail":"no such job"}"#).to_string(), "Not Found: no such job");
         assert_eq!(refused(400, None, format!(r#"{{"message":"{}"}}"#, "x ".repeat(2000)).as_bytes()).message.chars().count(), 501);
@@ -91,20 +93,20 @@ mod tests {
     fn how_long_to_wait_is_read_where_it_is_said_in_seconds() {
         assert_eq!(refused(429, Some("3"), b"").retry_after, Some(Duration::from_secs(3)));
         assert_eq!(refused(429, Some("Wed, 21 Oct 2026 07:28:00 GMT"), b"").retry_after, None);
-        assert_eq!(refused(429, None, b"").kind, Kind::Throttled);
+        assert_eq!(refused(429, None, b"").kind, ErrorKind::Throttled);
     }
 
     #[test]
     fn each_status_means_something() {
         for (status, expected) in [
-            (400, Kind::Other),
-            (401, Kind::Unauthenticated),
-            (403, Kind::Denied),
-            (404, Kind::NotFound),
-            (409, Kind::Other),
-            (429, Kind::Throttled),
-            (500, Kind::Transient),
-            (503, Kind::Transient),
+            (400, ErrorKind::Invalid),
+            (401, ErrorKind::Credentials(CredentialFault::Unsaid)),
+            (403, ErrorKind::denied()),
+            (404, ErrorKind::NotFound(Missing::Thing)),
+            (409, ErrorKind::Changed),
+            (429, ErrorKind::Throttled),
+            (500, ErrorKind::Transient),
+            (503, ErrorKind::Transient),
         ] {
             assert_eq!(kind(status), expected, "{status}");
         }

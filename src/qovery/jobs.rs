@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Qovery, error, services::Settings};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     model::{job::ObservedJob, names::NameProblem, service::QoveryId},
 };
 
@@ -36,7 +36,7 @@ impl Qovery {
     /// Creates a job in the environment, and answers its id.
     ///
     /// # Errors
-    /// Qovery refuses or does not answer. [`Kind::AlreadyExists`] if the name is taken.
+    /// Qovery refuses or does not answer. [`ErrorKind::AlreadyExists`] if the name is taken.
     pub async fn create_job(&self, request: &Map<String, Value>) -> Result<QoveryId, CallError> {
         self.create(&format!("/environment/{}/job", self.environment()), &Value::Object(request.clone())).await
     }
@@ -66,7 +66,8 @@ impl Qovery {
 
     /// Creates something, and answers its id.
     pub(super) async fn create(&self, path: &str, body: &Value) -> Result<QoveryId, CallError> {
-        let taken = |error: CallError| if error.code == "Conflict" { CallError { kind: Kind::AlreadyExists, ..error } } else { error };
+        let taken =
+            |error: CallError| if error.kind == ErrorKind::Changed { CallError { kind: ErrorKind::AlreadyExists, ..error } } else { error };
         let created: Created = self.post(path, body).await.map_err(taken)?;
         created.id.parse().map_err(|problem: NameProblem| error::unreadable(&serde::de::Error::custom(problem)))
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Qovery, error};
 use crate::{
-    call::{CallError, Kind},
+    call::{CallError, ErrorKind},
     model::{
         names::{NameProblem, ServiceAccountName},
         service::{Service, ServiceKind},
@@ -57,7 +57,7 @@ impl Qovery {
     ///
     /// # Errors
     /// Qovery refuses or does not answer; or the service asks by now for another ServiceAccount than `before` or the wanted one:
-    /// then somebody else was faster, and [`Kind::AlreadyExists`] says so.
+    /// then somebody else was faster, and [`ErrorKind::AlreadyExists`] says so.
     pub async fn bind(&self, service: &Service, service_account: &ServiceAccountName, before: Option<&str>) -> Result<(), CallError> {
         let mut settings = self.settings(service).await?;
         let present = named(&settings)?;
@@ -66,7 +66,7 @@ impl Qovery {
         }
         if present.as_deref() != before {
             let message = format!("its ServiceAccount is `{}` by now", present.unwrap_or_default());
-            return Err(CallError::new(Kind::AlreadyExists, "Changed", message));
+            return Err(CallError::new(ErrorKind::AlreadyExists, "Changed", message));
         }
         settings.insert(SERVICE_ACCOUNT.to_owned(), service_account.as_str().into());
         self.put(&path(service), &Value::Object(settings)).await

@@ -121,7 +121,27 @@ fn without_credentials_the_error_says_how_to_give_some() {
     environment.unset("AWS_SECRET_ACCESS_KEY");
     let run = environment.run(&["start"]).ended(1);
     assert!(run.err.contains("caused by: NoCredentials: ") && run.err.contains("hint: give the job AWS credentials"), "{}", run.err);
+    assert!(run.err.lines().all(|line| line.len() < 300 && !line.contains("\\n")), "{}", run.err);
     assert_eq!(run.writes, 0);
+}
+
+#[test]
+fn credentials_that_are_refused_are_named_with_the_reason() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.set("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7UNKNOWN");
+    let unknown = environment.run(&["start"]).ended(1).err;
+    assert!(
+        unknown.contains("InvalidClientTokenId")
+            && unknown.contains("hint: AWS does not know the credentials of the job, `AWS_ACCESS_KEY_ID` (`AKIA…NOWN`)"),
+        "{unknown}"
+    );
+    let mut environment = Environment::new(MANIFEST);
+    environment.set("AWS_SECRET_ACCESS_KEY", "a-secret-of-another-key");
+    let wrong = environment.run(&["start"]).ended(1).err;
+    assert!(wrong.contains("SignatureDoesNotMatch") && wrong.contains("hint: the secret and `AWS_ACCESS_KEY_ID` (`AKIA"), "{wrong}");
+    for told in [unknown, wrong] {
+        assert!(!told.contains("give the job AWS credentials"), "{told}");
+    }
 }
 
 #[test]
@@ -202,8 +222,8 @@ fn a_server_with_another_certificate_is_not_trusted_and_not_tried_again() {
 #[test]
 fn a_discovery_document_that_may_not_be_read_is_made_up_for_by_eks() {
     let environment = Environment::new(MANIFEST);
-    let denied = Fault::error(403, "Forbidden");
-    environment.sandbox.faults().add("kubernetes:get /.well-known/openid-configuration", When::Always, denied);
+    let discovery = "kubernetes:get /.well-known/openid-configuration";
+    environment.sandbox.faults().add(discovery, When::Always, Fault::denied(discovery));
     environment.start();
     assert_eq!(environment.sandbox.witness().count("eks:DescribeCluster"), 1);
 }

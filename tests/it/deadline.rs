@@ -17,7 +17,7 @@ fn a_run_that_reaches_its_deadline_says_which_calls_took_the_time() {
     let mut environment = Environment::new(MANIFEST);
     environment.sandbox.faults().add("iam:CreateRole", When::Always, Fault::error(503, "ServiceUnavailable"));
     let failed = run(&mut environment, &["start"]).ended(1);
-    let time = failed.err.lines().find(|line| line.starts_with("  time: ")).unwrap_or_else(|| panic!("{}", failed.err));
+    let time = failed.err.lines().find(|line| line.starts_with("time: ")).unwrap_or_else(|| panic!("{}", failed.err));
     assert!(time.contains("of it iam:CreateRole ") && time.contains(" attempts and ") && time.ends_with(" between them"), "{time}");
 
     let failed = run(&mut environment, &["start", "--format", "json"]).ended(1).json();

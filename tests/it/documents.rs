@@ -175,7 +175,12 @@ fn no_manifest_gets_a_role_out_of_the_boundary_that_the_platform_team_requires()
         environment.start();
         environment.write_manifest(&format!("identities: [{{serviceAccount: app, role: {evasion}}}]"));
         let run = environment.run(&["start"]).ended(1);
-        assert!(run.err.contains("AccessDenied: ") && run.err.contains(&format!("hint: allow `{denied}`")), "{evasion}: {}", run.err);
+        assert!(run.err.contains("AccessDenied: ") && run.err.contains(&format!("perform: {denied} on")), "{evasion}: {}", run.err);
+        let hint = run.err.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
+        assert!(
+            hint.contains("`permissionsBoundary`") && !hint.contains("iam-policy.json"),
+            "a hint never leads to the wider policy: {hint}"
+        );
         let (roles, made) = environment.sandbox.aws(|aws| (aws.roles().clone(), aws.roles().contains_key("third")));
         assert!(!made, "{evasion}");
         for role in roles.values().filter(|role| role.path.starts_with("/qovery/")) {

@@ -102,9 +102,7 @@ fn each_call_that_is_denied_ends_the_run_with_the_permission_that_is_missing_and
                 if *command == "delete" {
                     environment.start();
                 }
-                let denied =
-                    if operation.starts_with("kubernetes:") { Fault::error(403, "Forbidden") } else { Fault::error(403, "AccessDenied") };
-                let rule = environment.sandbox.faults().add(operation, When::Always, denied);
+                let rule = environment.sandbox.faults().add(operation, When::Always, Fault::denied(operation));
                 let run = environment.run(&[command]).ended(1);
                 let permission = operation.strip_prefix("kubernetes:").unwrap_or(operation);
                 assert!(
@@ -132,7 +130,7 @@ fn an_error_says_what_was_applied_before_it() {
     let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
     let role = environment.role_name();
     let before = format!(
-        "  applied before this: 3 of 5 actions (create OIDC provider `{issuer}` with audience `sts.amazonaws.com`; create role `{role}` below `/qovery/demo/{NAMESPACE}/`, trusting `system:serviceaccount:{NAMESPACE}:app`; attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `{role}`)\n"
+        "\napplied before this: 3 of 5 actions (create OIDC provider `{issuer}` with audience `sts.amazonaws.com`; create role `{role}` below `/qovery/demo/{NAMESPACE}/`, trusting `system:serviceaccount:{NAMESPACE}:app`; attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `{role}`)\n"
     );
     assert!(run.err.contains(&before), "{}", run.err);
     assert!(run.err.contains("request id"), "{}", run.err);

@@ -2,6 +2,7 @@
 //! in time and says what it did.
 
 use std::{
+    collections::BTreeMap,
     process::Command,
     thread::sleep,
     time::{Duration, Instant},
@@ -26,11 +27,17 @@ identities:
       inlinePolicies: {own: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::own/*"}]}}
 "#;
 
-/// The writes of a run, as calls.
-fn writes_of(environment: &Environment, command: &str) -> Vec<String> {
+/// The writes of a run: which operation, and the how many-th call of it that is; a dry run is a call too.
+fn writes_of(environment: &Environment, command: &str) -> Vec<(String, u64)> {
     let before = environment.sandbox.witness().mark();
     environment.run(&[command]).ended(0);
-    environment.sandbox.witness().since(before).into_iter().filter(|call| call.changed).map(|call| call.operation).collect()
+    let mut calls: BTreeMap<String, u64> = BTreeMap::new();
+    let numbered = environment.sandbox.witness().since(before).into_iter().map(|call| {
+        let which = calls.entry(call.operation.clone()).or_default();
+        *which += 1;
+        (call.changed, (call.operation, *which))
+    });
+    numbered.filter(|(changed, _)| *changed).map(|(_, write)| write).collect()
 }
 
 fn arranged(manifest: &str) -> Environment {
@@ -67,13 +74,12 @@ fn a_run_killed_after_any_write_is_completed_by_the_next() {
         assert!(starts.len() >= 4 && deletes.len() >= 3, "{starts:?} {deletes:?}");
 
         for (command, writes, end) in [("start", &starts, &after_start), ("delete", &deletes, &after_delete)] {
-            for (index, operation) in writes.iter().enumerate() {
+            for (operation, which) in writes {
                 let environment = arranged(manifest);
                 if command == "delete" {
                     environment.start();
                 }
-                let which = writes[..=index].iter().filter(|other| *other == operation).count();
-                kill_after(&environment, command, operation, which as u64);
+                kill_after(&environment, command, operation, *which);
                 environment.run(&[command]).ended(0);
                 assert_eq!(environment.sandbox.state(), *end, "{command} killed after {operation}");
             }

@@ -123,7 +123,11 @@ fn a_service_that_refuses_a_policy_that_is_none_says_so() {
         Environment::new("identities: [{serviceAccount: app, role: {policies: [\"arn:aws:iam::123456789012:policy/none\"]}}]");
     let run = environment.run(&["start"]).ended(1);
     assert!(run.err.starts_with("error: failed to attach policy `arn:aws:iam::123456789012:policy/none` to role `"), "{}", run.err);
-    assert!(run.err.contains("caused by: NoSuchEntity: ") && run.err.contains("hint: check the ARNs in the manifest"), "{}", run.err);
+    assert!(
+        run.err.contains("caused by: NoSuchEntity: ") && run.err.contains("hint: check the ARN of that policy in the manifest"),
+        "{}",
+        run.err
+    );
 }
 
 /// The harness looks at all that any run of the suite prints; here the keys themselves are what is wrong.

@@ -85,10 +85,34 @@ fn a_statement_that_denies_is_named_and_the_deploy_is_not_green() {
     assert!(!environment.output_file().exists(), "outputs are for green deploys");
 }
 
+const TOKEN: &str = "kubernetes:create serviceaccounts/token";
+
+#[test]
+fn a_policy_of_the_cluster_that_refuses_the_token_is_quoted_and_nobody_says_that_pods_get_no_role() {
+    let mut environment = Environment::new(MANIFEST);
+    let said = "serviceaccounts \"app\" is forbidden: ValidatingAdmissionPolicy 'tokens' with binding 'all' denied request: no tokens";
+    for status in [403, 422] {
+        environment.sandbox.faults().clear();
+        let refused = Fault::Error { status, code: "Invalid".to_owned(), message: said.to_owned() };
+        environment.sandbox.faults().add(TOKEN, When::Always, refused);
+        environment.set("IRSA_PROOF", "auto");
+        let run = environment.start();
+        assert!(
+            run.out.contains("note: not proven: the cluster does not let the job request a token") && run.out.contains(said),
+            "{}",
+            run.out
+        );
+        environment.set("IRSA_PROOF", "required");
+        let run = environment.run(&["start"]).ended(4);
+        assert!(run.err.starts_with("error: not proven: it is not known whether pods"), "{}", run.err);
+        assert!(run.err.contains("hint: admission policy `tokens` of the cluster refuses it"), "{}", run.err);
+    }
+}
+
 #[test]
 fn a_job_that_may_not_request_tokens_says_so_and_fails_only_where_the_proof_is_required() {
     let mut environment = Environment::new(MANIFEST);
-    environment.sandbox.faults().add("kubernetes:create serviceaccounts/token", When::Always, Fault::error(403, "Forbidden"));
+    environment.sandbox.faults().add(TOKEN, When::Always, Fault::denied(TOKEN));
     let run = environment.start();
     assert!(
         run.out.contains("note: not proven: the job may not request a token of ServiceAccount")
@@ -149,4 +173,50 @@ fn a_first_deploy_ends_proven_although_a_change_takes_half_a_minute_to_arrive() 
         let error = run_and_prove(world, shared(), place(1), Duration::from_mins(1)).await.unwrap_err();
         assert!(error.starts_with("not proven: pods of ServiceAccount `z00000001-env/app` do not get role"), "{error}");
     });
+}
+
+const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
+const KEYS: &str = "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements";
+
+fn token_refused(message: &str) -> Fault {
+    Fault::Error { status: 400, code: "InvalidIdentityToken".to_owned(), message: message.to_owned() }
+}
+
+#[test]
+fn keys_of_the_issuer_that_sts_cannot_fetch_yet_are_waited_for() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.sandbox.faults().add(ASSUME, When::Next(2), token_refused(KEYS));
+    let run = environment.start();
+    assert!(run.out.contains("proven: "), "{}", run.out);
+    environment.set("IRSA_TIMEOUT", "10s");
+    environment.sandbox.faults().add(ASSUME, When::Always, token_refused(KEYS));
+    let run = environment.run(&["start"]).ended(4);
+    assert!(run.err.contains("hint: STS cannot fetch the keys of the cluster's OIDC issuer"), "{}", run.err);
+}
+
+#[test]
+fn a_thumbprint_that_does_not_fit_comes_with_the_command_that_mends_it() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    let message = "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint";
+    environment.sandbox.faults().add(ASSUME, When::Always, token_refused(message));
+    let run = environment.run(&["start"]).ended(4);
+    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let command = format!("--open-id-connect-provider-arn arn:aws:iam::123456789012:oidc-provider/{issuer} ");
+    assert!(run.err.contains(&command), "{}", run.err);
+}
+
+#[test]
+fn a_policy_of_the_organization_that_denies_the_proof_is_named_at_once() {
+    let environment = Environment::new(MANIFEST);
+    let message = "User: arn:aws:sts::123456789012:web-identity is not authorized to perform: sts:AssumeRoleWithWebIdentity on resource: x with an explicit deny in a resource control policy";
+    environment.sandbox.faults().add(
+        ASSUME,
+        When::Always,
+        Fault::Error { status: 403, code: "AccessDenied".to_owned(), message: message.to_owned() },
+    );
+    let began = std::time::Instant::now();
+    let run = environment.run(&["start"]).ended(4);
+    assert!(run.err.contains("hint: a resource control policy of the organization denies `sts:AssumeRoleWithWebIdentity`"), "{}", run.err);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }

@@ -320,5 +320,5 @@ fn a_document_that_aws_does_not_take_back_is_reported_in_its_words() {
     let run = environment.run(&["start"]).ended(1);
     assert!(run.err.contains("caused by: MalformedPolicyDocument: "), "{}", run.err);
     assert!(run.err.contains("statement 1 names the deleted principal `AROAEXAMPLEEXAMPLE123`"), "{}", run.err);
-    assert!(run.err.contains("hint: remove that statement"), "{}", run.err);
+    assert!(run.err.contains("hint: remove the statement that names it"), "{}", run.err);
 }

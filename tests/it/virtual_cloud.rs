@@ -11,7 +11,7 @@ use std::{
 
 use base64::Engine as _;
 use qovery_irsa::{
-    call::{CallError, Failed, Kind, Patience},
+    call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Missing, Patience},
     cloud::{Cloud, Look},
     config::{Format, Proof},
     converge::{Converged, Work},
@@ -106,9 +106,9 @@ impl World {
         let mut next = states.last().unwrap().1.clone();
         next.call(operation, parameters).map_err(|(status, code, message)| {
             let kind = match (status, code.as_str()) {
-                (404, _) => Kind::NotFound,
-                (_, "EntityAlreadyExists") => Kind::AlreadyExists,
-                _ => Kind::Other,
+                (404, _) => ErrorKind::NotFound(Missing::Thing),
+                (_, "EntityAlreadyExists") => ErrorKind::AlreadyExists,
+                _ => ErrorKind::Other,
             };
             CallError::new(kind, &code, message)
         })?;
@@ -222,13 +222,18 @@ impl Cloud for Reached {
             uses: (look == Look::Leaving).then(Vec::new),
             left_behind: left_behind.iter().filter_map(|name| self.role(name)).collect(),
             // Every namespace is gone but the one that sweeps.
-            limits: Limits { trust_policy: None, namespaces: left.then(|| [self.place.namespace.clone()].into()) },
+            limits: Limits { trust_policy: None, attached_policies: None, namespaces: left.then(|| [self.place.namespace.clone()].into()) },
             ..Observed::nothing(account())
         })
     }
 
+    /// Nothing in this cluster refuses anything.
+    async fn rehearse(&self, _: &AppliedServiceAccount) -> Result<(), CallError> {
+        Ok(())
+    }
+
     async fn limits(&self, _: &Patience) -> Result<Limits, Failed> {
-        Ok(Limits { trust_policy: Some(8192), namespaces: None })
+        Ok(Limits { trust_policy: Some(8192), attached_policies: Some(10), namespaces: None })
     }
 
     async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
@@ -246,7 +251,9 @@ impl Cloud for Reached {
         let trust = trust.map(|trust| serde_json::from_str(&trust).unwrap()).unwrap_or_default();
         let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
         if who_may_assume(&trust, &provider, issuer, &claims.audiences[0], std::slice::from_ref(&claims.subject)).is_empty() {
-            Err(CallError::new(Kind::Denied, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))
+            let action = Some("sts:AssumeRoleWithWebIdentity".to_owned());
+            let denial = Denial { action, by: DeniedBy::Unsaid, is_explicit: false, caller: None };
+            Err(CallError::new(ErrorKind::Denied(denial), "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))
         } else {
             Ok(format!("arn:aws:sts::123456789012:assumed-role/{}/session", role.name))
         }
@@ -257,7 +264,7 @@ impl Cloud for Reached {
         world.calls.set(world.calls.get() + 1);
         sleep(world.latency()).await;
         if world.happens(0.05) {
-            return Err(CallError::new(Kind::Throttled, "Throttling", "Rate exceeded"));
+            return Err(CallError::new(ErrorKind::Throttled, "Throttling", "Rate exceeded"));
         }
         let written = match action {
             Action::CreateRole(role) => {
@@ -295,7 +302,7 @@ impl Cloud for Reached {
                 let mut accounts = world.service_accounts.borrow_mut();
                 let present = accounts.get(&applied.subject).map_or(0, |(version, _)| *version);
                 if applied.seen.as_ref().is_some_and(|seen| present > 0 && seen.version != present.to_string()) {
-                    return Err(CallError::new(Kind::AlreadyExists, "Conflict", "the object has been modified"));
+                    return Err(CallError::new(ErrorKind::AlreadyExists, "Conflict", "the object has been modified"));
                 }
                 accounts.insert(applied.subject.clone(), (present + 1, (**applied).clone()));
                 Ok(())
@@ -309,8 +316,8 @@ impl Cloud for Reached {
         // As the adapters: nothing to take away is as good.
         let gone = matches!(action, Action::UntagRole { .. } | Action::DetachPolicy { .. } | Action::DeleteRole { .. });
         match written {
-            Err(error) if gone && error.kind == Kind::NotFound => Ok(()),
-            Ok(()) if world.happens(0.03) => Err(CallError::new(Kind::Transient, "NoConnection", "the answer was lost")),
+            Err(error) if gone && error.kind.is_missing() => Ok(()),
+            Ok(()) if world.happens(0.03) => Err(CallError::new(ErrorKind::Transient, "NoConnection", "the answer was lost")),
             written => written,
         }
     }

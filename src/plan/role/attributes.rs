@@ -113,6 +113,12 @@ impl<'a> Made<'a> {
         attached.chain(inline).chain(profiles).chain(statement).collect()
     }
 
+    /// How many managed policies it has in the end: the desired ones, and those of others.
+    pub(super) fn attached_after(&self) -> usize {
+        let foreign = self.observed.attached.iter().filter(|policy| self.is_foreign(policy)).count();
+        self.desired.policies.len() + foreign
+    }
+
     fn lets_others_in(&self, provider: &Provider) -> bool {
         self.observed.trust.has_foreign_allow(provider)
     }

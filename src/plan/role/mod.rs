@@ -63,6 +63,7 @@ pub(super) fn start(
     }
     let made = desired.attributes.as_deref().map(|attributes| Made::new(attributes, observed));
     let trust = Trust::start(desired, observed, provider, limits)?;
+    made.iter().try_for_each(|made| policies_fit(&desired.arn.name, made.attached_after(), limits))?;
     let mut tags = made.as_ref().map(Made::tags).unwrap_or_default();
     tags.extend(made.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
     tags_fit(&desired.arn.name, observed.tags.keys().chain(trust.tags.keys()).chain(tags.keys()), trust.gone.as_ref())?;
@@ -224,6 +225,7 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
     };
     let name = &desired.arn.name;
     let trust = Trust::create(desired, provider, limits)?;
+    policies_fit(name, attributes.policies.len(), limits)?;
     let mut tags = attributes::tags_of_new(attributes);
     tags.extend(trust.tags);
     tags.extend(retained(&desired.trust));
@@ -268,6 +270,15 @@ fn other_owner(observed: &ObservedRole, owner: Owner, wanted: Option<&Owner>) ->
         }
         (owner, _) => Refusal::OwnedByOther { role, owner: Box::new(owner) },
     }
+}
+
+/// IAM allows ten unless the account has been given more.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+const POLICIES_PER_ROLE: usize = 10;
+
+fn policies_fit(role: &RoleName, count: usize, limits: &Limits) -> Result<(), Refusal> {
+    let quota = limits.attached_policies.unwrap_or(POLICIES_PER_ROLE);
+    if count > quota { Err(Refusal::TooManyPolicies { role: role.clone(), count, quota }) } else { Ok(()) }
 }
 
 /// `gone`: which registered namespaces no longer exist.

@@ -211,19 +211,19 @@ fn a_trust_policy_over_the_quota_is_refused_before_any_change_with_the_ways_out(
     let mut world = crowded(35);
     assert!(start(&world).contains("the quota is 2048"), "{}", start(&world));
     let namespaces = (1..35).map(|number| format!("z{number:0>6}-environment").parse().unwrap()).collect();
-    world.observed.limits = Limits { trust_policy: Some(2048), namespaces: Some(namespaces) };
+    world.observed.limits = Limits { trust_policy: Some(2048), attached_policies: Some(10), namespaces: Some(namespaces) };
     insta::assert_snapshot!(start(&world), @"
     refused: the trust policy of role `shared` would have 2299 characters for 36 subjects; the quota is 2048, about 31 of them; registered though their namespace no longer exists: `z000000-environment`
-    hint: run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` in the Service Quotas console, or use `scope: environment`: a role for each environment
+    hint: run `sweep` to remove what deleted environments have left, raise the quota `Role trust policy length` (`aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value 4096`), or use `scope: environment`: a role for each environment
     ");
-    world.observed.limits = Limits { trust_policy: Some(4096), namespaces: None };
+    world.observed.limits = Limits { trust_policy: Some(4096), attached_policies: Some(10), namespaces: None };
     assert!(start(&world).starts_with("tag role `shared`"), "{}", start(&world));
 }
 
 #[test]
 fn a_registry_of_fifty_tags_is_full() {
     let mut world = crowded(50);
-    world.observed.limits = Limits { trust_policy: Some(8192), namespaces: Some(BTreeSet::new()) };
+    world.observed.limits = Limits { trust_policy: Some(8192), attached_policies: Some(10), namespaces: Some(BTreeSet::new()) };
     let refused = start(&world);
     assert!(
         refused.contains("would carry 51 tags; IAM allows 50; registered though their namespace no longer exists: `z000000-environment`, "),

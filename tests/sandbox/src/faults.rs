@@ -95,6 +95,27 @@ impl Fault {
         Self::Error { status, code: code.to_owned(), message: "injected by the sandbox".to_owned() }
     }
 
+    /// The call is not permitted, in the service's own words.
+    #[must_use]
+    pub fn denied(operation: &str) -> Self {
+        let (code, message) = match operation.strip_prefix("kubernetes:").and_then(|call| call.split_once(' ')) {
+            Some((verb, path)) if path.starts_with('/') => ("Forbidden", format!("forbidden: User \"job\" cannot {verb} path \"{path}\"")),
+            Some((verb, resource)) => (
+                "Forbidden",
+                format!(
+                    "{resource} is forbidden: User \"job\" cannot {verb} resource \"{resource}\" in API group \"\" in the namespace \"z1a2b3c4-shop\""
+                ),
+            ),
+            None => (
+                "AccessDenied",
+                format!(
+                    "User: arn:aws:iam::123456789012:user/job is not authorized to perform: {operation} on resource: * because no identity-based policy allows the {operation} action"
+                ),
+            ),
+        };
+        Self::Error { status: 403, code: code.to_owned(), message }
+    }
+
     /// The state changes, the answer is lost and the connection reset.
     #[must_use]
     pub fn lost_answer() -> Self {

@@ -258,7 +258,7 @@ pub(super) async fn no_policy(world: &World) -> Result<(), Failure> {
         world.environment("no-policy", &manifest("role: {policies: [\"arn:aws:iam::<ACCOUNT>:policy/conformance-none\"]}")).await?;
     let run = environment.run(&["start"])?.ended(1)?;
     run.says("caused by: NoSuchEntity: ")?;
-    run.says("hint: check the ARNs in the manifest")?;
+    run.says("hint: check the ARN of that policy")?;
     check(environment.service_account().await?.is_none(), || "a ServiceAccount names a role that is not ready".to_owned())?;
     environment.run(&["delete"])?.ended(0)?;
     environment.remove().await

@@ -77,6 +77,8 @@ pub struct Kubernetes {
     pub default_service_accounts: bool,
     /// Whether a deleted namespace goes away at once with all it holds, as with a fast controller manager; else it terminates forever.
     pub finalize_namespaces: bool,
+    /// What a mutating policy sets on every `ServiceAccount` that is written: JSON pointers and values.
+    pub mutations: Vec<(String, Value)>,
 }
 
 /// One authenticated and authorized request for a resource.
@@ -101,6 +103,7 @@ impl Kubernetes {
             access_entries: BTreeMap::new(),
             default_service_accounts: false,
             finalize_namespaces: false,
+            mutations: Vec::new(),
         };
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             cluster.add_namespace(namespace);

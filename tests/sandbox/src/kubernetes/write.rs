@@ -74,6 +74,7 @@ impl Kubernetes {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
         }
+        self.mutate(resource, &mut object);
         validate::new_object(resource, &object)?;
         if call.attributes.verb != "create" {
             self.may_create(call)?;
@@ -113,6 +114,18 @@ impl Kubernetes {
             None => Err(Failure::not_found(namespaces, namespace)),
             Some(found) if found["metadata"]["deletionTimestamp"].is_string() => Err(Failure::terminating(resource, namespace, name)),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// What the cluster's mutating policy makes of an object.
+    fn mutate(&self, resource: &Resource, object: &mut Value) {
+        if resource.plural != "serviceaccounts" {
+            return;
+        }
+        for (pointer, value) in &self.mutations {
+            if let Some(field) = object.pointer_mut(pointer) {
+                *field = value.clone();
+            }
         }
     }
 
@@ -186,6 +199,7 @@ impl Kubernetes {
             return Err(Failure::stale(resource, &call.attributes.name));
         }
         keep_metadata(&mut object, old);
+        self.mutate(resource, &mut object);
         if resource.workload() && object["spec"] != old["spec"] {
             let generation = old["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
             object["metadata"]["generation"] = generation.into();

@@ -1,10 +1,7 @@
-//! One call to a service: how it fails, how long it may take, and when it is tried again.
-//!
-//! Each adapter turns its own errors into [`CallError`]; nobody else sees an SDK's.
+//! How long a call may take, when it is tried again, and what it is waited for.
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,105 +11,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::{model::line::bounded, pace::Pace};
-
-/// A call that failed, in the service's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallError {
-    /// What the failure means for the caller.
-    pub kind: Kind,
-    /// The service's code, as `AccessDenied`.
-    pub code: String,
-    /// The service's message.
-    pub message: String,
-    /// The id under which the service knows the request.
-    pub request_id: Option<String>,
-    /// How long the service asks to wait.
-    pub retry_after: Option<Duration>,
-}
-
-/// What a failure means for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The thing is not there.
-    NotFound,
-    /// The thing is there already.
-    AlreadyExists,
-    /// Another field manager holds what the apply would change.
-    Held,
-    /// Not permitted.
-    Denied,
-    /// Not known who calls: missing, wrong or expired credentials.
-    Unauthenticated,
-    /// Too many calls: later.
-    Throttled,
-    /// A fault that passes.
-    Transient,
-    /// Stopped by a signal.
-    Interrupted,
-    /// Any other: trying again does not help.
-    Other,
-}
-
-impl CallError {
-    /// A failure without a request id.
-    #[must_use]
-    pub fn new(kind: Kind, code: &str, message: impl Into<String>) -> Self {
-        Self { kind, code: code.to_owned(), message: message.into(), request_id: None, retry_after: None }
-    }
-
-    /// The messages of an error and its sources, outermost first, each once.
-    #[must_use]
-    pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-        let mut messages: Vec<String> = Vec::new();
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let message = error.to_string();
-            // Some errors repeat their source's text in their own.
-            if !messages.iter().any(|shown| shown.contains(&message)) {
-                messages.push(message);
-            }
-            next = error.source();
-        }
-        messages.join(": ")
-    }
-}
-
-/// The most characters that are shown of a message: IAM's longest, which name a user, a role and its path, have some hundreds.
-const LONGEST_MESSAGE: usize = 2000;
-/// The same of a code and of a request's id.
-const LONGEST_CODE: usize = 128;
-
-/// One line, however much the service said.
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", bounded(&self.code, LONGEST_CODE), bounded(&self.message, LONGEST_MESSAGE))?;
-        self.request_id.as_ref().map_or(Ok(()), |id| write!(f, " (request id {})", bounded(id, LONGEST_CODE)))
-    }
-}
-
-impl std::error::Error for CallError {}
-
-/// A call that failed, and what it was to do.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("failed to {doing}")]
-pub struct Failed {
-    /// What was being done to which thing.
-    pub doing: String,
-    /// The call as permissions name it: `iam:GetRole`, `kubernetes:get serviceaccounts`.
-    pub call: &'static str,
-    /// Why.
-    #[source]
-    pub source: CallError,
-}
-
-impl Failed {
-    /// For `map_err`: the failure of `call`, which was to do this.
-    pub fn to(doing: impl Into<String>, call: &'static str) -> impl FnOnce(CallError) -> Self {
-        let doing = doing.into();
-        move |source| Self { doing, call, source }
-    }
-}
+use super::error::{CallError, ErrorKind};
+use crate::pace::Pace;
 
 /// What the calls of one kind took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,11 +50,52 @@ struct Shared {
     spent: Spent,
     /// By service.
     paces: BTreeMap<&'static str, Pace>,
+    /// What is waited for just now, in the order in which it began.
+    waits: BTreeMap<u64, Wait>,
+    waited: u64,
 }
+
+/// Something that is waited for.
+#[derive(Clone, Debug)]
+struct Wait {
+    what: String,
+    since: Instant,
+    /// What went wrong last.
+    said: Option<String>,
+    /// When it is next worth a line.
+    due: Duration,
+}
+
+/// Says that something is waited for, until it is dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    shared: Arc<Mutex<Shared>>,
+    number: u64,
+}
+
+impl Waiting {
+    fn says(&self, said: &CallError) {
+        if let Some(wait) = locked(&self.shared).waits.get_mut(&self.number) {
+            wait.said = Some(said.to_string());
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        locked(&self.shared).waits.remove(&self.number);
+    }
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A wait that is longer gets a line; then again whenever it has become three times as long, or a minute longer.
+const WORTH_A_LINE: Duration = Duration::from_secs(5);
 
 /// No single attempt takes longer: a connection that hangs is one to give up.
 const ATTEMPT: Duration = Duration::from_secs(20);
-const TIMEOUT: &str = "Timeout";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -173,7 +114,7 @@ impl Patience {
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shared)
     }
 
     /// The same, but not longer than this from now.
@@ -199,6 +140,37 @@ impl Patience {
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
         *self.interrupted.borrow()
+    }
+
+    /// Says what is waited for until the answer is dropped: for [`progress`](Self::progress).
+    pub fn waiting(&self, what: impl Into<String>) -> Waiting {
+        let mut shared = self.shared();
+        shared.waited += 1;
+        let number = shared.waited;
+        shared.waits.insert(number, Wait { what: what.into(), since: Instant::now(), said: None, due: WORTH_A_LINE });
+        Waiting { shared: Arc::clone(&self.shared), number }
+    }
+
+    /// A line that says what has been waited for, for some seconds, and for how long. Nothing if that was said a short while ago.
+    #[must_use]
+    pub fn progress(&self) -> Option<String> {
+        let now = Instant::now();
+        let mut shared = self.shared();
+        let long = shared.waits.values_mut().filter(|wait| now - wait.since >= wait.due);
+        let mut long: Vec<Wait> = long
+            .map(|wait| {
+                let taken = now - wait.since;
+                wait.due = (taken * 3).min(taken + Duration::from_mins(1));
+                wait.clone()
+            })
+            .collect();
+        drop(shared);
+        // What knows why comes first.
+        long.sort_by_key(|wait| (wait.said.is_none(), wait.since));
+        let first = long.first()?;
+        let more = if long.len() > 1 { format!(", and for {} more", long.len() - 1) } else { String::new() };
+        let said = first.said.as_ref().map_or_else(String::new, |said| format!("; last answer: {said}"));
+        Some(format!("waiting for {}{more}, {} s of {} s{said}", first.what, (now - first.since).as_secs(), self.limit.as_secs()))
     }
 
     /// Waits for an interruption; for ever if none comes.
@@ -244,6 +216,7 @@ impl Patience {
     /// The last failure that says more than that the time was over.
     pub async fn call<T>(&self, call: &'static str, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
         let service = call.split_once(':').map_or(call, |(service, _)| service);
+        let waiting = self.waiting(format!("`{call}`"));
         let mut attempts = 0_u32;
         let mut last: Option<CallError> = None;
         loop {
@@ -253,29 +226,29 @@ impl Patience {
                 None => false,
             };
             if !rested {
-                return Err(last.or(said).unwrap_or_else(|| CallError::new(Kind::Transient, TIMEOUT, self.timeout_message())));
+                return Err(last.or(said).unwrap_or_else(|| CallError::new(ErrorKind::Timeout, "Timeout", self.timeout_message())));
             }
             let sent = Instant::now();
             let answer = timeout_at(self.until.min(sent + ATTEMPT), attempt()).await;
-            let answer = answer.unwrap_or_else(|_| Err(CallError::new(Kind::Transient, TIMEOUT, self.timeout_message())));
+            let answer = answer.unwrap_or_else(|_| Err(CallError::new(ErrorKind::Timeout, "Timeout", self.timeout_message())));
             self.attempted(call, service, sent, answer.as_ref().err());
             let error = match (answer, last) {
                 (Ok(answer), _) => return Ok(answer),
                 // What the service said says more than that the time was over.
-                (Err(error), Some(said)) if error.code == TIMEOUT && said.code != TIMEOUT && Instant::now() >= self.until => {
+                (Err(error), Some(said))
+                    if error.kind == ErrorKind::Timeout && said.kind != ErrorKind::Timeout && Instant::now() >= self.until =>
+                {
                     return Err(said);
                 }
                 (Err(error), _) => error,
             };
             // What is throttled waits for its slot.
-            let goes_on = match error.kind {
-                Kind::Throttled => true,
-                Kind::Transient => self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await,
-                _ => false,
-            };
+            let goes_on = error.kind == ErrorKind::Throttled
+                || (error.kind.passes() && self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await);
             if !goes_on {
                 return Err(error);
             }
+            waiting.says(&error);
             last = Some(error);
             attempts += 1;
         }
@@ -289,8 +262,8 @@ impl Patience {
         took.calling += sent.elapsed();
         let pace = shared.paces.entry(service).or_default();
         match error {
-            Some(error) if error.kind == Kind::Throttled => pace.throttled(sent, Instant::now(), error),
-            Some(error) if error.kind == Kind::Transient => {}
+            Some(error) if error.kind == ErrorKind::Throttled => pace.throttled(sent, Instant::now(), error),
+            Some(error) if error.kind.passes() => {}
             _ => pace.answered(),
         }
     }
@@ -344,28 +317,42 @@ mod tests {
         (interrupt, Patience::new(limit, interrupted))
     }
 
-    fn fault(kind: Kind) -> CallError {
+    fn fault(kind: ErrorKind) -> CallError {
         CallError::new(kind, "Fault", "for the test")
     }
 
-    #[test]
-    fn a_service_that_says_megabytes_is_quoted_in_one_line() {
-        let said = "no\n\u{1b}[31merror: nothing".repeat(100_000);
-        let error = CallError { request_id: Some(said.clone()), ..CallError::new(Kind::Denied, &said, said.clone()) };
-        let text = error.to_string();
-        assert!(text.chars().count() < 2300 && !text.contains(char::is_control), "{text:?}");
-        assert!(text.starts_with("no\\n\\u{1b}[31merror: nothing"), "{text}");
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_is_said_after_some_seconds_and_then_less_and_less() {
+        let (_interrupt, patience) = patience(Duration::from_mins(5));
+        let mut said = Vec::new();
+        let working = async {
+            let _waiting = patience.waiting("IAM to show what was done");
+            let _ = patience.call::<()>("test:Call", async || Err(fault(ErrorKind::NoConnection))).await;
+        };
+        let watching = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                said.extend(patience.progress());
+            }
+        };
+        tokio::select! {
+            () = working => {}
+            () = watching => {}
+        }
+        assert_eq!(said[0], "waiting for `test:Call`, and for 1 more, 5 s of 300 s; last answer: Fault: for the test");
+        assert!((5..12).contains(&said.len()), "{said:#?}");
+        assert_eq!(patience.progress(), None, "nothing is waited for any more");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_passing_fault_is_tried_again_until_it_has_passed() {
         let (_interrupt, patience) = patience(Duration::from_mins(5));
-        for kind in [Kind::Throttled, Kind::Transient] {
+        for kind in [ErrorKind::Throttled, ErrorKind::Transient] {
             let mut left = 5;
             let answer = patience
                 .call("test:Call", async || {
                     left -= 1;
-                    if left == 0 { Ok("done") } else { Err(fault(kind)) }
+                    if left == 0 { Ok("done") } else { Err(fault(kind.clone())) }
                 })
                 .await;
             assert_eq!(answer, Ok("done"));
@@ -376,7 +363,7 @@ mod tests {
     async fn a_final_fault_ends_at_once() {
         let (_interrupt, patience) = patience(Duration::from_mins(1));
         let started = Instant::now();
-        assert_eq!(patience.call::<()>("test:Call", async || Err(fault(Kind::Denied))).await, Err(fault(Kind::Denied)));
+        assert_eq!(patience.call::<()>("test:Call", async || Err(fault(ErrorKind::denied()))).await, Err(fault(ErrorKind::denied())));
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
@@ -391,10 +378,10 @@ mod tests {
                 let answer = patience
                     .call::<()>("test:Call", async || {
                         attempts += 1;
-                        Err(fault(Kind::Transient))
+                        Err(fault(ErrorKind::Transient))
                     })
                     .await;
-                assert_eq!(answer, Err(fault(Kind::Transient)));
+                assert_eq!(answer, Err(fault(ErrorKind::Transient)));
                 let took = started.elapsed();
                 assert!(limit * 9 / 10 <= took && took <= limit, "{took:?} of {limit:?}");
                 assert!((least..=most).contains(&attempts), "{attempts} in {limit:?}");
@@ -418,19 +405,19 @@ mod tests {
         let error = patience
             .call::<()>("test:Call", async || {
                 attempts += 1;
-                if attempts == 1 { Err(fault(Kind::Throttled)) } else { std::future::pending().await }
+                if attempts == 1 { Err(fault(ErrorKind::Throttled)) } else { std::future::pending().await }
             })
             .await
             .unwrap_err();
-        assert_eq!(error, fault(Kind::Throttled));
+        assert_eq!(error, fault(ErrorKind::Throttled));
     }
 
     #[tokio::test(start_paused = true)]
     async fn calls_that_have_no_time_to_wait_for_their_turn_do_not_make_others_wait() {
         let (_interrupt, patience) = patience(Duration::from_mins(5));
         let hasty = patience.at_most(Duration::from_secs(2));
-        let calls = (0..20).map(|_| hasty.call::<()>("test:Call", async || Err(fault(Kind::Throttled))));
-        assert!(futures_util::future::join_all(calls).await.iter().all(|answer| *answer == Err(fault(Kind::Throttled))));
+        let calls = (0..20).map(|_| hasty.call::<()>("test:Call", async || Err(fault(ErrorKind::Throttled))));
+        assert!(futures_util::future::join_all(calls).await.iter().all(|answer| *answer == Err(fault(ErrorKind::Throttled))));
         let began = Instant::now();
         assert_eq!(patience.call("test:Call", async || Ok(())).await, Ok(()));
         assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
@@ -445,16 +432,16 @@ mod tests {
                 attempts += 1;
                 interrupt.send_replace(true);
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                Err(fault(Kind::Transient))
+                Err(fault(ErrorKind::Transient))
             })
             .await;
-        assert_eq!((answer, attempts), (Err(fault(Kind::Transient)), 1));
+        assert_eq!((answer, attempts), (Err(fault(ErrorKind::Transient)), 1));
         assert!(patience.is_interrupted());
     }
 
     #[test]
     fn a_service_that_asks_to_wait_is_obeyed_within_reason() {
-        let mut error = fault(Kind::Throttled);
+        let mut error = fault(ErrorKind::Throttled);
         error.retry_after = Some(Duration::from_secs(3));
         assert!(pause(&error, 0, Duration::from_mins(5)) >= Duration::from_secs(3));
         error.retry_after = Some(Duration::from_hours(1));

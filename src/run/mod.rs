@@ -1,5 +1,7 @@
 //! The program in one function: configure, connect, then observe, plan and apply until there is nothing to do.
 
+mod error;
+
 use std::{io::Write, time::Instant};
 
 use tokio::sync::watch;
@@ -9,19 +11,23 @@ use crate::{
     cli::{Cli, Command, PrintedForm},
     cloud::Look,
     config::{self, Config, Flags, Proof},
-    connect::{Connection, connect},
+    connect::{ConnectError, Connection, connect},
     converge::{Converged, Work},
     departure::{self, Departure},
     doctor::{Patient, State, examine, glance},
-    failure::{DONE, FAILED, RunError, TO_DO},
-    install,
+    exit::{DONE, FAILED, TO_DO},
+    hint::Known,
+    http, install,
     model::{desired::Desired, names::Subject, observed::Observed},
     output,
     plan::{self, Freshness, Goal, Provision},
     prove::prove,
     report::{Report, causes, counted},
-    retire, terraform,
+    retire,
+    step::StepError,
+    terraform,
 };
+use error::RunError;
 
 /// Runs a command to its exit code. `interrupted` turns true when the process is asked to end.
 pub async fn run(
@@ -36,9 +42,11 @@ pub async fn run(
     let variables: Vec<(String, String)> = variables.into_iter().collect();
     let (format, termination_log) = config::report_settings(&flags, &variables);
     let mut report = Report::new(name(&cli.command), format, out, err);
+    let known = Known::of(&variables);
+    let ticker = report.ticker();
     // Boxed: the whole run is one large future.
-    let result = Box::pin(execute(&cli.command, &flags, variables, interrupted, &mut report)).await;
-    report.finish(result, started.elapsed(), &termination_log)
+    let result = ticker.beside(Box::pin(execute(&cli.command, &flags, variables, interrupted, &mut report))).await;
+    report.finish(result.map_err(|error| error.failure(&known)), started.elapsed(), &termination_log)
 }
 
 async fn execute(
@@ -60,7 +68,7 @@ async fn execute(
     report.clock(&patience);
     let mut connection = tokio::select! {
         connection = connect(&config, &patience) => connection?,
-        () = patience.interruption() => return Err(RunError::Interrupted),
+        () = patience.interruption() => return Err(StepError::Interrupted.into()),
     };
     let Some((goal, applies)) = goal(command) else {
         return examine_all(&config, &connection, &patience, report).await;
@@ -100,7 +108,7 @@ async fn execute(
         let proving = prove(&config.identities, &desired, &observed.sessions, &connection, &patience, proof, report);
         tokio::select! {
             proven = proving => proven.map_err(RunError::NotProven)?,
-            () = patience.interruption() => return Err(RunError::Interrupted),
+            () = patience.interruption() => return Err(StepError::Interrupted.into()),
         }
         if !applied.is_empty() {
             for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_notes(&applied)) {
@@ -145,7 +153,7 @@ async fn prune(
     let pruning = Work { goal: Goal::Prune, look: Look::Leaving, ..work.clone() };
     match Box::pin(pruning.converge(report)).await {
         Ok(pruned) => Ok(pruned.plan.left),
-        Err(error) if work.patience.is_interrupted() => Err(error),
+        Err(error) if work.patience.is_interrupted() => Err(error.into()),
         Err(error) => {
             let causes = causes(&error).iter().fold(String::new(), |all, cause| all + ": " + cause);
             report.note(&format!("what no identity names any more is not removed, the next deploy tries again: {error}{causes}"));
@@ -186,7 +194,9 @@ async fn install_job(
     }
     let patience = Patience::new(config.timeout, interrupted);
     report.clock(&patience);
-    let to_do = install::run(&config, dry, &patience, report).await?;
+    http::install_crypto();
+    let http = http::client().map_err(ConnectError::from)?;
+    let to_do = install::run(&config, dry, &http, &patience, report).await?;
     let job = &config.job.name;
     Ok((
         DONE,

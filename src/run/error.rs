@@ -1,0 +1,128 @@
+//! Why a run failed: which exit code that is, and what is said of each error.
+
+use std::error::Error;
+
+use thiserror::Error;
+
+use crate::{
+    apply::ApplyError,
+    call::{ErrorKind, Failed},
+    config::Problems,
+    connect::ConnectError,
+    exit::{FAILED, MISCONFIGURED, NOT_PROVEN, REFUSED},
+    hint::{self, Known},
+    model::desired::DesiredProblem,
+    output::OutputError,
+    plan::Refusals,
+    prove::NotProven,
+    report::{Described, Failure, causes},
+    step::StepError,
+};
+
+/// Why a run failed.
+#[derive(Debug, Error)]
+pub(super) enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A step ended early.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// All is as it should be, and yet no pod would get its role.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    NotProven(Vec<NotProven>),
+    /// The outputs.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl From<Failed> for RunError {
+    fn from(failed: Failed) -> Self {
+        Self::Step(failed.into())
+    }
+}
+
+impl From<DesiredProblem> for RunError {
+    fn from(problem: DesiredProblem) -> Self {
+        Self::Step(problem.into())
+    }
+}
+
+impl From<Refusals> for RunError {
+    fn from(refusals: Refusals) -> Self {
+        Self::Step(refusals.into())
+    }
+}
+
+impl RunError {
+    /// The exit code of the process.
+    #[must_use]
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Step(StepError::Refused(_)) => REFUSED,
+            Self::NotProven(_) => NOT_PROVEN,
+            Self::Step(StepError::Apply(ApplyError::Failed(failed)))
+                if failed.iter().any(|failed| matches!(failed.source.kind, ErrorKind::Held(_))) =>
+            {
+                REFUSED
+            }
+            Self::Config(_) | Self::Step(StepError::Desired(_)) => MISCONFIGURED,
+            Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_)) | Self::Step(_) | Self::Output(_) => FAILED,
+            Self::Connect(_) => MISCONFIGURED,
+        }
+    }
+
+    /// What is said of it: each error with its causes, and what a person can do about it.
+    #[must_use]
+    pub(super) fn failure(&self, known: &Known) -> Failure {
+        let exit_code = self.exit_code();
+        let outcome = match exit_code {
+            MISCONFIGURED => "misconfigured",
+            REFUSED => "refused",
+            NOT_PROVEN => "not proven",
+            _ => "failed",
+        };
+        let of_call = |failed: &Failed| described(failed, hint::of_call(failed, known));
+        let errors = match self {
+            Self::Step(StepError::Apply(ApplyError::Failed(failed))) => failed.iter().map(of_call).collect(),
+            Self::NotProven(failed) => {
+                let of_proof = |failed: &NotProven| {
+                    let known = Known { provider: Some(failed.provider.clone()), ..known.clone() };
+                    described(failed, failed.hint().or_else(|| hint::of_call(&failed.source, &known)))
+                };
+                failed.iter().map(of_proof).collect()
+            }
+            other => vec![described(other, other.hint(known))],
+        };
+        Failure { exit_code, outcome, errors }
+    }
+
+    fn hint(&self, known: &Known) -> Option<String> {
+        match self {
+            Self::Config(_) => Some("nothing was read from or changed in AWS or Kubernetes".to_owned()),
+            Self::Connect(error) => hint::of_connection(error, known),
+            Self::Output(_) => {
+                Some("AWS and Kubernetes are as they should be; make the directory writable, or set `IRSA_OUTPUT`".to_owned())
+            }
+            Self::Step(StepError::Observe(failed)) => hint::of_call(failed, known),
+            Self::Step(StepError::Desired(problem)) => Some(problem.hint().to_owned()),
+            Self::Step(StepError::Refused(refusals)) => Some(refusals.hint()),
+            Self::Step(StepError::Apply(ApplyError::Interrupted) | StepError::Interrupted) => {
+                Some("deploy again: it continues where it stopped".to_owned())
+            }
+            Self::Step(StepError::NotVerified { .. }) => Some(
+                "IAM may be slow, or something else changes the same things: deploy again; if it stays, see who changes them in CloudTrail"
+                    .to_owned(),
+            ),
+            // Each of them has its own.
+            Self::Step(StepError::Apply(ApplyError::Failed(_))) | Self::NotProven(_) => None,
+        }
+    }
+}
+
+fn described(error: &(dyn Error + 'static), hint: Option<String>) -> Described {
+    Described { message: error.to_string(), causes: causes(error), hint }
+}
