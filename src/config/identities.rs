@@ -20,7 +20,8 @@ use super::{
     twice,
 };
 use crate::model::{
-    arn::PolicyArn,
+    arn::{PolicyArn, RoleArn},
+    grammar::{self, Fault},
     identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
 };
@@ -109,6 +110,9 @@ fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, at: &At<'_>) -> De
         at.key("tags").report(too_many_tags(tags.len()));
     }
     let stated_path: Option<RolePath> = name(path, &at.key("path"));
+    if let Some(path) = &stated_path {
+        unprotected(path, &at.key("path"));
+    }
     Defaults {
         path: stated_path.clone().or_else(|| fallbacks.path.clone()).or_else(|| DEFAULT_PATH.parse().ok()),
         stated_path,
@@ -196,7 +200,10 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
     let scope = scope(word, namespaces, retain, at);
     let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
     if given {
-        let arn = name(arn, &at.key("arn"));
+        let arn: Option<RoleArn> = name(arn, &at.key("arn"));
+        if let Some(arn) = &arn {
+            unprotected(&arn.path, &at.key("arn"));
+        }
         return Some(RoleSpec { origin: RoleOrigin::Given(arn?), scope: scope?, extra_subjects });
     }
     if role_name.is_absent() && word.is_some_and(ScopeWord::is_together) {
@@ -208,7 +215,11 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
     if all_tags.len() > MOST_TAGS && defaults.tags.len() <= MOST_TAGS {
         at.key("tags").report(too_many_tags(all_tags.len()));
     }
-    let path = name(path, &at.key("path")).or_else(|| defaults.path.clone());
+    let path = name(path, &at.key("path"));
+    if let Some(path) = &path {
+        unprotected(path, &at.key("path"));
+    }
+    let path = path.or_else(|| defaults.path.clone());
     let made = MadeRole {
         name: name(role_name, &at.key("name")),
         policies: names(policies, &at.key("policies")),
@@ -221,6 +232,16 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         path: path?,
     };
     Some(RoleSpec { origin: RoleOrigin::Made(Box::new(made)), scope: scope?, extra_subjects })
+}
+
+/// Paths of AWS itself: nobody else can change a role there.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html>
+const PROTECTED: [&str; 2] = ["/aws-reserved/", "/aws-service-role/"];
+
+fn unprotected(path: &RolePath, at: &At<'_>) {
+    if let Some(protected) = PROTECTED.iter().find(|protected| path.as_str().starts_with(*protected)) {
+        at.report(format_args!("roles below `{protected}` are AWS's own: nobody else can change them"));
+    }
 }
 
 /// Whose role it is; nothing after it has reported why not.
@@ -302,14 +323,8 @@ fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, at: &At<'_>)
     let policies = entries(typed, at, |key, value, at| {
         let key = text(key, at);
         let Document(document) = value.value()?;
-        let Value::Object(fields) = &document else {
-            at.report("must be a policy document: a mapping with `Statement`");
-            return None;
-        };
-        match fields.get("Statement") {
-            Some(Value::Array(_) | Value::Object(_)) => {}
-            Some(_) => at.key("Statement").report("must be a list of statements, or one"),
-            None => at.report("`Statement` is missing"),
+        for Fault { path, text } in grammar::faults(&document) {
+            at.below(&path, &text);
         }
         Some((key?, document))
     });

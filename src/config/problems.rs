@@ -7,6 +7,7 @@ use std::{
     fmt,
 };
 
+pub(super) use crate::model::grammar::Step;
 use crate::model::{line::bounded, names::NameProblem};
 
 /// How many problems are kept and shown; further ones are counted.
@@ -47,13 +48,6 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
-
-/// One step of the way to a node of the manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
 
 /// Where a problem is.
 enum Place {
@@ -170,6 +164,12 @@ impl<'a> At<'a> {
     /// Reports a problem of this node.
     pub(super) fn report(&self, text: impl fmt::Display) {
         self.log.add(Place::Node(self.path()), text.to_string());
+    }
+
+    /// Reports a problem of a node below this one.
+    pub(super) fn below(&self, path: &[Step], text: impl fmt::Display) {
+        let path = self.path().into_iter().chain(path.iter().cloned()).collect();
+        self.log.add(Place::Node(path), text.to_string());
     }
 
     fn path(&self) -> Vec<Step> {

@@ -99,6 +99,12 @@ impl PolicyArn {
         &self.0
     }
 
+    /// The partition it belongs to.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+
     /// The policy's name: the part after the last `/`.
     #[must_use]
     pub fn policy_name(&self) -> &str {

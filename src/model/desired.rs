@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{
-    arn::{Account, PolicyArn, RoleArn},
+    arn::{Account, Partition, PolicyArn, RoleArn},
     fingerprint::fingerprint,
     identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
@@ -207,6 +207,14 @@ pub enum DesiredProblem {
         /// The account of the credentials.
         account: Account,
     },
+    /// A managed policy belongs to another partition than the account.
+    #[error("policy `{policy}` belongs to partition `{}`, the account to `{partition}`", policy.partition())]
+    OtherPartition {
+        /// The policy.
+        policy: PolicyArn,
+        /// The partition of the account.
+        partition: Partition,
+    },
     /// Path, cluster and namespace together are longer than IAM takes.
     #[error("the role path `{0}` is longer than IAM's 512 characters")]
     PathTooLong(String),
@@ -222,6 +230,9 @@ impl DesiredProblem {
         match self {
             Self::OtherAccount { .. } => {
                 "set `IRSA_ASSUME_ROLE_ARN` to a role of that account which may manage this one, or correct the ARN"
+            }
+            Self::OtherPartition { .. } => {
+                "write the ARN as the account's partition has it: `arn:aws-cn:…` in China, `arn:aws-us-gov:…` in GovCloud"
             }
             Self::PathTooLong(_) => "shorten `path` in the manifest",
             Self::RoleTwice(_) => {
@@ -302,6 +313,10 @@ fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<Rol
         RoleOrigin::Given(arn) if arn.account == *account => Ok(arn.clone()),
         RoleOrigin::Given(arn) => Err(DesiredProblem::OtherAccount { arn: Box::new(arn.clone()), account: account.clone() }),
         RoleOrigin::Made(role) => {
+            let foreign = |policy: &&PolicyArn| policy.partition() != account.partition.as_str();
+            if let Some(policy) = role.policies.iter().chain(&role.permissions_boundary).find(foreign) {
+                return Err(DesiredProblem::OtherPartition { policy: policy.clone(), partition: account.partition.clone() });
+            }
             let path = match identity.role.scope {
                 Scope::Environment => format!("{}{}/", place.cluster_path(&role.path), place.namespace),
                 Scope::Shared { .. } | Scope::Cluster { .. } => role.path.to_string(),

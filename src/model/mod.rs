@@ -10,6 +10,7 @@ pub mod diagnosis;
 pub mod document;
 pub mod explain;
 pub mod fingerprint;
+pub mod grammar;
 pub mod identity;
 pub mod job;
 pub mod line;

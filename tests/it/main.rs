@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod access;
+mod before;
 mod binding;
 mod cost;
 mod deadline;
@@ -28,6 +29,7 @@ mod readme;
 mod runs;
 mod schedules;
 mod sequences;
+mod source;
 mod storm;
 mod together;
 mod virtual_cloud;

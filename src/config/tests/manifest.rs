@@ -292,7 +292,13 @@ fn a_role_with_a_mistake_says_what_is_legal() {
             "ROLE.extraSubjects[0]: `z*/app` is not a subject: use `namespace/service-account`, as `kube-system/keda-operator`",
         ),
         ("inlinePolicies: {a: x}", "ROLE.inlinePolicies.a: must be a policy document: a mapping with `Statement`"),
-        ("inlinePolicies: {a: {Version: x}}", "ROLE.inlinePolicies.a: `Statement` is missing"),
+        ("inlinePolicies: {a: {}}", "ROLE.inlinePolicies.a: `Statement` is missing"),
+        ("inlinePolicies: {a: {Version: 2012-10-18, Statement: []}}", "ROLE.inlinePolicies.a.Version: must be `\"2012-10-17\"`, in quotes"),
+        (
+            "inlinePolicies: {a: {Statement: [{Effect: Allow, Action: s3GetObject, Resource: '*'}]}}",
+            "ROLE.inlinePolicies.a.Statement[0].Action: `s3GetObject` is not an action: use `service:Action`, as `s3:GetObject`, or `*`",
+        ),
+        ("path: /aws-reserved/sso/", "ROLE.path: roles below `/aws-reserved/` are AWS's own: nobody else can change them"),
         ("inlinePolicies: {a: {Statement: x}}", "ROLE.inlinePolicies.a.Statement: must be a list of statements, or one"),
         (
             "inlinePolicies: {a b: {Statement: []}}",
@@ -408,8 +414,8 @@ fn what_iam_would_refuse_for_its_size_is_a_problem() {
         "qovery.yml:2: identities[0].role.tags: 43 tags, those of `defaults` included: a role takes 42 beside the tool's own"
     );
 
-    let policies = |size: usize| format!("inlinePolicies: {{a: {{Statement: [\"{}\"]}}, b: {{Statement: []}}}}", "x".repeat(size));
-    let around = r#"{"Statement":[""]}{"Statement":[]}"#.len();
+    let policies = |size: usize| format!("inlinePolicies: {{a: {{Id: \"{}\", Statement: []}}, b: {{Statement: []}}}}", "x".repeat(size));
+    let around = r#"{"Id":"","Statement":[]}{"Statement":[]}"#.len();
     let manifest = |size: usize| format!("identities: [{{serviceAccount: a, role: {{{}}}}}]", policies(size));
     assert!(loaded(&[], &manifest(10_240 - around)).is_ok());
     assert_eq!(
