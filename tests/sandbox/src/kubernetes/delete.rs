@@ -1,11 +1,13 @@
-//! Deletes stored objects; a namespace only begins to terminate.
+//! Deletes stored objects, one or a whole collection; a namespace only begins to terminate.
 
 use serde_json::{Value, json};
 
 use super::{
     Call, Kubernetes,
+    admission::Operation,
     metadata::text,
     resources::Resource,
+    select::Selection,
     status::{Failure, Outcome, Reply},
     validate::Options,
 };
@@ -28,8 +30,7 @@ impl Kubernetes {
             return Err(Failure::not_found(resource, name));
         };
         check_preconditions(resource, name, &body["preconditions"], &object["metadata"])?;
-        let namespace = call.attributes.namespace_of_object(resource);
-        let reply = |body: Value, changed: bool| Reply { code: 200, body, changed, warnings: Vec::new() };
+        self.validate_admission(call, Operation::Delete(&object), dry_run)?;
         if resource.plural == "namespaces" {
             if PERMANENT.contains(&name) {
                 return Err(Failure::forbidden("", "namespaces", name, "this namespace may not be deleted"));
@@ -48,20 +49,49 @@ impl Kubernetes {
             }
             return Ok(reply(body, true));
         }
+        Ok(self.remove(call, object, dry_run))
+    }
+
+    /// DELETE of a collection: every object by itself, until one may not go.
+    pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Outcome {
+        let options = Options::of(call.request, "DeleteOptions", false)?;
+        let resource = call.resource;
+        let selection = Selection::of(call.request, resource)?;
+        let namespace = call.attributes.namespace_of_object(resource);
+        let version = self.store.version();
+        let items = selection.page(self.store.list(resource, &namespace), &version).items;
+        let mut changed = false;
+        for object in &items {
+            self.validate_admission(call, Operation::Delete(object), options.dry_run)?;
+            changed |= self.remove(call, object.clone(), options.dry_run).changed;
+        }
+        let list = json!({
+            "kind": format!("{}List", resource.kind),
+            "apiVersion": resource.api_version(),
+            "metadata": {"resourceVersion": version},
+            "items": items,
+        });
+        Ok(reply(list, changed))
+    }
+
+    /// Takes out an object that may go, or marks it if finalizers hold it.
+    fn remove(&mut self, call: &Call<'_>, mut object: Value, dry_run: bool) -> Reply {
+        let (resource, namespace, name) =
+            (call.resource, call.attributes.namespace_of_object(call.resource), text(&object["metadata"], "name"));
         let held = object["metadata"]["finalizers"].as_array().is_some_and(|held| !held.is_empty());
         if held {
             if object["metadata"]["deletionTimestamp"].is_string() || dry_run {
-                return Ok(reply(object, false));
+                return reply(object, false);
             }
             object["metadata"]["deletionTimestamp"] = call.timestamp().into();
             object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-            return Ok(reply(self.store.put(resource, object), true));
+            return reply(self.store.put(resource, object), true);
         }
         if !dry_run {
-            object = self.store.take(resource, &namespace, name).unwrap_or(object);
+            object = self.store.take(resource, &namespace, &name).unwrap_or(object);
         }
         if resource.delete_returns() {
-            return Ok(reply(object, !dry_run));
+            return reply(object, !dry_run);
         }
         let mut details = json!({"name": name, "kind": resource.plural, "uid": object["metadata"]["uid"]});
         if !resource.group.is_empty() {
@@ -74,8 +104,12 @@ impl Kubernetes {
             "status": "Success",
             "details": details,
         });
-        Ok(reply(success, !dry_run))
+        reply(success, !dry_run)
     }
+}
+
+fn reply(body: Value, changed: bool) -> Reply {
+    Reply { code: 200, body, changed, warnings: Vec::new() }
 }
 
 fn check_preconditions(resource: &Resource, name: &str, preconditions: &Value, metadata: &Value) -> Result<(), Failure> {

@@ -1,9 +1,10 @@
 //! A Kubernetes API: `ServiceAccount` objects, namespaces and what surrounds them, as kube-apiserver 1.36 answers.
 //!
 //! `write.rs`, `change.rs` and `delete.rs` change objects (`decode.rs`, `validate.rs`, `managed.rs` say how), `authn.rs` and `rbac.rs` decide who may,
-//! `token.rs` signs, `review.rs` and `discovery.rs` answer questions, `status.rs` and `encode.rs` word the answers.
-//! Watches, YAML bodies, deletion of collections and status subresources stay out and answer 501; there are no controllers.
+//! `admission.rs` asks the stored policies, `token.rs` signs, `review.rs` and `discovery.rs` answer questions, `status.rs` and `encode.rs` word the answers.
+//! Watches, YAML bodies and status subresources stay out and answer 501; there are no controllers.
 
+mod admission;
 mod arrange;
 mod authn;
 mod change;
@@ -167,6 +168,7 @@ impl Kubernetes {
             ("update", _) => self.update(&call),
             ("patch", _) => self.patch(&call),
             ("delete", _) => self.delete(&call),
+            ("deletecollection", _) if resource.plural != "namespaces" => self.delete_collection(&call),
             (verb, _) => Err(Failure::not_implemented(&format!("{verb} {}", resource.plural))),
         }
     }

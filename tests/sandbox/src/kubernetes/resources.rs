@@ -75,6 +75,7 @@ pub(super) fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 macro_rules! resource {
@@ -97,6 +98,8 @@ pub(super) static RESOURCES: &[Resource] = &[
     resource!("", "namespaces", "Namespace", &["ns"], false, DeleteReturns),
     resource!("", "pods", "Pod", &["po"], true, WorkloadDeleteReturns),
     resource!("", "serviceaccounts", "ServiceAccount", &["sa"], true, DeleteReturns),
+    resource!(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", &[], false, Workload),
+    resource!(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", &[], false, Workload),
     resource!("apps", "daemonsets", "DaemonSet", &["ds"], true, Workload),
     resource!("apps", "deployments", "Deployment", &["deploy"], true, Workload),
     resource!("apps", "replicasets", "ReplicaSet", &["rs"], true, Workload),

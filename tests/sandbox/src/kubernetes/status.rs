@@ -193,6 +193,22 @@ impl Failure {
         Self::new(403, "Forbidden", format!("{qualified} is forbidden: {what}")).with_details(details(name, group, plural))
     }
 
+    /// A validating admission policy denies it; without a reason of its own the request counts as invalid.
+    /// <https://github.com/kubernetes/kubernetes/blob/v1.36.2/staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go>
+    pub(super) fn denied_by_admission(resource: &Resource, name: &str, why: &str, reason: Option<&str>) -> Self {
+        let mut failure = Self::forbidden(resource.group, resource.plural, name, why);
+        (failure.code, failure.reason) = match reason {
+            Some("Unauthorized") => (401, "Unauthorized"),
+            Some("Forbidden") => (403, "Forbidden"),
+            Some("RequestEntityTooLarge") => (413, "RequestEntityTooLarge"),
+            _ => (422, "Invalid"),
+        };
+        if let Some(details) = &mut failure.details {
+            details["causes"] = json!([{"message": why}]);
+        }
+        failure
+    }
+
     /// The caller may not ask for a path that is no resource.
     pub(super) fn forbidden_path(what: &str) -> Self {
         Self::new(403, "Forbidden", format!("forbidden: {what}")).with_details(json!({}))

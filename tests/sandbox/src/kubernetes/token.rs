@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     API_AUDIENCE, Call, Kubernetes,
+    admission::Operation,
     decode::{self, Strictness},
     managed::Managers,
     metadata::text,
@@ -44,6 +45,13 @@ impl Kubernetes {
             Some(audiences) if !audiences.is_empty() => audiences.clone(),
             _ => vec![API_AUDIENCE.into()],
         };
+        // Policies see the request with what is filled in.
+        let mut asked = request.clone();
+        (asked["kind"], asked["apiVersion"]) = (KIND.into(), TOKEN_REQUEST.api_version().into());
+        (asked["metadata"]["name"], asked["metadata"]["namespace"]) = (name.as_str().into(), namespace.as_str().into());
+        asked["spec"]["audiences"] = audiences.clone().into();
+        asked["spec"]["expirationSeconds"] = seconds.into();
+        self.validate_admission(call, Operation::Create(&asked), options.dry_run)?;
         let bound = &request["spec"]["boundObjectRef"];
         let mut private = json!({
             "namespace": namespace,

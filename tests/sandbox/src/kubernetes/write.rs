@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Kubernetes, decode,
+    Call, Kubernetes,
+    admission::Operation,
+    decode,
     managed::Managers,
     metadata::{check_name, keep_metadata, normalise, set_defaults, text, without_managers},
     protobuf, rbac,
@@ -79,6 +81,7 @@ impl Kubernetes {
         if call.attributes.verb != "create" {
             self.may_create(call)?;
         }
+        self.validate_admission(call, Operation::Create(&object), options.dry_run)?;
         if self.store.get(resource, &call.attributes.namespace_of_object(resource), &name).is_some() {
             return Err(Failure::already_exists(resource, &name));
         }
@@ -205,6 +208,7 @@ impl Kubernetes {
             object["metadata"]["generation"] = generation.into();
         }
         validate::changed_object(resource, &object, old)?;
+        self.validate_admission(call, Operation::Update(old, &object), options.dry_run)?;
         let unchanged = without_managers(&object) == without_managers(old) && managers.same_fields(&Managers::of(old));
         if unchanged {
             return Ok(Reply { code: 200, body: old.clone(), changed: false, warnings });

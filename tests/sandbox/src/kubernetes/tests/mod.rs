@@ -1,6 +1,7 @@
 //! The API through its front door, against answers recorded from kube-apiserver 1.36.2 where there are some.
 
 mod access;
+mod admission;
 mod changes;
 mod objects;
 
