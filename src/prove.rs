@@ -103,7 +103,7 @@ pub async fn prove(
             Ok(()) => report.proven(&account.subject, &account.role, desired.max_session(&account.role)),
             Err(error) if proof == Proof::Auto && error.source.call == TOKEN => match &error.source.source.kind {
                 ErrorKind::Denied(_) => report.note(&format!(
-                    "not proven: the job may not request a token of ServiceAccount `{}`; allow `create` on `serviceaccounts/token` (docs/permissions/rbac.yaml)",
+                    "not proven: the job may not request a token of ServiceAccount `{}` (`create` on `serviceaccounts/token`: docs/permissions/admission-guard.yaml, then docs/permissions/rbac.yaml)",
                     account.subject
                 )),
                 ErrorKind::Admission(_) => report.note(&format!(

@@ -245,7 +245,11 @@ fn of_kubernetes(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<Str
 fn of_rbac(call: &str, denial: &Denial) -> String {
     let action = denial.action.as_deref().unwrap_or_else(|| call.trim_start_matches("kubernetes:"));
     let mounted = denial.caller.as_deref().and_then(|caller| caller.strip_prefix("system:serviceaccount:"));
-    let file = docs("permissions/rbac.yaml");
+    // With this right alone the job could be every ServiceAccount of the cluster.
+    let file = match action {
+        "create serviceaccounts/token" => format!("{}, then {}", docs("permissions/admission-guard.yaml"), docs("permissions/rbac.yaml")),
+        _ => docs("permissions/rbac.yaml"),
+    };
     match mounted {
         Some(name) => format!(
             "the job speaks to the API server as ServiceAccount `{}`, by its mounted token: allow that `{action}` in the namespace ({file}); or, if the job's IAM role has an EKS access entry, set `IRSA_KUBE_AUTH=eks`; {AGAIN}",

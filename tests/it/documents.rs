@@ -45,6 +45,7 @@ fn addition() -> Value {
 /// What `start`, drift of everything, an association in the way, another audience, a trust policy beyond the default quota, a smaller
 /// manifest, `sweep` and `delete` ask for.
 fn whole_life(environment: &Environment) {
+    environment.guard("audiences", "['sts.amazonaws.com', 'another']");
     environment.start();
     environment.sandbox.aws(|aws| {
         aws.quotas_mut().trust_policy_size = 8192;

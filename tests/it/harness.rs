@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 
 use crate::documents::{objects, read};
 
+/// The policy in the cluster that bounds the job, as it is published.
+const GUARD: &str = "docs/permissions/admission-guard.yaml";
+
 pub(crate) const NAMESPACE: &str = "z1a2b3c4-shop";
 
 /// One identity with everything that a role can have.
@@ -192,7 +195,7 @@ impl Environment {
         environment.with_permissions("docs/permissions/iam-policy.json", &[addition])
     }
 
-    /// The job may do what this policy and these further statements say, and in Kubernetes what `rbac.yaml` says.
+    /// The job may do what this policy and these further statements say, and in Kubernetes what `rbac.yaml` says and the guard leaves of it.
     pub(crate) fn with_permissions(mut self, policy: &str, statements: &[Value]) -> Self {
         let partition = format!("arn:{}:", self.sandbox.setup().partition);
         let mut document: Value = serde_json::from_str(&read(policy).replace("arn:aws:", &partition)).unwrap();
@@ -206,14 +209,28 @@ impl Environment {
         let groups = ["qovery-irsa"];
         for cluster in [Some(self.sandbox.cluster()), self.sandbox.second_cluster()].into_iter().flatten() {
             cluster.kubernetes(|kubernetes| {
-                for object in objects("docs/permissions/rbac.yaml") {
-                    kubernetes.put_object(object);
+                for object in objects("docs/permissions/rbac.yaml").into_iter().chain(objects(GUARD)) {
+                    kubernetes.put_object(object).unwrap();
                 }
                 kubernetes.add_token(TOKEN, "job", &groups);
                 kubernetes.access_entries.insert(arn.clone(), ("job".to_owned(), groups.map(str::to_owned).into()));
             });
         }
+        let roles: Vec<String> = GIVEN_ROLES.iter().map(|name| format!("'{partition}iam::123456789012:role/{name}'")).collect();
+        self.guard("furtherRoles", &format!("[{}]", roles.join(", ")));
         self
+    }
+
+    /// Changes a variable of the guard, as its comments say how.
+    pub(crate) fn guard(&self, variable: &str, expression: &str) {
+        for cluster in [Some(self.sandbox.cluster()), self.sandbox.second_cluster()].into_iter().flatten() {
+            cluster.kubernetes(|kubernetes| {
+                let mut policy = kubernetes.object("validatingadmissionpolicies", "", "qovery-irsa").cloned().unwrap();
+                let variables = policy["spec"]["variables"].as_array_mut().unwrap();
+                variables.iter_mut().find(|found| found["name"] == variable).unwrap()["expression"] = expression.into();
+                kubernetes.put_object(policy);
+            });
+        }
     }
 
     /// Replaces the manifest.

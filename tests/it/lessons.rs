@@ -126,6 +126,7 @@ fn a_change_of_tags_never_loses_tags_of_others() {
 fn the_audience_is_always_checked() {
     let environment =
         Environment::new(&MANIFEST.replace("- serviceAccount: app\n", "- serviceAccount: app\n    audience: vault.example.com\n"));
+    environment.guard("audiences", "['vault.example.com']");
     environment.start();
     let trust: Value = environment.sandbox.aws(|aws| serde_json::from_str(&aws.roles().values().next().unwrap().trust).unwrap());
     let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();

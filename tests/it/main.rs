@@ -12,6 +12,7 @@ mod doctor;
 mod documents;
 mod events;
 mod faults;
+mod guard;
 mod harness;
 mod hostile;
 mod install;
