@@ -237,7 +237,7 @@ impl ResourceRule {
         let (plural, subresource) = (asked.attributes.plural.as_str(), asked.attributes.subresource.as_str());
         let resource = self.resources.iter().any(|pattern| {
             let (wanted, below) = pattern.split_once('/').unwrap_or((pattern, ""));
-            (wanted == "*" || wanted == plural) && (below == subresource || (below == "*" && (wanted == "*" || !subresource.is_empty())))
+            (wanted == "*" || wanted == plural) && (below == "*" || below == subresource)
         });
         resource
             && has(&self.api_groups, &asked.attributes.group)
@@ -262,6 +262,10 @@ impl PolicySpec {
         }
         if let Some(why) = failed {
             return Ok(self.failed(why));
+        }
+        // A real API server does not store such a policy.
+        if let Some(variable) = self.variables.iter().find(|variable| !is_identifier(&variable.name)) {
+            return Err(format!("`{}` is no name for a variable: it is no identifier in CEL, or reserved", variable.name));
         }
         scope.define(&self.variables);
         for validation in &self.validations {
@@ -290,6 +294,36 @@ impl PolicySpec {
     fn failed(&self, why: String) -> Option<Denial> {
         (self.failure_policy == FailurePolicy::Fail).then(|| Denial::of(why))
     }
+}
+
+/// <https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax>
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+fn is_identifier(name: &str) -> bool {
+    let letters = |letter: char| letter == '_' || letter.is_ascii_alphabetic();
+    name.starts_with(letters) && name.chars().all(|letter| letters(letter) || letter.is_ascii_digit()) && !RESERVED.contains(&name)
 }
 
 /// The standard functions; those that Kubernetes adds are not among them.

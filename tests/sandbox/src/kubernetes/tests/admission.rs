@@ -59,6 +59,9 @@ fn what_cannot_be_evaluated_is_no_pass() {
         json!({"matchConditions": [{"name": "c", "expression": "nothing"}], "validations": [{"expression": "true"}]}),
         // A variable counts where it is used.
         json!({"variables": [{"name": "v", "expression": "nothing"}], "validations": [{"expression": "variables.v"}]}),
+        // No names of variables.
+        json!({"variables": [{"name": "namespace", "expression": "1"}], "validations": [{"expression": "true"}]}),
+        json!({"variables": [{"name": "a-b", "expression": "1"}], "validations": [{"expression": "true"}]}),
         // What a policy says and is not known here.
         json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [{"expression": "true"}]}),
         json!({"failurePolicy": "Maybe", "validations": [{"expression": "true"}]}),
@@ -81,7 +84,8 @@ fn constraints_and_conditions_say_whom_a_policy_is_for() {
         (json!({"matchConstraints": rule("CREATE", "serviceaccounts")}), true),
         (json!({"matchConstraints": rule("*", "*")}), true),
         (json!({"matchConstraints": rule("UPDATE", "serviceaccounts")}), false),
-        (json!({"matchConstraints": rule("*", "serviceaccounts/*")}), false),
+        (json!({"matchConstraints": rule("*", "serviceaccounts/*")}), true),
+        (json!({"matchConstraints": rule("*", "serviceaccounts/token")}), false),
         (json!({"matchConstraints": rule("*", "pods")}), false),
         (json!({"matchConditions": [{"name": "c", "expression": "'system:masters' in request.userInfo.groups"}]}), true),
         (json!({"matchConditions": [{"name": "c", "expression": "request.userInfo.username == 'nobody'"}]}), false),
