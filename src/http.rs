@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use crate::{
     call::{CallError, CredentialFault, ErrorKind},
-    model::line::bounded,
+    model::{address::may_get_a_token, line::bounded},
 };
 
 /// Answers are some kilobytes; one that is larger than this is refused.
@@ -103,6 +103,17 @@ pub async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, Box<
 #[error("the answer is larger than {LARGEST_ANSWER} bytes")]
 pub struct TooLarge;
 
+/// A web identity token that was about to go to an address without TLS.
+#[derive(Debug, Error)]
+#[error("nothing was sent to `{0}`: a web identity token goes over `https://` only, or to a loopback address")]
+pub struct Plain(String);
+
+/// Whether a token was about to be sent without TLS.
+#[must_use]
+pub fn is_plain(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<Plain>)
+}
+
 /// What a call failed with whose answer could not be read to its end. One that is too large is so the next time too.
 #[must_use]
 pub fn unread(error: &(dyn std::error::Error + 'static)) -> CallError {
@@ -168,11 +179,21 @@ impl HttpConnector for SdkHttpClient {
     }
 }
 
+/// The parameter of STS's query with the token.
+const WEB_IDENTITY: &[u8] = b"WebIdentityToken=";
+
 async fn send(client: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
     let request = request.try_into_http1x().map_err(|error| user(error.into()))?;
     let (parts, body) = request.into_parts();
     let body = body.bytes().ok_or_else(|| user("a body that is not in memory".into()))?.to_vec();
+    // Whoever has it has the role. Of what else is sent to AWS, a signature is all that can be read on the way.
+    // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+    let has_token = body.windows(WEB_IDENTITY.len()).any(|part| part == WEB_IDENTITY);
+    if has_token && !may_get_a_token(parts.uri.scheme_str(), parts.uri.host()) {
+        let (scheme, host) = (parts.uri.scheme_str().unwrap_or_default(), parts.uri.host().unwrap_or_default());
+        return Err(user(Plain(format!("{scheme}://{host}")).into()));
+    }
     let request = reqwest::Request::try_from(http::Request::from_parts(parts, body)).map_err(|error| user(error.into()))?;
     let mut response = client.execute(request).await.map_err(connector_error)?;
     let status = StatusCode::try_from(response.status().as_u16()).map_err(|error| ConnectorError::other(error.into(), None))?;

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use super::words;
 use crate::{
     call::{CallError, CredentialFault, ErrorKind, Missing, TokenFault},
-    http::{foreign, is_refused_by_tls, is_too_large, unread},
+    http::{foreign, is_plain, is_refused_by_tls, is_too_large, unread},
 };
 
 /// What an SDK call failed with: code, message and request id from the service, or the chain of what went wrong on the way.
@@ -57,6 +57,8 @@ where
     let connector = dispatch.as_connector_error();
     if connector.is_some_and(|connector| is_refused_by_tls(connector)) {
         CallError::new(ErrorKind::UntrustedCertificate, "UntrustedCertificate", chain)
+    } else if connector.is_some_and(|connector| is_plain(connector)) {
+        CallError::new(ErrorKind::NoTls, "NoTls", chain)
     } else if let Some(connector) = connector.filter(|connector| is_too_large(*connector)) {
         unread(connector)
     } else if dispatch.is_timeout() {

@@ -66,6 +66,8 @@ pub enum ErrorKind {
     Timeout,
     /// The certificate of the server is of no authority that is trusted.
     UntrustedCertificate,
+    /// A token was to go over a connection without TLS: nothing was sent.
+    NoTls,
     /// Any other: trying again does not help.
     Other,
 }

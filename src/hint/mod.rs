@@ -82,6 +82,7 @@ fn of_aws(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<String> {
         }
         ErrorKind::Timeout => DEPLOY_AGAIN,
         ErrorKind::UntrustedCertificate => "if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority",
+        ErrorKind::NoTls => "write `AWS_ENDPOINT_URL`, or `AWS_ENDPOINT_URL_STS`, with `https://`",
         ErrorKind::RegionDisabled => {
             "activate STS for this region: IAM console, account settings, security token service; an administrator of the account can"
         }
@@ -347,6 +348,7 @@ pub fn of_connection(error: &ConnectError, known: &Known) -> Option<String> {
         ConnectError::Kubernetes(KubernetesProblem::Proxy) => {
             "write `proxy-url` in the kubeconfig, or else `HTTPS_PROXY`, as `http://` with host and port; or name the API server in `NO_PROXY`"
         }
+        ConnectError::Kubernetes(KubernetesProblem::Plain(_)) => "write the address of the API server with `https://` in the kubeconfig",
         ConnectError::Kubernetes(KubernetesProblem::Kubeconfig(_)) => "correct `KUBECONFIG`, or unset it",
         _ => return None,
     };

@@ -24,7 +24,7 @@ use super::{error, proxy};
 use crate::{
     call::{CallError, ErrorKind},
     http::LARGEST_ANSWER,
-    model::{names::NameProblem, oidc::IssuerUrl, token::Claims},
+    model::{address::may_get_a_token, names::NameProblem, oidc::IssuerUrl, token::Claims},
 };
 
 /// Why there is no way to the API server.
@@ -64,6 +64,11 @@ pub enum KubernetesProblem {
     /// kubeconfig's client certificate. Its URL may hold a password and is not shown.
     #[error("the URL of the proxy for the API server does not begin with `http://`")]
     Proxy,
+    /// Whoever stands between would read the job's token and every token that it requests. Credentials in the URL are not shown.
+    #[error(
+        "the API server `{0}` is not reached by TLS: nothing was sent, since tokens go over `https://` only, or to a loopback address without a proxy"
+    )]
+    Plain(String),
     /// The client cannot be set up.
     #[error("cannot set up the Kubernetes client")]
     Client(#[source] kube::Error),
@@ -166,6 +171,14 @@ impl Kubernetes {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
+        // Before a program that a kubeconfig names is asked for a token.
+        let server = &config.cluster_url;
+        let is_plain = server.scheme_str() != Some("https");
+        if !may_get_a_token(server.scheme_str(), server.host()) || (is_plain && config.proxy_url.is_some()) {
+            let port = server.port().map_or_else(String::new, |port| format!(":{port}"));
+            let (scheme, host) = (server.scheme_str().unwrap_or_default(), server.host().unwrap_or_default());
+            return Err(KubernetesProblem::Plain(format!("{scheme}://{host}{port}")));
+        }
         if config.proxy_url.as_ref().is_some_and(|proxy| proxy.scheme_str() != Some("http")) {
             return Err(KubernetesProblem::Proxy);
         }

@@ -2,6 +2,7 @@
 //!
 //! Everything may use this room and it uses nothing: no I/O, clock, environment or SDK type.
 
+pub mod address;
 pub mod arn;
 pub mod claims;
 pub mod date;

@@ -244,6 +244,91 @@ fn a_kubeconfig_that_cannot_be_read_shows_nothing_of_what_stands_in_it() {
     assert!(!run.err.contains("planted"), "{}", run.err);
 }
 
+/// Nobody listens at that address: what is sent there takes longer than a refusal.
+const ELSEWHERE: &str = "192.0.2.1";
+
+#[test]
+fn no_token_for_the_api_server_goes_where_there_is_no_tls() {
+    let mut environment = Environment::new(MANIFEST);
+    let text = std::fs::read_to_string(&environment.variables["KUBECONFIG"]).unwrap();
+    let (asked, path) = (environment.sandbox.files().join("asked"), environment.sandbox.files().join("plain-kubeconfig"));
+    let program =
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [asked], "interactiveMode": "Never"}});
+    environment.set("KUBECONFIG", &path.display().to_string());
+    let write = |server: &str, change: &dyn Fn(&mut Value)| {
+        let mut kubeconfig: Value = serde_json::from_str(&text).unwrap();
+        kubeconfig["clusters"][0]["cluster"] = json!({ "server": server });
+        change(&mut kubeconfig);
+        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    };
+    for server in [format!("http://{ELSEWHERE}:8080"), format!("http://job:planted-secret@{ELSEWHERE}:8080/path")] {
+        for user in [None, Some(&program)] {
+            write(&server, &|kubeconfig| {
+                if let Some(user) = user {
+                    kubeconfig["users"][0]["user"] = user.clone();
+                }
+            });
+            let run = environment.run(&["start"]).ended(2);
+            assert!(
+                run.err.starts_with(&format!("error: the API server `http://{ELSEWHERE}:8080` is not reached by TLS: nothing was sent"))
+                    && run.err.contains("hint: write the address of the API server with `https://`"),
+                "{}",
+                run.err
+            );
+            assert!(!run.err.contains("planted"), "{}", run.err);
+        }
+    }
+    assert!(!asked.exists(), "no program was asked for a token");
+    // On the machine itself nobody stands between, unless a proxy does.
+    let local = "http://127.0.0.1:9";
+    write(local, &|kubeconfig| kubeconfig["clusters"][0]["cluster"]["proxy-url"] = format!("http://{ELSEWHERE}:3128").into());
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("is not reached by TLS"), "{}", run.err);
+    write(local, &|_| ());
+    environment.set("IRSA_TIMEOUT", "10s");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("caused by: NoConnection: "), "{}", run.err);
+}
+
+#[test]
+fn no_eks_token_goes_where_there_is_no_tls() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.unset("KUBECONFIG");
+    environment.sandbox.aws(|aws| aws.cluster_mut("demo").unwrap().endpoint = format!("http://{ELSEWHERE}:8080"));
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains(&format!("the API server `http://{ELSEWHERE}:8080` is not reached by TLS")), "{}", run.err);
+}
+
+#[test]
+fn no_token_for_qovery_goes_where_there_is_no_tls() {
+    let mut environment = Environment::new("identities: [{serviceAccount: app, role: {}, bindServices: [api]}]");
+    environment.set("IRSA_QOVERY_TOKEN", "planted");
+    for url in ["http://192.0.2.1", "http://127.0.0.1@192.0.2.1", "http://127.0.0.1.example.com", "http://localhost.example.com"] {
+        environment.set("IRSA_QOVERY_API_URL", url);
+        let run = environment.run(&["start"]).ended(2);
+        assert!(run.err.contains(&format!("`IRSA_QOVERY_API_URL`: `{url}` is not the URL of an API: use `https://`")), "{}", run.err);
+    }
+}
+
+#[test]
+fn no_web_identity_token_goes_where_there_is_no_tls() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.start();
+    environment.set("AWS_ENDPOINT_URL_STS", &format!("http://{ELSEWHERE}"));
+    let run = environment.run(&["start"]).ended(4);
+    let said = format!("nothing was sent to `http://{ELSEWHERE}`: a web identity token goes over `https://` only");
+    assert!(run.err.contains("caused by: NoTls: ") && run.err.contains(&said), "{}", run.err);
+    // The job's own token is one as well.
+    let token = environment.sandbox.files().join("own-token");
+    std::fs::write(&token, environment.sandbox.cluster().token(NAMESPACE, "app", "sts.amazonaws.com")).unwrap();
+    environment.unset("AWS_ACCESS_KEY_ID");
+    environment.unset("AWS_SECRET_ACCESS_KEY");
+    environment.set("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/job");
+    environment.set("AWS_WEB_IDENTITY_TOKEN_FILE", &token.display().to_string());
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("caused by: NoTls: ") && run.err.contains(&said), "{}", run.err);
+}
+
 #[test]
 fn credentials_that_fail_once_are_asked_for_again() {
     let mut environment = Environment::new(MANIFEST).with_permissions(POLICY, &[assume_deployer()]);
