@@ -21,7 +21,9 @@ use crate::{
 pub enum Look {
     /// All that is wanted: provider, roles, ServiceAccounts, services.
     Wanted,
-    /// The same, and the sessions that pods get.
+    /// The same, and whether the namespace is being deleted.
+    WantedAndNamespace,
+    /// All that is wanted, and the sessions that pods get, which tells that of the namespace too.
     WantedAndSessions,
     /// What one environment has made: roles, ServiceAccounts.
     Made,
@@ -40,7 +42,7 @@ impl Look {
     #[must_use]
     pub fn of(goal: Goal, proof: Proof) -> Self {
         match (goal, proof) {
-            (Goal::Start, Proof::Off) => Self::Wanted,
+            (Goal::Start, Proof::Off) => Self::WantedAndNamespace,
             (Goal::Start, Proof::Auto | Proof::Required) => Self::WantedAndSessions,
             (Goal::Prune, _) => Self::Leaving,
             (Goal::Delete, _) => Self::Made,
@@ -49,10 +51,10 @@ impl Look {
         }
     }
 
-    /// What is looked at while it is waited for something to show: a session would likely be refused.
+    /// What is looked at while it is waited for something to show: a session would likely be refused, and of the namespace it is known.
     #[must_use]
     pub fn meanwhile(self) -> Self {
-        if self == Self::WantedAndSessions { Self::Wanted } else { self }
+        if matches!(self, Self::WantedAndSessions | Self::WantedAndNamespace) { Self::Wanted } else { self }
     }
 }
 

@@ -24,6 +24,7 @@ impl Cloud for Connection {
     async fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
         match look {
             Look::Wanted => observe::wanted(identities, self, patience).await,
+            Look::WantedAndNamespace => observe::wanted_and_namespace(identities, self, patience).await,
             Look::WantedAndSessions => observe::wanted_and_sessions(identities, self, patience).await,
             Look::Made => observe::made(identities, self, patience).await,
             Look::MadeAndPods => observe::made_and_pods(identities, self, patience).await,

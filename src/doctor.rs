@@ -10,7 +10,7 @@ use crate::{
     call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Patience},
     connect::Connection,
     hint::{self, Known},
-    kubernetes::TOKEN,
+    kubernetes::{NAMESPACES, TOKEN},
     model::{
         arn::{Account, RoleArn},
         desired::Desired,
@@ -138,6 +138,11 @@ impl Doctor<'_> {
                 return None;
             }
         };
+        if observed.ends {
+            let remedy = "wait until it is gone, or see which of its finalizers holds it, then run `start`";
+            checks.push(Check::broken("ServiceAccount", format!("`{subject}` is being deleted"), remedy));
+            return None;
+        }
         checks.push(Check::ok("ServiceAccount", format!("`{subject}` is there")));
         let (check, role) = annotation(&observed, patient.role.as_ref(), account);
         checks.push(check);
@@ -151,11 +156,22 @@ impl Doctor<'_> {
                 checks.push(Check::ok("token", format!("the cluster gives one for `{audience}`")));
                 Some(token)
             }
+            Err(error) if error.kind.is_of_ending_namespace() || (error.kind.is_denied() && self.namespace_ends(subject).await) => {
+                let evidence = format!("none is given: namespace `{}` is being deleted", subject.namespace);
+                checks.push(Check::broken("token", evidence, "deploy again when it is gone and made anew"));
+                None
+            }
             Err(error) => {
                 checks.push(Check::unknown("token", &error));
                 None
             }
         }
+    }
+
+    /// Whether the namespace is being deleted, as far as that can be seen.
+    async fn namespace_ends(&self, subject: &Subject) -> bool {
+        let ends = self.patience.call(NAMESPACES, async || self.connection.kubernetes.namespace_ends(&subject.namespace).await).await;
+        ends.unwrap_or(false)
     }
 
     /// Issuer, provider, audience, role and trust, up to the first that is broken; whether none was seen to be.

@@ -221,6 +221,12 @@ impl ErrorKind {
         matches!(self, Self::Denied(_))
     }
 
+    /// Whether it is refused because the namespace is being deleted.
+    #[must_use]
+    pub fn is_of_ending_namespace(&self) -> bool {
+        matches!(self, Self::Admission(Admission::Terminating))
+    }
+
     /// Whether a thing is not there.
     #[must_use]
     pub fn is_missing(&self) -> bool {

@@ -11,5 +11,8 @@ mod words;
 
 pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken};
 
+/// The call for namespaces, as permissions name it.
+pub const NAMESPACES: &str = "kubernetes:list namespaces";
+
 /// The call for a ServiceAccount's token, as permissions name it.
 pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";

@@ -12,6 +12,16 @@ use crate::{
 };
 
 impl Kubernetes {
+    /// Whether a namespace is being deleted. One that is not there is not. It takes the right to list namespaces, which the job has for `sweep`.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn namespace_ends(&self, namespace: &Namespace) -> Result<bool, CallError> {
+        let named = ListParams::default().fields(&format!("metadata.name={namespace}"));
+        let ends = |object: Object| Ok(Some(object.metadata.deletion_timestamp.is_some()));
+        Ok(pages::all(self, &Object::url_path(&(), None), named, 500, ends).await?.contains(&true))
+    }
+
     /// The names of all namespaces, those that are terminating among them.
     ///
     /// # Errors

@@ -192,6 +192,7 @@ fn observed(subject: &Subject, found: ServiceAccount) -> ObservedServiceAccount 
         namespace: subject.namespace.clone(),
         uid: found.metadata.uid.unwrap_or_default(),
         version: found.metadata.resource_version.unwrap_or_default(),
+        ends: found.metadata.deletion_timestamp.is_some(),
         values: annotations.chain(labels).chain(automount).collect(),
         managers,
     }

@@ -50,6 +50,8 @@ pub struct Observed {
     pub uses: Option<Vec<Use>>,
     /// Jobs of which Qovery says that they no longer exist: their marks keep nothing.
     pub gone_jobs: BTreeSet<JobMark>,
+    /// Whether the namespace is being deleted, as far as that was seen: no pod starts there any more.
+    pub namespace_ends: bool,
     /// What of the ledger could not be read, in words.
     pub unread: Vec<String>,
     /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
@@ -76,6 +78,7 @@ impl Observed {
             service_accounts: BTreeMap::new(),
             uses: None,
             gone_jobs: BTreeSet::new(),
+            namespace_ends: false,
             unread: Vec::new(),
             sessions: BTreeMap::new(),
             left_behind: Vec::new(),
@@ -202,6 +205,8 @@ pub struct ObservedServiceAccount {
     pub uid: String,
     /// Its version: an apply that names another one is refused.
     pub version: String,
+    /// Whether it is being deleted, and a finalizer still holds it: it gives no tokens that last, and never comes back as this object.
+    pub ends: bool,
     /// What is set on it, by field.
     pub values: BTreeMap<Field, String>,
     /// Which field managers hold which field.

@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 
-use self::observer::{FirstRound, NAMESPACES, Observer, PODS, Pod, known_account, roles};
+use self::observer::{FirstRound, Observer, PODS, Pod, Tokens, known_account, roles};
 use crate::{
     call::{Failed, Patience},
     connect::Connection,
+    kubernetes::NAMESPACES,
     model::{
         arn::{Account, RoleArn},
         date::Date,
@@ -36,6 +37,16 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
     Ok(with_services(seen?, services))
 }
 
+/// Sees the same, and whether the namespace is being deleted. That this cannot be seen is no error: then it is not known to be.
+///
+/// # Errors
+/// AWS or Kubernetes refuses or does not answer.
+pub async fn wanted_and_namespace(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
+    let observer = Observer { connection, patience };
+    let (seen, namespace_ends) = tokio::join!(wanted(identities, connection, patience), observer.namespace_ends());
+    Ok(Observed { namespace_ends, ..seen? })
+}
+
 /// Sees the same, and which sessions pods get.
 ///
 /// If each identity's pods get one, the provider is not read: STS gives a session only if the provider is there and knows the audience.
@@ -46,12 +57,13 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
     let observer = Observer { connection, patience };
     let of_identities = async {
         let tokens = async { Ok(observer.tokens(identities).await) };
-        let (first, tokens) = tokio::try_join!(observer.first_round(identities, connection.place.environment_paths()), tokens)?;
+        let (first, Tokens { tokens, namespace_ends }) =
+            tokio::try_join!(observer.first_round(identities, connection.place.environment_paths()), tokens)?;
         let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &first.roles, &tokens)).collect();
         let sessions = async { Ok(observer.sessions(pods).await) };
         if first.roles.len() < roles(identities, connection).len() || tokens.len() < identities.len() {
             let (seen, sessions) = tokio::try_join!(observer.second_round(first, identities), sessions)?;
-            return Ok(Observed { sessions, ..seen });
+            return Ok(Observed { sessions, namespace_ends, ..seen });
         }
         let unnamed = first.unnamed(identities, connection);
         let FirstRound { roles, service_accounts, unread, .. } = first;
@@ -68,7 +80,7 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
             observer.provider(&account).await?
         };
         seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
-        Ok(Observed { provider, roles: seen, service_accounts, unread, sessions, ..nothing(account) })
+        Ok(Observed { provider, roles: seen, service_accounts, namespace_ends, unread, sessions, ..nothing(account) })
     };
     let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
     Ok(with_services(seen?, services))

@@ -12,7 +12,7 @@ use crate::{
     aws::ASSUME,
     call::{CallError, Failed, Patience},
     connect::Connection,
-    kubernetes::TOKEN,
+    kubernetes::{NAMESPACES, TOKEN},
     model::{
         arn::{Account, RoleArn},
         identity::{Identity, RoleOrigin},
@@ -84,7 +84,14 @@ pub(super) struct Pod<'a> {
     role: RoleArn,
 }
 
-pub(super) const NAMESPACES: &str = "kubernetes:list namespaces";
+/// What a look learns by asking for tokens.
+pub(super) struct Tokens<'a> {
+    /// The tokens, by ServiceAccount.
+    pub(super) tokens: BTreeMap<&'a ServiceAccountName, String>,
+    /// Whether one was refused because the namespace is being deleted.
+    pub(super) namespace_ends: bool,
+}
+
 const SERVICE_ACCOUNTS: &str = "kubernetes:list serviceaccounts";
 pub(super) const PODS: &str = "kubernetes:list pods";
 const LIST_ROLES: &str = "iam:ListRoles";
@@ -289,16 +296,31 @@ impl Observer<'_> {
 
     /// Tokens as pods get them, by ServiceAccount; of those that are there and give one at once. One of another issuer says nothing of this
     /// cluster's provider, and is left to the proof.
-    pub(super) async fn tokens<'a>(&self, identities: &'a [Identity]) -> BTreeMap<&'a ServiceAccountName, String> {
+    pub(super) async fn tokens<'a>(&self, identities: &'a [Identity]) -> Tokens<'a> {
         let patience = self.patience.at_most(EARLY);
         let tokens = join_all(identities.iter().map(async |identity| {
             let (subject, audience) = (self.connection.place.subject(identity), &identity.service_account.audience);
             let token = patience.call(TOKEN, async || self.connection.kubernetes.token(&subject, audience).await).await;
-            let claims = token.as_deref().ok().and_then(Claims::of)?;
-            let here = claims.issuer.parse().is_ok_and(|issuer: IssuerUrl| issuer == self.connection.place.issuer);
-            Some((&identity.service_account.name, token.ok().filter(|_| here)?))
+            let refused = token.as_ref().err().map(|error| (error.kind.is_of_ending_namespace(), error.kind.is_denied()));
+            let claims = token.as_deref().ok().and_then(Claims::of);
+            let here =
+                claims.is_some_and(|claims| claims.issuer.parse().is_ok_and(|issuer: IssuerUrl| issuer == self.connection.place.issuer));
+            (token.ok().filter(|_| here).map(|token| (&identity.service_account.name, token)), refused)
         }));
-        tokens.await.into_iter().flatten().collect()
+        let (tokens, refused): (Vec<_>, Vec<_>) = tokens.await.into_iter().unzip();
+        let (mut namespace_ends, mut denied) = (false, false);
+        for (ends, is_denied) in refused.into_iter().flatten() {
+            (namespace_ends, denied) = (namespace_ends || ends, denied || is_denied);
+        }
+        // A job that may request no tokens is refused before anybody looks at the namespace.
+        let namespace_ends = namespace_ends || (denied && self.namespace_ends().await);
+        Tokens { tokens: tokens.into_iter().flatten().collect(), namespace_ends }
+    }
+
+    /// Whether the namespace is being deleted, if that can be seen at once.
+    pub(super) async fn namespace_ends(&self) -> bool {
+        let (patience, namespace) = (self.patience.at_most(EARLY), &self.connection.place.namespace);
+        patience.call(NAMESPACES, async || self.connection.kubernetes.namespace_ends(namespace).await).await.unwrap_or(false)
     }
 
     /// What a pod of this identity shows STS, if there are a token and a role.

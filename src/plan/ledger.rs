@@ -99,7 +99,7 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             (mark, _) => plan.notes.extend(note(&thing, mark, role.marks().is_empty(), desired.prune)),
         }
     }
-    for (name, found) in unnamed_accounts(desired, observed) {
+    for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !found.ends) {
         let subject = subject(desired, name);
         let thing = format!("ServiceAccount `{subject}`");
         match (found.marks().of(job), job, desired.prune) {

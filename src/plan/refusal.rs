@@ -86,6 +86,12 @@ pub enum Refusal {
         /// What it should be.
         desired: String,
     },
+    /// A ServiceAccount is being deleted.
+    #[error("ServiceAccount `{0}` is being deleted")]
+    ServiceAccountEnds(Subject),
+    /// The namespace is being deleted.
+    #[error("namespace `{0}` is being deleted: no pod starts there any more")]
+    NamespaceEnds(Namespace),
     /// A sweep does not know which namespaces exist.
     #[error("nothing is swept: the namespaces of the cluster cannot be listed")]
     NamespacesUnknown,
@@ -242,6 +248,11 @@ impl Refusal {
             Self::HeldField { manager, subject, .. } => format!(
                 "remove it where `{manager}` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `{subject}`, then deploy again"
             ),
+            Self::ServiceAccountEnds(subject) => format!(
+                "deploy again when it is gone; what holds it are its finalizers: `kubectl get serviceaccount {} --namespace {} --output yaml`",
+                subject.service_account, subject.namespace
+            ),
+            Self::NamespaceEnds(_) => "deploy again when it is gone and made anew".to_owned(),
             Self::TooManyTags { .. } => {
                 "run `sweep` to remove what deleted environments have left, remove tags from the role or the manifest, or use `scope: environment`: a role for each environment".to_owned()
             }

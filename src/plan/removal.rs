@@ -38,6 +38,10 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
     for (name, fate) in &removal.accounts {
         let Some(found) = observed.service_accounts.get(name) else { continue };
         let subject = Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() };
+        if found.ends {
+            plan.notes.push(format!("ServiceAccount `{subject}` is being deleted already: what holds it are its finalizers"));
+            continue;
+        }
         plan.closing.extend(match fate {
             Fate::Goes => service_account::remove(&subject, found, job, &observed.gone_jobs),
             Fate::Leaves(roles) => service_account::forget(&subject, found, roles),

@@ -32,10 +32,14 @@ pub(super) struct Applies {
 /// |---|---|
 /// | absent | create it, marked as the tool's |
 /// | each field as desired and held by the tool, none other held | none |
+/// | being deleted | refusal: the object will not come back |
 /// | a field differs and another manager holds it | refusal |
 /// | another role, set by the tool | record the new role, and in the end apply it and record the old one |
 /// | otherwise | apply: takes shared hold of equal fields, lets go of those no longer desired |
 pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedServiceAccount>, at: Date) -> Result<Applies, Vec<Refusal>> {
+    if observed.is_some_and(|observed| observed.ends) {
+        return Err(vec![Refusal::ServiceAccountEnds(desired.subject.clone())]);
+    }
     let mut applied = AppliedServiceAccount {
         subject: desired.subject.clone(),
         role: Some(desired.role.clone()),

@@ -10,6 +10,9 @@ use crate::model::{
 pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
     let mut plan = Plan { prelude: provider::actions(desired, observed.provider.as_ref()), ..Plan::default() };
     let mut refusals: Vec<Refusal> = Vec::new();
+    if let Some(wanted) = desired.service_accounts.first().filter(|_| observed.namespace_ends) {
+        refusals.push(Refusal::NamespaceEnds(wanted.subject.namespace.clone()));
+    }
     for (name, wanted) in &desired.roles {
         let (mut lane, writers) = (Vec::new(), role::writers(wanted));
         match role::start(wanted, observed.roles.get(name), &desired.provider, &observed.limits) {

@@ -10,6 +10,7 @@ mod deadline;
 mod departures;
 mod doctor;
 mod documents;
+mod ending;
 mod events;
 mod faults;
 mod guard;

@@ -178,7 +178,7 @@ impl Reached {
             let values: BTreeMap<Field, String> = annotations.chain(labels).collect();
             let managers = values.keys().map(|field| (field.clone(), [FIELD_MANAGER.to_owned()].into())).collect();
             let (namespace, version) = (subject.namespace.clone(), version.to_string());
-            let observed = ObservedServiceAccount { namespace, uid: "uid".to_owned(), version, values, managers };
+            let observed = ObservedServiceAccount { namespace, uid: "uid".to_owned(), version, ends: false, values, managers };
             (subject.service_account.clone(), observed)
         });
         found.collect()

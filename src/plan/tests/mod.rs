@@ -53,6 +53,20 @@ fn a_world_in_sync_has_nothing_to_do() {
     assert_eq!(start(&World::in_sync(given())), "");
 }
 
+#[test]
+fn what_is_being_deleted_is_refused_and_removed_no_second_time() {
+    let mut world = World::in_sync(World::identity());
+    service_account_mut(&mut world).ends = true;
+    assert!(start(&world).starts_with("refused: ServiceAccount `z1/app` is being deleted\nhint: deploy again when it is gone"));
+    let removal = delete(&world);
+    assert!(removal.contains("delete role `app-z1-a3udxbr63m`"), "{removal}");
+    assert!(removal.ends_with("note: ServiceAccount `z1/app` is being deleted already: what holds it are its finalizers"), "{removal}");
+    for mut world in [World::in_sync(World::identity()), World::empty(World::identity())] {
+        world.observed.namespace_ends = true;
+        assert!(start(&world).starts_with("refused: namespace `z1` is being deleted: no pod starts there any more\nhint: "));
+    }
+}
+
 type Change = fn(&mut World);
 
 #[test]

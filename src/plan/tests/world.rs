@@ -251,6 +251,7 @@ impl World {
                 namespace: applied.subject.namespace.clone(),
                 uid: "uid".to_owned(),
                 version: "0".to_owned(),
+                ends: false,
                 values: BTreeMap::new(),
                 managers: BTreeMap::new(),
             });
