@@ -271,10 +271,17 @@ fn of_overridden(overridden: &Overridden) -> String {
     )
 }
 
+/// The name of the policy in `docs/permissions/admission-guard.yaml`.
+const GUARD: &str = "qovery-irsa";
+
 fn of_admission(admission: &Admission) -> String {
     match admission {
         Admission::Webhook(name) => format!(
             "admission webhook `{name}` of the cluster refuses it, no right of the job helps: give the identity what it asks for (`labels`, `annotations` in the manifest), or have it leave this namespace out"
+        ),
+        Admission::Policy(name) if name == GUARD => format!(
+            "the guard of the cluster refuses it; if it is wanted, change the variables of that policy ({})",
+            docs("permissions.md#the-guard")
         ),
         Admission::Policy(name) => format!(
             "admission policy `{name}` of the cluster refuses it, no right of the job helps: give the identity what it asks for (`labels`, `annotations` in the manifest), or have it leave this namespace out"

@@ -77,6 +77,7 @@ fn a_hint_of_rbac_is_for_rbac_alone() {
         (Admission::Webhook("v.gatekeeper.sh".to_owned()), "webhook `v.gatekeeper.sh`"),
         (Admission::BrokenWebhook("w".to_owned()), "does not answer"),
         (Admission::Policy("teams".to_owned()), "policy `teams`"),
+        (Admission::Policy("qovery-irsa".to_owned()), "the guard of the cluster"),
         (Admission::BrokenPolicy("m".to_owned()), "policy `m`"),
         (Admission::Quota("none".to_owned()), "resource quota `none`"),
         (Admission::Terminating, "is being deleted"),

@@ -39,7 +39,7 @@ fn a_namespace_that_is_being_deleted_gets_no_role() {
         kubernetes
             .put_object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata, "spec": {"finalizers": ["kubernetes"]}}))
     });
-    makes_nothing(&environment, 1, &["because it is being terminated", "hint: the namespace is being deleted"]);
+    makes_nothing(&environment, 3, &["refused: namespace `z1a2b3c4-shop` is being deleted", "hint: deploy again when it is gone"]);
 }
 
 #[test]
@@ -64,6 +64,11 @@ fn what_the_clusters_admission_refuses_is_seen_before_a_role_is_made() {
             403,
             "serviceaccounts \"app\" is forbidden: exceeded quota: none, requested: count/serviceaccounts=1",
             "hint: resource quota `none`",
+        ),
+        (
+            403,
+            "serviceaccounts \"app\" is forbidden: unable to create new content in namespace z1a2b3c4-shop because it is being terminated",
+            "hint: the namespace is being deleted",
         ),
         (403, "no, says something that nobody knows", "hint: the cluster refuses it for a reason of its own"),
     ] {

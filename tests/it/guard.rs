@@ -292,9 +292,13 @@ fn a_role_given_by_arn_must_be_listed() {
 
 #[test]
 fn an_audience_that_is_not_listed_gets_no_token() {
-    let environment = Environment::new("identities: [{serviceAccount: app, audience: vault, role: {}}]");
+    let mut environment = Environment::new("identities: [{serviceAccount: app, audience: vault, role: {}}]");
+    let says = "the job may request tokens only for audiences that are in `audiences` of this policy";
+    let run = environment.start();
+    assert!(run.out.contains("note: not proven: the cluster does not let the job") && run.out.contains(says), "{}", run.out);
+    environment.set("IRSA_PROOF", "required");
     let run = environment.run(&["start"]).ended(4);
-    assert!(run.err.contains("the job may request tokens only for audiences that are in `audiences` of this policy"), "{}", run.err);
+    assert!(run.err.contains(says) && run.err.contains("hint: the guard of the cluster refuses it"), "{}", run.err);
     assert!(!run.err.contains("rbac"), "{}", run.err);
     environment.guard("audiences", "['sts.amazonaws.com', 'vault']");
     assert!(environment.start().out.contains("proven: "));
