@@ -1,6 +1,6 @@
-//! The chain from a ServiceAccount to its role, link by link: each ok, broken or unknown, with evidence and remedy. Reads only.
+//! The chain from a ServiceAccount to its role, link by link: each ok, broken, unknown or worth a note, with evidence and remedy. Reads only.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -13,14 +13,16 @@ use crate::{
     kubernetes::{NAMESPACES, TOKEN},
     model::{
         arn::{Account, RoleArn},
+        containers::Wanted,
         desired::Desired,
         diagnosis::{Link, broken},
         names::Subject,
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
-        pods::stale,
+        pods::{Pod, judge_all},
         token::Claims,
     },
+    report::counted,
 };
 
 /// How a link is.
@@ -31,8 +33,10 @@ pub enum State {
     Ok,
     /// Not as it should be.
     Broken,
-    /// Not seen: not permitted, or what comes before it is broken.
+    /// Not seen, so not known to be as it should be.
     Unknown,
+    /// Perhaps not as it should be: a person has to judge.
+    Note,
 }
 
 /// One link of the chain.
@@ -62,8 +66,17 @@ impl Check {
         Self::new(link, State::Broken, evidence, Some(remedy))
     }
 
-    fn unknown(link: &str, error: &CallError) -> Self {
-        Self::new(link, State::Unknown, error.to_string(), None)
+    fn note(link: &str, evidence: impl Into<String>, remedy: &str) -> Self {
+        Self::new(link, State::Note, evidence, Some(remedy))
+    }
+
+    /// What could not be seen, and the right that shows it.
+    fn unknown(link: &str, call: &'static str, error: &CallError) -> Self {
+        let remedy = error.kind.is_denied().then(|| match call.strip_prefix("kubernetes:") {
+            Some(right) => format!("the job needs `{right}` in the namespace (docs/permissions/rbac.yaml)"),
+            None => format!("the job needs `{call}` (docs/permissions.md)"),
+        });
+        Self::new(link, State::Unknown, error.to_string(), remedy.as_deref())
     }
 }
 
@@ -86,24 +99,29 @@ pub async fn examine(patient: &Patient, connection: &Connection, account: &Accou
     if doctor.chain(&patient.subject, &role, &audience, token.as_deref(), &mut checks).await {
         doctor.session(&role, token.as_deref(), &mut checks).await;
     }
-    doctor.pod_identity(&patient.subject, &role, &mut checks).await;
-    doctor.pods(&patient.subject, &role, &mut checks).await;
+    let associated = doctor.pod_identity(&patient.subject, &role, &mut checks).await;
+    if connection.place.cluster.is_none() {
+        let evidence = "associations are not looked for: the name of the cluster is not known";
+        checks.push(Check::note(POD_IDENTITY, evidence, "set `QOVERY_KUBERNETES_CLUSTER_NAME`, if the cluster is of EKS"));
+    }
+    let pods = doctor.pods(&patient.subject).await;
+    checks.extend(pods_checks(pods, &patient.subject, &role, &audience, associated));
     checks
 }
 
-/// What a deploy that has changed something should know beside: an association that gives pods another role, and pods that run
-/// without theirs. What may not be seen is left out.
+/// What a deploy that has changed something should know beside: an association that gives pods another role, and containers that run
+/// without theirs, or may. What may not be seen is left out.
 pub async fn glance(desired: &Desired, connection: &Connection, patience: &Patience) -> Vec<String> {
     let patience = patience.at_most(GLANCE);
     let doctor = Doctor { connection, patience: &patience, provider: desired.provider.clone() };
     let notes = desired.service_accounts.iter().map(async |wanted| {
-        let (mut associations, mut pods) = (Vec::new(), Vec::new());
-        tokio::join!(
-            doctor.pod_identity(&wanted.subject, &wanted.role, &mut associations),
-            doctor.pods(&wanted.subject, &wanted.role, &mut pods)
-        );
-        let broken = associations.into_iter().chain(pods).filter(|check| check.state == State::Broken);
-        broken
+        let mut checks = Vec::new();
+        let (associated, pods) =
+            tokio::join!(doctor.pod_identity(&wanted.subject, &wanted.role, &mut checks), doctor.pods(&wanted.subject));
+        let audience = audience(&wanted.annotations);
+        checks.extend(pods_checks(pods, &wanted.subject, &wanted.role, &audience, associated));
+        let noted = checks.into_iter().filter(|check| matches!(check.state, State::Broken | State::Note));
+        noted
             .map(|check| format!("ServiceAccount `{}`: {}: {}", wanted.subject, check.evidence, check.remedy.unwrap_or_default()))
             .collect::<Vec<_>>()
     });
@@ -112,6 +130,13 @@ pub async fn glance(desired: &Desired, connection: &Connection, patience: &Patie
 
 /// A deploy does not wait longer for what is only worth knowing.
 const GLANCE: Duration = Duration::from_secs(10);
+
+const AUDIENCE: &str = "eks.amazonaws.com/audience";
+const POD_IDENTITY: &str = "pod identity";
+const PROVIDER: &str = "iam:GetOpenIDConnectProvider";
+const ROLE: &str = "iam:GetRole";
+const ASSOCIATIONS: &str = "eks:ListPodIdentityAssociations";
+const PODS: &str = "kubernetes:list pods";
 
 struct Doctor<'a> {
     connection: &'a Connection,
@@ -123,18 +148,15 @@ impl Doctor<'_> {
     /// ServiceAccount and annotation: the role that its pods ask for, and the audience of their tokens.
     async fn service_account(&self, patient: &Patient, account: &Account, checks: &mut Vec<Check>) -> Option<(RoleArn, Audience)> {
         let subject = &patient.subject;
-        let observed = match self
-            .patience
-            .call("kubernetes:get serviceaccounts", async || self.connection.kubernetes.service_account(subject).await)
-            .await
-        {
+        let call = "kubernetes:get serviceaccounts";
+        let observed = match self.patience.call(call, async || self.connection.kubernetes.service_account(subject).await).await {
             Ok(Some(observed)) => observed,
             Ok(None) => {
                 checks.push(Check::broken("ServiceAccount", format!("`{subject}` does not exist"), "run `start`, or create it"));
                 return None;
             }
             Err(error) => {
-                checks.push(Check::unknown("ServiceAccount", &error));
+                checks.push(Check::unknown("ServiceAccount", call, &error));
                 return None;
             }
         };
@@ -146,7 +168,7 @@ impl Doctor<'_> {
         checks.push(Check::ok("ServiceAccount", format!("`{subject}` is there")));
         let (check, role) = annotation(&observed, patient.role.as_ref(), account);
         checks.push(check);
-        let audience = observed.values.get(&Field::Annotation("eks.amazonaws.com/audience".to_owned()));
+        let audience = observed.values.get(&Field::Annotation(AUDIENCE.to_owned()));
         Some((role?, audience.and_then(|audience| audience.parse().ok()).unwrap_or_default()))
     }
 
@@ -162,7 +184,7 @@ impl Doctor<'_> {
                 None
             }
             Err(error) => {
-                checks.push(Check::unknown("token", &error));
+                checks.push(Check::unknown("token", TOKEN, &error));
                 None
             }
         }
@@ -184,11 +206,12 @@ impl Doctor<'_> {
         });
         let aws = &self.connection.aws;
         let (provider, observed) = tokio::join!(
-            self.patience.call("iam:GetOpenIDConnectProvider", async || aws.provider(&self.provider.arn).await),
-            self.patience.call("iam:GetRole", async || aws.role(&role.name).await)
+            self.patience.call(PROVIDER, async || aws.provider(&self.provider.arn).await),
+            self.patience.call(ROLE, async || aws.role(&role.name).await)
         );
-        let unknown = [(Link::Provider, provider.as_ref().err()), (Link::Role, observed.as_ref().err())];
-        let unknown: Vec<Check> = unknown.into_iter().filter_map(|(link, error)| Some(Check::unknown(link.name(), error?))).collect();
+        let unknown = [(Link::Provider, PROVIDER, provider.as_ref().err()), (Link::Role, ROLE, observed.as_ref().err())];
+        let unknown: Vec<Check> =
+            unknown.into_iter().filter_map(|(link, call, error)| Some(Check::unknown(link.name(), call, error?))).collect();
         if !unknown.is_empty() {
             checks.extend(unknown);
             return true;
@@ -220,7 +243,7 @@ impl Doctor<'_> {
         match self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await {
             Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
             Err(error) if error.kind.passes() || error.kind == ErrorKind::Throttled || error.is_foreign => {
-                checks.push(Check::unknown("session", &error));
+                checks.push(Check::unknown("session", ASSUME, &error));
             }
             Err(error) => {
                 let failed = Failed::to("assume the role", ASSUME)(error);
@@ -235,37 +258,56 @@ impl Doctor<'_> {
         }
     }
 
-    async fn pod_identity(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
-        let Some(cluster) = &self.connection.place.cluster else { return };
-        match self
-            .patience
-            .call("eks:ListPodIdentityAssociations", async || self.connection.aws.pod_identity_roles(cluster, subject).await)
-            .await
-        {
-            Ok(roles) if roles.is_empty() => checks.push(Check::ok("pod identity", "no association stands in the way")),
+    /// Whether an association gives pods a role, if that can be seen.
+    async fn pod_identity(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) -> Option<bool> {
+        let cluster = self.connection.place.cluster.as_ref()?;
+        let seen = self.patience.call(ASSOCIATIONS, async || self.connection.aws.pod_identity_roles(cluster, subject).await).await;
+        let (check, associated) = match seen {
+            Ok(roles) if roles.is_empty() => (Check::ok(POD_IDENTITY, "no association stands in the way"), Some(false)),
             Ok(roles) => {
                 let evidence = format!("an association gives pods `{}`, before the annotation's `{role}`", roles.join("`, `"));
-                checks.push(Check::broken("pod identity", evidence, "delete the Pod Identity association, or remove the annotation"));
+                let remedy = "delete the Pod Identity association, or remove the annotation";
+                (Check::broken(POD_IDENTITY, evidence, remedy), Some(true))
             }
-            Err(error) => checks.push(Check::unknown("pod identity", &error)),
-        }
+            Err(error) => (Check::unknown(POD_IDENTITY, ASSOCIATIONS, &error), None),
+        };
+        checks.push(check);
+        associated
     }
 
-    async fn pods(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) {
-        match self.patience.call("kubernetes:list pods", async || self.connection.kubernetes.pods_of(subject).await).await {
-            Ok(pods) => {
-                let stale = stale(&pods, role, &subject.namespace);
-                if stale.is_empty() {
-                    checks.push(Check::ok("pods", format!("{} with the role", pods.len())));
-                }
-                checks.extend(stale.into_iter().map(|stale| {
-                    let (evidence, command) = stale.split_once(": ").unwrap_or((&stale, "restart it"));
-                    Check::broken("pods", evidence, command)
-                }));
-            }
-            Err(error) => checks.push(Check::unknown("pods", &error)),
-        }
+    async fn pods(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
+        self.patience.call(PODS, async || self.connection.kubernetes.pods_of(subject).await).await
     }
+}
+
+/// What there is to say of the pods: how many containers have the role, and each that does not or may not.
+fn pods_checks(
+    pods: Result<Vec<Pod>, CallError>,
+    subject: &Subject,
+    role: &RoleArn,
+    audience: &Audience,
+    associated: Option<bool>,
+) -> Vec<Check> {
+    let pods = match pods {
+        Ok(pods) => pods,
+        Err(error) => return vec![Check::unknown("pods", PODS, &error)],
+    };
+    let judged = judge_all(&pods, &Wanted { role, audience, namespace: &subject.namespace, associated });
+    let with = match (judged.with_role, judged.findings.as_slice()) {
+        (0, []) => Some("none runs".to_owned()),
+        (0, _) => None,
+        (containers, _) => Some(format!("{} of {} with the role", counted(containers, "container"), counted(judged.pods, "pod"))),
+    };
+    let told = judged.findings.iter().map(|told| {
+        let check = if told.is_certain { Check::broken } else { Check::note };
+        check("pods", told.evidence.clone(), &told.remedy)
+    });
+    with.map(|with| Check::ok("pods", with)).into_iter().chain(told).collect()
+}
+
+/// The audience that these annotations ask for.
+fn audience(annotations: &BTreeMap<String, String>) -> Audience {
+    annotations.get(AUDIENCE).and_then(|audience| audience.parse().ok()).unwrap_or_default()
 }
 
 fn annotation(observed: &ObservedServiceAccount, desired: Option<&RoleArn>, account: &Account) -> (Check, Option<RoleArn>) {

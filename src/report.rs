@@ -38,6 +38,8 @@ pub struct Report<'a> {
     colours: bool,
     /// Whether what was printed speaks for itself.
     silent: bool,
+    /// Whether nothing that was examined is broken: what keeps it from being healthy then could not be seen.
+    unseen: bool,
     document: Document,
 }
 
@@ -147,6 +149,7 @@ impl<'a> Report<'a> {
             sinks: Rc::new(RefCell::new(Sinks { out, err, patience: None })),
             colours,
             silent: false,
+            unseen: true,
             document: Document { command: command.to_owned(), ..Document::default() },
         }
     }
@@ -267,6 +270,7 @@ impl<'a> Report<'a> {
                 State::Ok => ("ok", "32"),
                 State::Broken => ("BROKEN", "31"),
                 State::Unknown => ("unknown", "33"),
+                State::Note => ("note", "33"),
             };
             let mark = if self.colours { format!("\x1b[{colour}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
             self.marked_line(&format!("  {mark} "), &format!("{}: {}", check.link, check.evidence));
@@ -274,6 +278,7 @@ impl<'a> Report<'a> {
                 self.line(&format!("          → {remedy}"));
             }
         }
+        self.unseen &= checks.iter().all(|check| check.state != State::Broken);
         self.document.examined.push(json!({ "service_account": subject.to_string(), "checks": checks }));
     }
 
@@ -292,6 +297,7 @@ impl<'a> Report<'a> {
             Ok((exit_code, last_line)) => {
                 self.document.outcome = match (exit_code, self.applied_count()) {
                     (DONE, 0) if self.document.command == "doctor" => "healthy",
+                    (FAILED, _) if self.unseen => "unknown",
                     (FAILED, _) => "broken",
                     (DONE, 0) if self.document.plan.is_empty() => "nothing to do",
                     // A dry run.

@@ -11,6 +11,7 @@ use super::{Kubernetes, pages};
 use crate::{
     call::CallError,
     model::{
+        containers::{Container, Given, Mount, ProjectedToken, Source, SourceKind, Volume},
         names::{Namespace, Subject},
         pods::{Pod, Use},
     },
@@ -30,18 +31,81 @@ type Seen = Object<Spec, Status>;
 #[serde(rename_all = "camelCase")]
 struct Spec {
     service_account_name: Option<String>,
-    containers: Option<Vec<Container>>,
+    init_containers: Option<Vec<AContainer>>,
+    containers: Option<Vec<AContainer>>,
+    volumes: Option<Vec<AVolume>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Container {
+#[serde(rename_all = "camelCase")]
+struct AContainer {
+    #[serde(default)]
+    name: String,
     env: Option<Vec<Variable>>,
+    env_from: Option<Vec<VariablesFrom>>,
+    volume_mounts: Option<Vec<VolumeMount>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Variable {
     name: String,
     value: Option<String>,
+    value_from: Option<ValueFrom>,
+}
+
+/// Where a value comes from. Any other source is of no interest: that there is one is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ValueFrom {
+    secret_key_ref: Option<Reference>,
+    config_map_key_ref: Option<Reference>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VariablesFrom {
+    prefix: Option<String>,
+    secret_ref: Option<Reference>,
+    config_map_ref: Option<Reference>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Reference {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeMount {
+    name: String,
+    mount_path: String,
+    sub_path: Option<String>,
+    sub_path_expr: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct AVolume {
+    name: String,
+    projected: Option<Projected>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Projected {
+    sources: Option<Vec<ProjectedSource>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProjectedSource {
+    service_account_token: Option<AToken>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct AToken {
+    audience: Option<String>,
+    path: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,14 +161,14 @@ const WORKLOADS: [(&str, &str, &str); 5] = [
 ];
 
 impl Kubernetes {
-    /// The pods of a ServiceAccount that run or are about to.
+    /// The pods of a ServiceAccount that run or are about to, and are not terminating.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn pods_of(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
         let path = v1::Pod::url_path(&(), Some(subject.namespace.as_str()));
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
-        let running = |pod: Seen| Ok((!has_ended(&pod)).then(|| observed(&pod)));
+        let running = |pod: Seen| Ok((!has_ended(&pod) && pod.metadata.deletion_timestamp.is_none()).then(|| observed(pod)));
         pages::all(self, &path, parameters, 100, running).await
     }
 
@@ -158,14 +222,22 @@ fn used(user: String, spec: &Spec, ends: bool) -> Use {
 
 /// The roles in the environments of the containers.
 fn roles_of(spec: &Spec) -> BTreeSet<String> {
-    let variables = spec.containers.iter().flatten().flat_map(|container| container.env.iter().flatten());
+    let containers = spec.init_containers.iter().chain(&spec.containers).flatten();
+    let variables = containers.flat_map(|container| container.env.iter().flatten());
     variables.filter(|variable| variable.name == "AWS_ROLE_ARN").filter_map(|variable| variable.value.clone()).collect()
 }
 
-fn observed(pod: &Seen) -> Pod {
-    let roles = roles_of(&pod.spec);
-    let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
+/// The pod annotation with the containers that the webhook of EKS passes over, with commas between.
+/// <https://github.com/aws/amazon-eks-pod-identity-webhook>
+const SKIPPED: &str = "eks.amazonaws.com/skip-containers";
+/// The pod annotation that names the main container.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-kubernetes-io-default-container>
+const MAIN: &str = "kubectl.kubernetes.io/default-container";
+
+fn observed(pod: Seen) -> Pod {
+    let Object { metadata, spec, .. } = pod;
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let hash = metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
     let owner = owner.map(|owner| match (owner.kind.as_str(), hash) {
         // A Deployment's ReplicaSet is named after it and the hash of its template.
         ("ReplicaSet", Some(hash)) => match owner.name.strip_suffix(&format!("-{hash}")) {
@@ -174,5 +246,52 @@ fn observed(pod: &Seen) -> Pod {
         },
         _ => (owner.kind.clone(), owner.name.clone()),
     });
-    Pod { name: pod.metadata.name.clone().unwrap_or_default(), owner, roles }
+    let annotated = |key| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    let skipped: BTreeSet<&str> = annotated(SKIPPED).into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
+    let first = spec.containers.iter().flatten().next().map(|container| container.name.clone());
+    let main = annotated(MAIN).cloned().or(first);
+    let containers = spec.init_containers.into_iter().chain(spec.containers).flatten().map(|container| Container {
+        is_main: main.as_ref() == Some(&container.name),
+        is_skipped: skipped.contains(container.name.as_str()),
+        ..judgeable(container)
+    });
+    let containers = containers.collect();
+    let volumes = spec.volumes.into_iter().flatten().map(|volume| (volume.name, tokens(volume.projected)));
+    Pod { name: metadata.name.unwrap_or_default(), owner, containers, volumes: volumes.collect() }
+}
+
+fn judgeable(container: AContainer) -> Container {
+    let given = |variable: Variable| {
+        let given = match variable.value_from {
+            None => Given::Text(variable.value.unwrap_or_default()),
+            Some(ValueFrom { secret_key_ref: Some(secret), .. }) => Given::From(format!("Secret `{}`", secret.name)),
+            Some(ValueFrom { config_map_key_ref: Some(map), .. }) => Given::From(format!("ConfigMap `{}`", map.name)),
+            Some(_) => Given::From("a field of the pod".to_owned()),
+        };
+        (variable.name, given)
+    };
+    let sources = container.env_from.into_iter().flatten().flat_map(|from| {
+        let prefix = from.prefix.unwrap_or_default();
+        let of = |kind, found: Option<Reference>| found.map(|found| Source { kind, name: found.name, prefix: prefix.clone() });
+        [of(SourceKind::Secret, from.secret_ref), of(SourceKind::ConfigMap, from.config_map_ref)]
+    });
+    let mounts = container.volume_mounts.into_iter().flatten().map(|mount| Mount {
+        volume: mount.name,
+        path: mount.mount_path,
+        sub_path: mount.sub_path.or(mount.sub_path_expr).unwrap_or_default(),
+    });
+    Container {
+        name: container.name,
+        // Of two of one name the last counts, as for the container runtime.
+        variables: container.env.into_iter().flatten().map(given).collect(),
+        sources: sources.flatten().collect(),
+        mounts: mounts.collect(),
+        ..Container::default()
+    }
+}
+
+fn tokens(projected: Option<Projected>) -> Volume {
+    let Some(projected) = projected else { return Volume::Other };
+    let tokens = projected.sources.into_iter().flatten().filter_map(|source| source.service_account_token);
+    Volume::Projected(tokens.map(|token| ProjectedToken { path: token.path, audience: token.audience }).collect())
 }

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod arn;
 pub mod claims;
+pub mod containers;
 pub mod date;
 pub mod desired;
 pub mod diagnosis;

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{arn::RoleArn, names::Namespace};
+use super::{
+    containers::{Certainty, Container, Finding, Remedy, Volume, Wanted, judge},
+    names::Namespace,
+};
 
 /// A pod that runs or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +14,10 @@ pub struct Pod {
     pub name: String,
     /// Kind and name of what made it.
     pub owner: Option<(String, String)>,
-    /// The roles in the environments of its containers, `AWS_ROLE_ARN`: put there by the webhook when the pod was created.
-    pub roles: BTreeSet<String>,
+    /// Its containers, those of initialisation among them.
+    pub containers: Vec<Container>,
+    /// Its volumes by name.
+    pub volumes: BTreeMap<String, Volume>,
 }
 
 /// Who uses a ServiceAccount or a role of the namespace: a pod, a workload that makes pods, or a service of Qovery.
@@ -28,56 +33,137 @@ pub struct Use {
     pub ends: bool,
 }
 
-/// The pods without this role, by what made them: how many, and the command that makes new ones.
+/// The pods of a ServiceAccount, container by container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// How many containers use the role, as far as can be seen.
+    pub with_role: usize,
+    /// How many pods these are in.
+    pub pods: usize,
+    /// What keeps others from it, what is certain first; what several pods share is told once.
+    pub findings: Vec<Told>,
+}
+
+/// A finding about the containers of one name in the pods of one owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whether it is certain that the role is not used.
+    pub is_certain: bool,
+    /// Which container of what, and why.
+    pub evidence: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Judges each container of each pod.
 #[must_use]
-pub fn stale(pods: &[Pod], role: &RoleArn, namespace: &Namespace) -> Vec<String> {
-    let mut by_owner: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| !pod.roles.contains(&role.to_string())) {
+pub fn judge_all(pods: &[Pod], wanted: &Wanted<'_>) -> Judged {
+    let mut judged = Judged::default();
+    let mut found: BTreeMap<(Finding, (String, String), String), usize> = BTreeMap::new();
+    for pod in pods {
         let owner = pod.owner.clone().unwrap_or_else(|| ("Pod".to_owned(), pod.name.clone()));
-        *by_owner.entry(owner).or_default() += 1;
+        let mut with_role = 0;
+        for (at, container) in pod.containers.iter().enumerate() {
+            let others = pod.containers.iter().enumerate().any(|(other, found)| other != at && found.is_injected());
+            let findings = judge(container, &pod.volumes, others, wanted);
+            with_role += usize::from(findings.is_empty());
+            for finding in findings {
+                *found.entry((finding, owner.clone(), container.name.clone())).or_default() += 1;
+            }
+        }
+        judged.with_role += with_role;
+        judged.pods += usize::from(with_role > 0);
     }
-    by_owner
+    judged.findings = found
         .into_iter()
-        .map(|((kind, name), count)| {
-            let command = match kind.as_str() {
-                "Deployment" | "StatefulSet" | "DaemonSet" => {
-                    format!("kubectl -n {namespace} rollout restart {}/{name}", kind.to_lowercase())
-                }
-                "Job" => format!("run {kind} `{name}` again"),
-                _ => format!("kubectl -n {namespace} delete {}/{name}", kind.to_lowercase()),
+        .map(|((finding, owner, container), count)| {
+            let of = match (count, owner.0.as_str()) {
+                (1, "Pod") => String::new(),
+                (1, _) => " (1 pod)".to_owned(),
+                (count, _) => format!(" ({count} pods)"),
             };
-            let pods = if count == 1 { "1 pod runs".to_owned() } else { format!("{count} pods run") };
-            format!("{pods} without the role, made by {kind} `{name}`: {command}")
+            Told {
+                is_certain: finding.certainty == Certainty::Certain,
+                evidence: format!("container `{container}` of {} `{}`{of} {}", owner.0, owner.1, finding.reason),
+                remedy: match finding.remedy {
+                    Remedy::Restart => restart(&owner, wanted.namespace),
+                    Remedy::Words(words) => words,
+                },
+            }
         })
-        .collect()
+        .collect();
+    judged
+}
+
+/// What makes the pods of this owner anew.
+fn restart((kind, name): &(String, String), namespace: &Namespace) -> String {
+    match kind.as_str() {
+        "Deployment" | "StatefulSet" | "DaemonSet" => {
+            format!("kubectl -n {namespace} rollout restart {}/{name}", kind.to_lowercase())
+        }
+        "Job" => format!("run {kind} `{name}` again"),
+        _ => format!("kubectl -n {namespace} delete {}/{name}", kind.to_lowercase()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{
+        arn::RoleArn,
+        containers::{Given, Mount, ProjectedToken},
+        oidc::Audience,
+    };
+
+    fn container(name: &str, variables: &[(&str, &str)]) -> Container {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), Given::Text((*value).to_owned())));
+        Container { name: name.to_owned(), is_main: true, variables: variables.collect(), ..Container::default() }
+    }
+
+    fn pod(name: &str, owner: Option<(&str, &str)>, containers: Vec<Container>) -> Pod {
+        let owner = owner.map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+        Pod { name: name.to_owned(), owner, containers, volumes: BTreeMap::new() }
+    }
+
+    fn judged(pods: &[Pod]) -> Judged {
+        let role: RoleArn = "arn:aws:iam::123456789012:role/app".parse().unwrap();
+        let (audience, namespace) = (Audience::default(), "z1".parse().unwrap());
+        judge_all(pods, &Wanted { role: &role, audience: &audience, namespace: &namespace, associated: None })
+    }
 
     #[test]
-    fn pods_without_the_role_are_counted_by_what_made_them_with_the_command_that_restarts_it() {
-        let role: RoleArn = "arn:aws:iam::123456789012:role/app".parse().unwrap();
-        let pod = |name: &str, owner: Option<(&str, &str)>, roles: &[&str]| Pod {
-            name: name.to_owned(),
-            owner: owner.map(|(kind, name)| (kind.to_owned(), name.to_owned())),
-            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        };
+    fn what_pods_of_one_owner_share_is_told_once_with_the_command_that_makes_them_anew() {
         let pods = [
-            pod("a", Some(("Deployment", "api")), &[]),
-            pod("b", Some(("Deployment", "api")), &["arn:aws:iam::123456789012:role/old"]),
-            pod("c", Some(("Deployment", "web")), &["arn:aws:iam::123456789012:role/app"]),
-            pod("d", Some(("Job", "nightly")), &[]),
-            pod("e", None, &[]),
+            pod("a", Some(("Deployment", "api")), vec![container("main", &[])]),
+            pod("b", Some(("Deployment", "api")), vec![container("main", &[])]),
+            pod("c", Some(("Deployment", "web")), vec![container("main", &[("AWS_ACCESS_KEY_ID", "AKIA")])]),
+            pod("d", Some(("Job", "nightly")), vec![container("main", &[])]),
+            pod("e", None, vec![container("main", &[])]),
         ];
-        assert_eq!(
-            stale(&pods, &role, &"z1".parse().unwrap()),
-            [
-                "2 pods run without the role, made by Deployment `api`: kubectl -n z1 rollout restart deployment/api",
-                "1 pod runs without the role, made by Job `nightly`: run Job `nightly` again",
-                "1 pod runs without the role, made by Pod `e`: kubectl -n z1 delete pod/e",
-            ]
-        );
+        let told: Vec<String> = judged(&pods).findings.iter().map(|told| format!("{} -> {}", told.evidence, told.remedy)).collect();
+        insta::assert_snapshot!(told.join("\n"), @"
+        container `main` of Deployment `web` (1 pod) has `AWS_ACCESS_KEY_ID`: AWS SDKs take keys before the role -> delete these variables where they are set: on the service, its environment or its project, or in its chart; then deploy the service. Keys that the job needs are secrets of the job itself
+        container `main` of Deployment `api` (2 pods) runs without the role: its pod is older than the annotation of the ServiceAccount -> kubectl -n z1 rollout restart deployment/api
+        container `main` of Deployment `web` (1 pod) runs without the role: its pod is older than the annotation of the ServiceAccount -> kubectl -n z1 rollout restart deployment/web
+        container `main` of Job `nightly` (1 pod) runs without the role: its pod is older than the annotation of the ServiceAccount -> run Job `nightly` again
+        container `main` of Pod `e` runs without the role: its pod is older than the annotation of the ServiceAccount -> kubectl -n z1 delete pod/e
+        ");
+    }
+
+    #[test]
+    fn containers_are_counted_one_by_one_and_only_those_that_have_the_role() {
+        let with =
+            container("main", &[("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/app"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t/token")]);
+        let without_token = judged(&[pod("a", None, vec![with.clone()])]);
+        assert_eq!((without_token.with_role, without_token.pods), (0, 0));
+        let token = ProjectedToken { path: "token".to_owned(), audience: Some("sts.amazonaws.com".to_owned()) };
+        let volumes = [("token".to_owned(), Volume::Projected(vec![token]))].into();
+        let mount = Mount { volume: "token".to_owned(), path: "/t".to_owned(), sub_path: String::new() };
+        let with = Container { mounts: vec![mount], ..with };
+        let sidecar = Container { is_main: false, ..container("proxy", &[]) };
+        let whole = Pod { volumes, ..pod("a", None, vec![with.clone(), with, sidecar]) };
+        let seen = judged(&[whole]);
+        assert_eq!((seen.with_role, seen.pods, seen.findings.len()), (2, 1, 1));
+        assert!(!seen.findings[0].is_certain && seen.findings[0].evidence.starts_with("container `proxy` of Pod `a` has no role though"));
     }
 }

@@ -225,15 +225,23 @@ async fn examine_all(
         let subject = Subject { namespace: connection.place.namespace.clone(), service_account };
         Patient { subject, role: None }
     });
-    let mut broken = 0;
+    let (mut broken, mut unknown) = (0, 0);
     let patients: Vec<Patient> = of_manifest.chain(named).collect();
     for patient in &patients {
         let checks = examine(patient, connection, &account, patience).await;
-        broken += checks.iter().filter(|check| check.state == State::Broken).count();
+        let count = |state| checks.iter().filter(|check| check.state == state).count();
+        broken += count(State::Broken);
+        unknown += count(State::Unknown);
         report.examined(&patient.subject, &checks);
     }
     let examined = counted(patients.len(), "ServiceAccount");
-    Ok(if broken == 0 { (DONE, format!("{examined}: nothing is broken")) } else { (FAILED, format!("{examined}: {broken} broken")) })
+    // What could not be seen is not known to be healthy.
+    Ok(match (broken, unknown) {
+        (0, 0) => (DONE, format!("{examined}: nothing is broken")),
+        (0, unknown) => (FAILED, format!("{examined}: {unknown} could not be seen")),
+        (broken, 0) => (FAILED, format!("{examined}: {broken} broken")),
+        (broken, unknown) => (FAILED, format!("{examined}: {broken} broken, {unknown} could not be seen")),
+    })
 }
 
 /// What a command is to bring about, and whether it does; none if there is nothing to bring about.

@@ -238,37 +238,94 @@ fn more_pods_than_a_page_holds_are_all_looked_at() {
     });
     environment.sandbox.witness().clear();
     let found = broken(&environment, &[]);
-    assert!(found.iter().any(|(link, evidence, _)| link == "pods" && evidence.contains("pod-249")), "{found:?}");
+    assert!(found.iter().any(|(link, evidence, _)| link == "pods" && evidence.contains("Pod `pod-249`")), "{found:?}");
     assert_eq!(environment.sandbox.witness().count("kubernetes:list pods"), 3);
+}
+
+/// A pod of the Deployment `api`, with these containers.
+fn pod(name: &str, containers: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"pod-template-hash": "5d4f"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-5d4f", "uid": "1", "controller": true}]},
+        "spec": {"serviceAccountName": "app", "containers": containers}})
 }
 
 #[test]
 fn pods_that_run_without_the_role_are_listed_by_owner_with_the_command_that_restarts_them() {
     let environment = made();
-    let pod = |name: &str, role: Option<&str>| {
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"pod-template-hash": "5d4f"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-5d4f", "uid": "1", "controller": true}]},
-            "spec": {"serviceAccountName": "app", "containers": [{"name": "api", "image": "x", "env": role.map(|role| vec![json!({"name": "AWS_ROLE_ARN", "value": role})])}]}})
-    };
-    let role = format!("arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/{}", environment.role_name());
     environment.sandbox.kubernetes(|kubernetes| {
-        kubernetes.put_object(pod("old", None));
-        kubernetes.put_object(pod("new", Some(&role)));
+        kubernetes.put_object(pod("old", &json!([{"name": "main", "image": "x"}])));
+        kubernetes.put_admitted_pod(pod("new", &json!([{"name": "main", "image": "x"}])));
+        let mut ending = pod("ending", &json!([{"name": "main", "image": "x"}]));
+        ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        kubernetes.put_object(ending);
     });
     // A deploy that changes something says so too, and is green: the pods are for a person to restart.
     environment.change_role(|role| role.attached.clear());
     let run = environment.start();
-    let restart = format!("made by Deployment `api`: kubectl -n {NAMESPACE} rollout restart deployment/api");
-    assert!(run.out.contains(&restart), "{}", run.out);
-    let found = broken(&environment, &[]);
-    assert_eq!(
-        found,
-        [(
-            "pods".to_owned(),
-            "1 pod runs without the role, made by Deployment `api`".to_owned(),
-            format!("kubectl -n {NAMESPACE} rollout restart deployment/api")
-        )]
-    );
+    let evidence =
+        "container `main` of Deployment `api` (1 pod) runs without the role: its pod is older than the annotation of the ServiceAccount";
+    let restart = format!("kubectl -n {NAMESPACE} rollout restart deployment/api");
+    assert!(run.out.contains(&format!("{evidence}: {restart}")), "{}", run.out);
+    assert_eq!(broken(&environment, &[]), [("pods".to_owned(), evidence.to_owned(), restart)]);
+    let run = environment.run(&["doctor"]).ended(1);
+    assert!(run.out.contains("pods: 1 container of 1 pod with the role"), "{}", run.out);
+}
+
+#[test]
+fn each_container_that_only_looks_as_if_it_had_the_role_is_named_with_the_reason() {
+    let key = json!({"name": "AWS_ACCESS_KEY_ID", "valueFrom": {"secretKeyRef": {"name": "web", "key": "id"}}});
+    let role = json!({"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::123456789012:role/app"});
+    let with = |env: &Value| json!([{"name": "main", "image": "x", "env": [env]}, {"name": "proxy", "image": "x"}]);
+    let skip = |names: &str, containers: &Value| {
+        let mut pod = pod("a", containers);
+        pod["metadata"]["annotations"] = json!({ "eks.amazonaws.com/skip-containers": names });
+        pod
+    };
+    let plain = json!([{"name": "main", "image": "x"}, {"name": "proxy", "image": "x"}]);
+    let sourced = json!([{"name": "main", "image": "x", "envFrom": [{"secretRef": {"name": "web"}}]}]);
+    let first = json!([{"name": "main", "image": "x"}]);
+    let mut starts = pod("a", &first);
+    starts["spec"]["initContainers"] = json!([{"name": "migrate", "image": "x", "env": [key]}]);
+    // The pod; how many containers have the role; what is said, and whether it is broken.
+    for (pod, count, said, is_broken) in [
+        (
+            pod("a", &with(&key)),
+            1,
+            "container `main` of Deployment `api` (1 pod) has `AWS_ACCESS_KEY_ID` (from Secret `web`): AWS SDKs take keys before the role",
+            true,
+        ),
+        (starts, 1, "container `migrate` of Deployment `api` (1 pod) has `AWS_ACCESS_KEY_ID` (from Secret `web`): AWS SDKs", true),
+        (
+            pod("a", &with(&role)),
+            1,
+            "container `main` of Deployment `api` (1 pod) has its own `AWS_ROLE_ARN` and no `AWS_WEB_IDENTITY_TOKEN_FILE`",
+            true,
+        ),
+        (
+            skip("main", &plain),
+            1,
+            "container `main` of Deployment `api` (1 pod) has no role: the pod annotation `eks.amazonaws.com/skip-containers` names it",
+            true,
+        ),
+        (skip("proxy", &plain), 1, "container `proxy` of Deployment `api` (1 pod) has no role: the pod annotation", false),
+        (
+            pod("a", &sourced),
+            0,
+            "container `main` of Deployment `api` (1 pod) takes all keys of Secret `web` as variables: whether `AWS_ACCESS_KEY_ID`",
+            false,
+        ),
+    ] {
+        let environment = made();
+        environment.sandbox.kubernetes(|kubernetes| kubernetes.put_admitted_pod(pod));
+        let run = environment.run(&["doctor"]).ended(i32::from(is_broken));
+        let mark = if is_broken { "BROKEN " } else { "note   " };
+        assert!(run.out.contains(&format!("  {mark} pods: {said}")), "{said}: {}", run.out);
+        let counted = format!("pods: {count} container of 1 pod with the role");
+        assert_eq!(run.out.contains(&counted), count > 0, "{counted}: {}", run.out);
+        // A deploy says it, and is done all the same.
+        environment.change_role(|role| role.attached.clear());
+        assert!(environment.start().out.contains(&format!("note: ServiceAccount `{NAMESPACE}/app`: {said}")));
+    }
 }
 
 #[test]
@@ -289,12 +346,24 @@ fn it_works_without_a_manifest_on_a_cluster_that_the_tool_never_touched() {
 }
 
 #[test]
-fn what_may_not_be_seen_is_unknown_and_not_broken() {
+fn what_may_not_be_seen_is_unknown_neither_broken_nor_healthy_and_the_right_that_lacks_is_named() {
     let environment = made();
-    for operation in ["kubernetes:create serviceaccounts/token", "kubernetes:list pods", "eks:ListPodIdentityAssociations", "iam:GetRole"] {
+    for (operation, right) in [
+        ("kubernetes:get serviceaccounts", "`get serviceaccounts` in the namespace (docs/permissions/rbac.yaml)"),
+        ("kubernetes:create serviceaccounts/token", "`create serviceaccounts/token` in the namespace"),
+        ("kubernetes:list pods", "`list pods` in the namespace"),
+        ("eks:ListPodIdentityAssociations", "`eks:ListPodIdentityAssociations` (docs/permissions/iam-policy.json)"),
+        ("iam:GetRole", "`iam:GetRole` (docs/permissions/iam-policy.json)"),
+        ("iam:GetOpenIDConnectProvider", "`iam:GetOpenIDConnectProvider`"),
+    ] {
         let rule = environment.sandbox.faults().add(operation, When::Always, Fault::error(403, "AccessDenied"));
-        let run = environment.run(&["doctor"]).ended(0);
-        assert!(run.out.contains("  unknown "), "{operation}: {}", run.out);
+        let run = environment.run(&["doctor"]).ended(1);
+        assert!(run.out.contains("  unknown ") && !run.out.contains("BROKEN"), "{operation}: {}", run.out);
+        assert!(run.out.contains(&format!("→ the job needs {right}")), "{operation}: {}", run.out);
+        assert!(run.out.contains("1 ServiceAccount: 1 could not be seen, "), "{operation}: {}", run.out);
+        let document = environment.run(&["doctor", "--format=json"]).ended(1).json();
+        assert_eq!(document["outcome"], "unknown", "{operation}");
         environment.sandbox.faults().remove(rule);
     }
+    assert_eq!(environment.run(&["doctor", "--format=json"]).ended(0).json()["outcome"], "healthy");
 }

@@ -398,7 +398,7 @@ fn to_doctor_a_stranger_in_the_place_of_sts_is_a_link_that_is_not_known() {
         say(stream, status, &body);
     });
     environment.set("AWS_ENDPOINT_URL_STS", &url);
-    let run = environment.run(&["doctor"]).ended(0);
+    let run = environment.run(&["doctor"]).ended(1);
     let session = run.out.lines().find(|line| line.contains("session")).unwrap();
     assert!(session.contains("unknown") && session.contains("ForeignAnswer: HTTP status 403: <html>Blocked</html>"), "{}", run.out);
 }

@@ -113,7 +113,8 @@ impl Shop {
         let services = ["api", "worker", "db"].map(|name| self.environment.sandbox.qovery(|qovery| qovery.service_named(&self.id, name)));
         let role = |id: &String| {
             let pod = self.environment.sandbox.kubernetes(|kubernetes| kubernetes.object("pods", NAMESPACE, id).cloned());
-            pod.is_some_and(|pod| pod["spec"]["containers"][0]["env"][0]["name"] == "AWS_ROLE_ARN")
+            let variables = pod.and_then(|pod| pod["spec"]["containers"][0]["env"].as_array().cloned()).unwrap_or_default();
+            variables.iter().any(|variable| variable["name"] == "AWS_ROLE_ARN")
         };
         services.iter().flatten().filter(|id| role(id)).count()
     }
@@ -238,18 +239,15 @@ impl Shop {
         deployed
     }
 
-    /// The pod of a service, as the pod identity webhook of EKS lets it start: with a role if its ServiceAccount has one by then.
+    /// The pod of a service, with the names of the variables that Qovery gives it, and as EKS admits it.
     fn start_pod(&self, namespace: &str, service: &str, account: &str) {
         let account = if account.is_empty() { "default" } else { account };
+        let variables = self.environment.sandbox.qovery(|qovery| qovery.variables_of(service));
+        let variable = |name: &String| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": service, "key": name } } });
+        let variables: Vec<Value> = variables.keys().map(variable).collect();
+        let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
         self.environment.sandbox.kubernetes(|kubernetes| {
-            let annotated = kubernetes.object("serviceaccounts", namespace, account).cloned().unwrap_or_default();
-            let role = annotated["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].as_str();
-            let variables = role.map(|role| {
-                let file = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
-                json!([{ "name": "AWS_ROLE_ARN", "value": role }, { "name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": file }])
-            });
-            let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
-            kubernetes.put_object(json!({
+            kubernetes.put_admitted_pod(json!({
                 "apiVersion": "v1", "kind": "Pod", "metadata": { "name": service, "namespace": namespace },
                 "spec": { "serviceAccountName": account, "containers": containers }, "status": { "phase": "Running" },
             }));

@@ -26,6 +26,7 @@ mod status;
 mod store;
 mod token;
 mod validate;
+mod webhook;
 mod write;
 
 #[cfg(test)]
