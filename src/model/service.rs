@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::names::{ServiceAccountName, name};
+use super::{
+    job::ObservedVariable,
+    names::{ServiceAccountName, name},
+};
 
 name!(
     /// The id of an environment, service or stage of Qovery: a UUID.
@@ -151,6 +154,8 @@ pub struct ObservedService {
     pub service: Service,
     /// Its advanced setting `security.service_account_name`, if it has one; looked up only for services that are to be bound.
     pub service_account: Option<String>,
+    /// The variables that it has and inherits, or why they cannot be seen; looked up only for services that are to be bound.
+    pub variables: Option<Result<Vec<ObservedVariable>, String>>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
         service::{ObservedService, Service},
         token::Claims,
     },
+    qovery::VariablesOf,
 };
 
 /// The roles to look for; for those that the tool makes also which inline policies are wanted.
@@ -246,7 +247,7 @@ impl Observer<'_> {
                 "kubernetes:list deployments, statefulsets, daemonsets, jobs, cronjobs",
                 async || { kubernetes.workloads_in(namespace).await }
             ),
-            self.services(|service| service.kind.can_be_bound()),
+            self.services(|service| service.kind.can_be_bound(), false),
         )?;
         let services = services.into_iter().filter_map(|found| {
             Some(Use { user: found.service.to_string(), service_account: found.service_account?, roles: BTreeSet::new(), ends: false })
@@ -357,29 +358,33 @@ impl Observer<'_> {
         if identities.iter().all(|identity| identity.services.services.is_empty()) {
             return Ok(Vec::new());
         }
-        self.services(|service| {
+        let is_meant = |service: &Service| {
             let is_named = |identity: &Identity| identity.services.services.iter().any(|name| name.means(service));
             service.kind.can_be_bound() && identities.iter().any(is_named)
-        })
-        .await
+        };
+        self.services(is_meant, true).await
     }
 
-    /// All services, and the ServiceAccounts of these; none if Qovery is not asked.
-    pub(super) async fn services(&self, wanted: impl Fn(&Service) -> bool) -> Result<Vec<ObservedService>, Failed> {
+    /// All services, and the ServiceAccounts of these, if asked for with the variables they see; none if Qovery is not asked.
+    async fn services(&self, wanted: impl Fn(&Service) -> bool, with_variables: bool) -> Result<Vec<ObservedService>, Failed> {
         let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
         let patience = self.patience.for_advice();
         let observer = Observer { connection: self.connection, patience: &patience };
         let doing = format!("list the services of environment `{}`", qovery.environment());
         let services = observer.call(doing, "qovery:GET /environment/{id}/services", async || qovery.services().await).await?;
         try_join_all(services.into_iter().map(async |service| {
-            let service_account = if wanted(&service) {
-                let doing = format!("read the advanced settings of {service}");
-                let call = "qovery:GET /{service}/{id}/advancedSettings";
-                observer.call(doing, call, async || qovery.service_account_of(&service).await).await?
-            } else {
-                None
+            if !wanted(&service) {
+                return Ok(ObservedService { service, service_account: None, variables: None });
+            }
+            let doing = format!("read the advanced settings of {service}");
+            let call = "qovery:GET /{service}/{id}/advancedSettings";
+            let service_account = observer.call(doing, call, async || qovery.service_account_of(&service).await);
+            let variables = async {
+                let seen = patience.call("qovery:GET /variable", async || qovery.variables(VariablesOf::Service(&service)).await);
+                if with_variables { Some(seen.await.map_err(|error| error.to_string())) } else { None }
             };
-            Ok(ObservedService { service, service_account })
+            let (service_account, variables) = tokio::join!(service_account, variables);
+            Ok(ObservedService { service_account: service_account?, variables, service })
         }))
         .await
     }

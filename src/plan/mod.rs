@@ -5,6 +5,7 @@
 mod action;
 pub mod departure;
 pub mod install;
+mod keys;
 mod ledger;
 mod progress;
 mod provider;

@@ -1,6 +1,6 @@
 //! The plan of `start`: provider, then for each role the role, the ServiceAccounts that name it, and the services that run with them.
 
-use super::{Lane, Plan, Refusal, Refusals, ledger, provider, role, service_account, services};
+use super::{Lane, Plan, Refusal, Refusals, keys, ledger, provider, role, service_account, services};
 use crate::model::{
     desired::{Desired, DesiredTrust},
     observed::Observed,
@@ -49,6 +49,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             plan.lanes.push(Lane { writers, actions: lane });
         }
     }
+    plan.notes.extend(keys::notes(desired, observed));
     ledger::date(desired, observed, &mut plan);
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }

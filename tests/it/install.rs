@@ -18,15 +18,16 @@ fn the_job_is_installed_by_one_command_and_again_changes_nothing() {
     let shop = Shop::new(BOUND);
     let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
     assert_eq!(dry.writes, 0);
-    assert!(dry.out.lines().last().unwrap().starts_with("5 actions to do"), "{}", dry.out);
+    assert!(dry.out.lines().last().unwrap().starts_with("6 actions to do"), "{}", dry.out);
     let json = shop.environment.run(&["install", "--dry-run", "--format=json"]).ended(0).json();
-    assert_eq!((&json["outcome"], json["plan"].as_array().unwrap().len()), (&json!("to do"), 5));
+    assert_eq!((&json["outcome"], json["plan"].as_array().unwrap().len()), (&json!("to do"), 6));
     let first = shop.environment.run(&["install"]).ended(0);
     assert_eq!(first.done(), dry.planned());
     assert_eq!(
         first.done(),
         [
             "create lifecycle job `aws-identity`",
+            "create secret `IRSA_QOVERY_TOKEN` of the job",
             "create variable `IRSA_PROOF` of the job",
             "create deployment stage `identities`",
             "move deployment stage `identities` before `DATABASE DEFAULT`",
@@ -316,6 +317,7 @@ fn a_key_of_any_kind_of_service_that_is_to_be_bound_is_refused_and_those_of_othe
 fn keys_and_tokens_that_every_service_can_read_are_said_with_the_way_out() {
     let shop = Shop::new(&BOUND.replace("    bindServices: [api, worker]\n", ""));
     shop.environment.sandbox.qovery(|qovery| {
+        qovery.set_project_variable("IRSA_QOVERY_TOKEN", TOKEN, true);
         let id = shop.id.clone();
         qovery.set_variable(&id, "ENVIRONMENT", "AWS_SECRET_ACCESS_KEY", "x", true);
     });

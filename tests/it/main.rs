@@ -17,6 +17,7 @@ mod guard;
 mod harness;
 mod hostile;
 mod install;
+mod keys;
 mod killed;
 mod leaving;
 mod lessons;

@@ -46,11 +46,12 @@ impl Shop {
             qovery.add_service(&id, Kind::Database, "db");
             qovery.add_registry("ghcr");
             qovery.add_git_token("bot");
-            qovery.set_project_variable("IRSA_QOVERY_TOKEN", TOKEN, true);
             id
         });
         environment.set("QOVERY_ENVIRONMENT_ID", &id);
         environment.set("IRSA_QOVERY_TOKEN", TOKEN);
+        // What `install` makes a secret of the job itself.
+        environment.set("IRSA_SECRET_IRSA_QOVERY_TOKEN", TOKEN);
         environment.set("IRSA_TIMEOUT", "60s");
         Self { environment, id }
     }
@@ -278,7 +279,10 @@ impl Shop {
     fn run_job(&self, arguments: &[String], variables: &BTreeMap<String, String>) -> Run {
         let _ = std::fs::remove_file(self.environment.output_file());
         let mut all = self.environment.variables.clone();
-        all.retain(|name, _| !name.starts_with("QOVERY_") && !["IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str()));
+        all.retain(|name, _| {
+            !name.starts_with("QOVERY_")
+                && !["IRSA_QOVERY_TOKEN", "IRSA_SECRET_IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str())
+        });
         all.extend(variables.clone());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.environment.run_with(&arguments, &all)

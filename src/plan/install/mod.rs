@@ -46,6 +46,7 @@ pub struct InstallPlan {
 /// | advanced settings that differ | put them back with these changed |
 /// | AWS keys that a service of `binds` has or inherits | refusal: it would never use its role |
 /// | AWS keys or an API token that only others inherit | a note |
+/// | a variable of a service of `binds` that keeps EKS from giving it a role | a note |
 /// | another stage than named | attach the job to it; a stage of that name that is missing is created before all others |
 /// | a named stage that comes after a service's that may use the role | move it first if it is the job's alone, else a refusal |
 /// | the job is skipped in its stage | let it run |
@@ -76,7 +77,7 @@ pub fn install(
     add(stage::stage(spec, observed));
     add(Err(keys::refusals(binds, observed)));
     plan.notes.extend(stage::note(spec, observed));
-    plan.notes.extend(keys::notes(observed));
+    plan.notes.extend(keys::notes(binds, observed));
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{InstallRefusal, JobAction};
-use crate::model::{
-    job::{JobSpec, ObservedEnvironment, ObservedVariable, VariableName},
-    service::QoveryId,
+use crate::{
+    model::{
+        job::{JobSpec, ObservedEnvironment, ObservedVariable, VariableName},
+        service::QoveryId,
+    },
+    plan::keys::in_force,
 };
 
 /// Secrets can be created and never read: one that is there stays, whatever its value.
@@ -41,11 +44,6 @@ fn job(observed: &ObservedEnvironment) -> Option<QoveryId> {
 
 fn seen<'a>(observed: &'a ObservedEnvironment, name: &VariableName) -> Option<&'a ObservedVariable> {
     in_force(&observed.variables, name.as_str())
-}
-
-/// The variable of that name: one that is set further in covers the others.
-pub(super) fn in_force<'a>(variables: &'a [ObservedVariable], name: &str) -> Option<&'a ObservedVariable> {
-    variables.iter().filter(|variable| variable.name == name).max_by_key(|variable| variable.scope)
 }
 
 /// All actions, or all refusals.

@@ -403,6 +403,21 @@ fn a_key_that_the_service_sets_to_nothing_is_none() {
 }
 
 #[test]
+fn a_variable_that_keeps_eks_from_giving_a_role_is_a_note_where_the_service_is_to_be_bound() {
+    for name in ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"] {
+        // The job may read it: it is a setting of older scripts. EKS goes by the name.
+        for value in ["arn:aws:iam::123456789012:role/app", ""] {
+            let observed = with_key(name, Some(value), VariableScope::Environment);
+            let expected = format!(
+                "note: application `api` has variable `{name}` of the environment: EKS then gives its pods neither role nor token. Delete it there, and deploy. If the job needs it, give it to the job itself"
+            );
+            assert_eq!(binding(&spec(), &["api", "API"], &observed), expected);
+            assert_eq!(lines(&spec(), &observed), "");
+        }
+    }
+}
+
+#[test]
 fn keys_and_tokens_that_only_others_have_are_notes() {
     let mut observed = with_key("AWS_ACCESS_KEY_ID", None, VariableScope::Project);
     observed.variables.push(variable(62, "AWS_SESSION_TOKEN", Some("x"), VariableScope::Environment));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{start, world::World};
 use crate::model::{
     identity::Identity,
+    job::{ObservedVariable, VariableScope},
     service::{ObservedService, Service, ServiceKind},
 };
 
@@ -19,7 +20,7 @@ fn binding(services: &[&str]) -> Vec<Identity> {
 
 fn service(id: &str, kind: &str, name: &str, service_account: Option<&str>) -> ObservedService {
     let service = Service { id: id.parse().unwrap(), name: name.to_owned(), kind: ServiceKind::of(kind) };
-    ObservedService { service, service_account: service_account.map(str::to_owned) }
+    ObservedService { service, service_account: service_account.map(str::to_owned), variables: None }
 }
 
 /// A world in sync, with an unbound application `api`, a job `worker` and a database.
@@ -143,4 +144,39 @@ fn the_kinds_without_the_setting_stay_refusals() {
         let plan = start(&world);
         assert!(plan.starts_with(&format!("refused: {shown} `infra` cannot be bound")), "{plan}");
     }
+}
+
+fn variable(name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
+    let id = "00000000-0000-4000-8000-0000000000ff".parse().unwrap();
+    ObservedVariable { id, name: name.to_owned(), value: value.map(str::to_owned), scope, is_secret: value.is_none() }
+}
+
+#[test]
+fn variables_that_keep_a_bound_service_from_its_role_are_said_and_change_nothing() {
+    let key = |scope| variable("AWS_ACCESS_KEY_ID", None, scope);
+    let role = variable("AWS_ROLE_ARN", Some("arn"), VariableScope::Environment);
+    let seen = |api: Vec<ObservedVariable>, worker: Vec<ObservedVariable>| {
+        let mut world = world(&["api", "worker"]);
+        world.apply(super::Goal::Start);
+        world.observed.services[0].variables = Some(Ok(api));
+        world.observed.services[1].variables = Some(Ok(worker));
+        world
+    };
+    assert_eq!(start(&seen(vec![variable("A", None, VariableScope::Project)], Vec::new())), "");
+    insta::assert_snapshot!(start(&seen(vec![key(VariableScope::Project)], vec![key(VariableScope::Project)])), @"note: application `api`, job `worker` have secret `AWS_ACCESS_KEY_ID` of the project: AWS SDKs take it before the role. Delete it there, and deploy. If the job needs it, make it a secret of the job itself");
+    insta::assert_snapshot!(start(&seen(vec![key(VariableScope::Service)], vec![role])), @"
+    note: application `api` has secret `AWS_ACCESS_KEY_ID` of its own: AWS SDKs take it before the role. Delete it of application `api`, and deploy
+    note: job `worker` has variable `AWS_ROLE_ARN` of the environment: EKS then gives its pods neither role nor token. Delete it there, and deploy. If the job needs it, give it to the job itself
+    ");
+    // One that is set to nothing further in is none.
+    assert_eq!(
+        start(&seen(vec![key(VariableScope::Project), variable("AWS_ACCESS_KEY_ID", Some(""), VariableScope::Service)], Vec::new())),
+        ""
+    );
+    // The database is bound by nobody.
+    let mut world = seen(Vec::new(), Vec::new());
+    world.observed.services[2].variables = Some(Ok(vec![key(VariableScope::Project)]));
+    assert_eq!(start(&world), "");
+    world.observed.services[0].variables = Some(Err("Unauthorized: no".to_owned()));
+    insta::assert_snapshot!(start(&world), @"note: whether application `api` has AWS keys that win over its role is not known: Unauthorized: no");
 }

@@ -75,6 +75,12 @@ impl Qovery {
         self.set_variable(&project, "PROJECT", key, value, is_secret);
     }
 
+    /// Takes a variable or secret from the project.
+    pub fn remove_project_variable(&mut self, key: &str) {
+        let Self { project, variables, .. } = self;
+        variables.retain(|variable| variable.parent != *project || variable.key != key);
+    }
+
     /// Sets a variable of the project whose value is kept in AWS.
     pub fn set_external_secret(&mut self, key: &str, value: &str) {
         self.set_project_variable(key, value, false);
