@@ -183,7 +183,7 @@ pub(super) struct Job {
     /// Variables of the job that everybody may read.
     #[serde(default)]
     pub(super) variables: Typed<BTreeMap<String, Typed<String>>>,
-    /// Secrets that the job must see, by name. One that is missing gets the value of `IRSA_SECRET_<name>` from `install`.
+    /// Secrets that the job must see, by name. One that is missing becomes a secret of the job itself, with the value of `IRSA_SECRET_<name>` of `install`.
     #[serde(default)]
     pub(super) secrets: Typed<Vec<Typed<String>>>,
     /// Advanced settings of the job; those that are not named here stay as they are.

@@ -218,7 +218,8 @@ fn qovery_token(v: &Variables, usual: &str, why: &str, log: &ProblemLog) -> Opti
         ("QOVERY_CLI_ACCESS_TOKEN", &v.qovery_cli_access_token),
     ];
     let Some((name, token)) = names.into_iter().find_map(|(name, value)| Some((name, value.as_deref()?.trim()))) else {
-        log.setting(usual, format_args!("is not set: {why}; make an API token in the console, and give it by this name"));
+        let whose = if usual == "IRSA_QOVERY_TOKEN" { ", to a job as a secret of its own" } else { "" };
+        log.setting(usual, format_args!("is not set: {why}; make an API token in the console, and give it by this name{whose}"));
         return None;
     };
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

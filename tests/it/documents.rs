@@ -222,6 +222,99 @@ fn documents() -> Vec<(String, String)> {
     names.into_iter().map(|name| (name.clone(), read(&name))).collect()
 }
 
+/// The sentences of a text, lists, cells of tables and lines of code among them.
+fn sentences(text: &str) -> Vec<String> {
+    let text = text.replace("\n\n", " | ").replace("\n-", " | ").replace("\n*", " | ").replace('\n', " ");
+    text.split(" | ").flat_map(|part| part.split_inclusive(". ")).map(str::to_owned).collect()
+}
+
+/// Sentences that could be read as advice to set AWS keys or an API token above the job: they name both, and do not warn.
+fn above_the_job(text: &str) -> Vec<String> {
+    let credential = |sentence: &str| {
+        let named =
+            ["AWS_ACCESS_KEY", "AWS_SECRET_ACCESS", "AWS_SESSION_TOKEN", "IRSA_QOVERY_TOKEN", "QOVERY_API_TOKEN", "QOVERY_CLI_ACCESS"];
+        let said = ["aws key", "api token", "access key", "keys", "secrets", "a secret", "credentials"];
+        named.iter().any(|name| sentence.contains(name)) || said.iter().any(|name| sentence.to_lowercase().contains(name))
+    };
+    let place = |sentence: &str| {
+        let sentence = sentence.to_lowercase();
+        let places = ["project", "environment"].iter().flat_map(|place| {
+            ["on the ", "on a ", "on an ", "on your ", "in the ", "to the ", "of the ", "for the ", "at the "]
+                .map(|before| format!("{before}{place}"))
+        });
+        // What a token may change, where SDKs look, and whose organization it is.
+        let others = [
+            "of the environment's organization",
+            "services of the environment",
+            "from the environment, a web",
+            "manage the environments of",
+            "secrets and leases",
+        ];
+        places.into_iter().any(|place| sentence.contains(&place)) && !others.iter().any(|other| sentence.contains(other))
+    };
+    let warns = |sentence: &str| {
+        let sentence = sentence.to_lowercase();
+        [
+            "every service",
+            "never",
+            "not on",
+            "inherit",
+            "delete",
+            "move them to the job",
+            "before a role",
+            "before the role",
+            "refus",
+            "whether",
+            "no hint",
+        ]
+        .iter()
+        .any(|warning| sentence.contains(warning))
+    };
+    sentences(text).into_iter().filter(|sentence| credential(sentence) && place(sentence) && !warns(sentence)).collect()
+}
+
+#[test]
+fn nothing_tells_to_put_keys_or_a_token_above_the_job() {
+    for (text, is_advice) in [
+        ("Set `AWS_ACCESS_KEY_ID` as a secret on the project.", true),
+        ("Add the API token to the environment.", true),
+        ("- the job's credentials: secrets of the\nproject, once", true),
+        ("| AWS keys | secrets of the environment |", true),
+        ("Never put keys on a project: every service inherits them.", false),
+        ("`AWS_ACCESS_KEY_ID` as a secret of the job itself. The environment has a name.", false),
+    ] {
+        assert_eq!(!above_the_job(text).is_empty(), is_advice, "{text}");
+    }
+    let environment = Environment::new(MANIFEST);
+    let help = [&["--help"][..], &["install", "--help"], &["start", "--help"]].map(|arguments| environment.run(arguments).ended(0).out);
+    let mut texts: Vec<(String, String)> = help.map(|help| ("--help".to_owned(), help)).into();
+    let files = ["qovery.yml", "Dockerfile", "qovery.schema.json", "tests/sandbox/README.md", "tests/conformance/README.md"];
+    texts.extend(files.map(|name| (name.to_owned(), read(name).replace("\n  #", " "))));
+    texts.extend(documents());
+    // What is said to people stands in strings; comments and tests say what is there.
+    let spoken = |code: &String| code.contains("#[cfg(test)]") || !code.contains("#[test]");
+    let code = sources(&root().join("src")).into_iter().filter(spoken);
+    let strings = code.flat_map(|code| literals(code.split("#[cfg(test)]").next().unwrap_or_default()));
+    texts.extend(strings.map(|text| ("src".to_owned(), text)));
+    for (name, text) in &texts {
+        assert_eq!(above_the_job(text), [] as [String; 0], "{name}");
+    }
+}
+
+/// Wherever a document says that the job gets keys or a token as a secret, it says whose secret.
+#[test]
+fn a_secret_with_a_key_or_a_token_is_said_to_be_the_jobs_own() {
+    let own = ["of the job", "of its own", "the job's own", "its own secret", "IRSA_SECRET_"];
+    for (name, text) in documents() {
+        for sentence in sentences(&text).iter().filter(|sentence| sentence.contains(" as a secret") || sentence.contains(" as secret")) {
+            assert!(
+                own.iter().any(|own| sentence.contains(own)) || sentence.contains("can read neither as a secret"),
+                "{name}: {sentence}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_link_to_a_file_leads_somewhere() {
     for (name, text) in documents() {
@@ -343,7 +436,7 @@ fn every_message_in_the_troubleshooting_tables_is_one_that_the_job_or_a_service_
         .collect();
     let said = said.join("\u{0}");
     let text = read("docs/troubleshooting.md");
-    let sections = text.split("\n## ").filter(|section| section.starts_with("Exit code"));
+    let sections = text.split("\n## ").filter(|section| section.starts_with("Exit code") || section.starts_with("What `doctor`"));
     let (mut looked, mut missing) = (0, Vec::new());
     for row in sections.flat_map(str::lines).filter(|line| line.starts_with("| `")) {
         let message = row[2..].split(" | ").next().unwrap();

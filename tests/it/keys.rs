@@ -52,7 +52,7 @@ fn keys_of_a_project_are_said_by_install_by_start_and_by_doctor_until_they_are_g
     let start = shop.environment.start();
     assert!(start.out.contains("has `AWS_ACCESS_KEY_ID` (from Secret `"), "{}", start.out);
 
-    project(|qovery, key| qovery.remove_project_variable(key));
+    project(Qovery::remove_project_variable);
     let start = &shop.deploy().runs[0];
     assert!(start.code == 0 && !start.out.contains("AWS_ACCESS_KEY_ID"), "{}", start.out);
     let healthy = doctor(&shop).ended(0);

@@ -600,7 +600,7 @@ fn bound_services_need_a_token_and_the_id_of_the_environment_where_they_are_boun
     3 problems in the configuration
       `QOVERY_ENVIRONMENT_ID` is not set: services are bound through Qovery's API, which asks for the environment's id
       `IRSA_QOVERY_API_URL`: `http://x` is not the URL of an API: use `https://` with a host, as `https://api.qovery.com`
-      `IRSA_QOVERY_TOKEN` is not set: services are bound through Qovery's API; make an API token in the console, and give it by this name
+      `IRSA_QOVERY_TOKEN` is not set: services are bound through Qovery's API; make an API token in the console, and give it by this name, to a job as a secret of its own
     ");
     for purpose in [Purpose::Remove, Purpose::Examine] {
         let flags = Flags { purpose, ..Flags::default() };

@@ -113,7 +113,7 @@ pub enum InstallRefusal {
         known: Vec<Named>,
     },
     /// A secret is nowhere, and its value is not at hand.
-    #[error("the job would not see secret `{0}`: it is neither set in the environment or above it, nor is its value known here")]
+    #[error("the job would not see secret `{0}`: it has none of that name, and the value is not known here")]
     SecretMissing(VariableName),
     /// What should be a secret can be read by everybody.
     #[error("`{0}` should be a secret, but is a variable that everybody may read")]

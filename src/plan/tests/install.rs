@@ -251,7 +251,7 @@ fn a_secret_that_is_missing_or_readable_is_a_refusal_and_one_that_is_there_stays
     let mut observed = in_sync();
     observed.variables.remove(0);
     insta::assert_snapshot!(lines(&spec(), &observed), @"
-    refused: the job would not see secret `AWS_SECRET_ACCESS_KEY`: it is neither set in the environment or above it, nor is its value known here
+    refused: the job would not see secret `AWS_SECRET_ACCESS_KEY`: it has none of that name, and the value is not known here
     hint: run `install` with the variable `IRSA_SECRET_AWS_SECRET_ACCESS_KEY` set: that makes it a secret of the job itself, which clones copy and no other service can read
     ");
     observed.variables.push(variable(54, "AWS_SECRET_ACCESS_KEY", Some("readable"), VariableScope::Service));
