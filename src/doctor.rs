@@ -12,6 +12,7 @@ use crate::{
     hint::{self, Known},
     kubernetes::{NAMESPACES, TOKEN},
     model::{
+        advice::{EKS_PREFIX, READ_BY_EKS},
         arn::{Account, RoleArn},
         containers::Wanted,
         desired::Desired,
@@ -168,6 +169,7 @@ impl Doctor<'_> {
         checks.push(Check::ok("ServiceAccount", format!("`{subject}` is there")));
         let (check, role) = annotation(&observed, patient.role.as_ref(), account);
         checks.push(check);
+        checks.extend(unread(&observed));
         let audience = observed.values.get(&Field::Annotation(AUDIENCE.to_owned()));
         Some((role?, audience.and_then(|audience| audience.parse().ok()).unwrap_or_default()))
     }
@@ -308,6 +310,18 @@ fn pods_checks(
 /// The audience that these annotations ask for.
 fn audience(annotations: &BTreeMap<String, String>) -> Audience {
     annotations.get(AUDIENCE).and_then(|audience| audience.parse().ok()).unwrap_or_default()
+}
+
+/// Annotations that are spelt like those of EKS and that it does not read.
+fn unread(observed: &ObservedServiceAccount) -> Option<Check> {
+    let keys = observed.values.keys().filter_map(|field| match field {
+        Field::Annotation(key) if key.starts_with(EKS_PREFIX) && !READ_BY_EKS.contains(&key.as_str()) => Some(format!("`{key}`")),
+        _ => None,
+    });
+    let keys = keys.collect::<Vec<_>>().join(", ");
+    let evidence = format!("EKS does not read {keys} on a ServiceAccount");
+    (!keys.is_empty())
+        .then(|| Check::note("annotation", evidence, &format!("remove it, or correct it: EKS reads `{}`", READ_BY_EKS.join("`, `"))))
 }
 
 fn annotation(observed: &ObservedServiceAccount, desired: Option<&RoleArn>, account: &Account) -> (Check, Option<RoleArn>) {

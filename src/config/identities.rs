@@ -20,6 +20,7 @@ use super::{
     twice,
 };
 use crate::model::{
+    advice::READ_BY_EKS,
     arn::{PolicyArn, RoleArn},
     grammar::{self, Fault},
     identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
@@ -291,6 +292,12 @@ fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BT
     entries(typed, at, |key, value, at| {
         if let Some((_, instead)) = OWN_ANNOTATIONS.iter().find(|(own, _)| *own == key) {
             at.report(format_args!("is set by the tool: use the identity's `{instead}` instead"));
+            return None;
+        }
+        if let Some(meant) = READ_BY_EKS.iter().find(|known| **known != key && key.len() <= 64 && strsim::osa_distance(key, known) <= 2) {
+            let instead = OWN_ANNOTATIONS.iter().find(|(own, _)| own == meant);
+            let instead = instead.map(|(_, instead)| format!(", which is the identity's `{instead}`")).unwrap_or_default();
+            at.report(format_args!("is read by nobody: did you mean `{meant}`{instead}?"));
             return None;
         }
         let key = text(key, at);

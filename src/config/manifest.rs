@@ -62,7 +62,7 @@ pub(super) struct Identity {
     /// The audience of the tokens that pods get, `sts.amazonaws.com` if not given.
     #[serde(default)]
     pub(super) audience: Typed<String>,
-    /// How long these tokens live: 10m to 24h; the cluster's default if not given.
+    /// How long these tokens live: 10m to 24h; EKS raises less than an hour to an hour, and takes 24h if it is not given.
     #[serde(default)]
     pub(super) token_expiration: Typed<DurationText>,
     /// Labels of the ServiceAccount.

@@ -35,6 +35,7 @@ use self::{
     problems::{At, ProblemLog, choices},
 };
 use crate::model::{
+    advice::advice,
     arn::RoleArn,
     identity::{Identity, Prune, RoleOrigin, Scope},
     job::{JobSpec, VariableName},
@@ -283,6 +284,9 @@ pub fn load(
             qovery
         }
     };
+    if flags.purpose == Purpose::Start {
+        notes.extend(meant.identities.iter().flat_map(advice));
+    }
     let paths = paths(flags.purpose, &meant, &settings.fallbacks);
     let line_of = |path: &[problems::Step]| yaml::line_of(&text, path);
     notes.extend(lesser.into_problems(&file, line_of).iter().map(|problem| format!("does not matter here: {problem}")));

@@ -3,6 +3,7 @@
 //! Everything may use this room and it uses nothing: no I/O, clock, environment or SDK type.
 
 pub mod address;
+pub mod advice;
 pub mod arn;
 pub mod claims;
 pub mod containers;

@@ -346,6 +346,19 @@ fn it_works_without_a_manifest_on_a_cluster_that_the_tool_never_touched() {
 }
 
 #[test]
+fn an_annotation_that_eks_does_not_read_is_named_beside_the_one_that_lacks() {
+    let environment = made();
+    let mut account = environment.service_account().unwrap();
+    let annotations = account["metadata"]["annotations"].as_object_mut().unwrap();
+    let role = annotations.remove("eks.amazonaws.com/role-arn").unwrap();
+    annotations.insert("eks.amazonaws.com/role_arn".to_owned(), role);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
+    let run = environment.run(&["doctor"]).ended(1);
+    assert!(run.out.contains("BROKEN  annotation: `eks.amazonaws.com/role-arn` is not set"), "{}", run.out);
+    assert!(run.out.contains("note    annotation: EKS does not read `eks.amazonaws.com/role_arn` on a ServiceAccount"), "{}", run.out);
+}
+
+#[test]
 fn what_may_not_be_seen_is_unknown_neither_broken_nor_healthy_and_the_right_that_lacks_is_named() {
     let environment = made();
     for (operation, right) in [

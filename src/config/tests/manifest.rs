@@ -246,6 +246,18 @@ fn an_identity_with_a_mistake_says_what_is_legal() {
             "identities[0].annotations[\"eks.amazonaws.com/token-expiration\"]: is set by the tool: use the identity's `tokenExpiration` instead",
         ),
         (
+            "role: {}, annotations: {eks.amazonaws.com/role_arn: x}",
+            "identities[0].annotations[\"eks.amazonaws.com/role_arn\"]: is read by nobody: did you mean `eks.amazonaws.com/role-arn`, which is the identity's `role`?",
+        ),
+        (
+            "role: {}, annotations: {eks.amazonaws.com/sts-regional-endpoint: \"true\"}",
+            "identities[0].annotations[\"eks.amazonaws.com/sts-regional-endpoint\"]: is read by nobody: did you mean `eks.amazonaws.com/sts-regional-endpoints`?",
+        ),
+        (
+            "role: {}, annotations: {eks.amazonaw.com/audience: x}",
+            "identities[0].annotations[\"eks.amazonaw.com/audience\"]: is read by nobody: did you mean `eks.amazonaws.com/audience`, which is the identity's `audience`?",
+        ),
+        (
             "role: {}, annotations: {\"a b\": x}",
             "identities[0].annotations[\"a b\"]: `a b` is not a label or annotation key: use `name` or `prefix/name`: at most 63 letters, digits, `-`, `_` and `.` after a DNS prefix",
         ),
@@ -597,4 +609,16 @@ fn a_text_that_is_not_yaml_is_one_problem_beside_those_of_the_variables() {
         1 problem in the configuration
           qovery.yml:4:5: identities[0]: the key `serviceAccount` is there twice
         ");
+}
+
+#[test]
+fn what_an_identity_means_is_a_note_where_it_is_brought_about_and_nowhere_else() {
+    let manifest =
+        "identities: [{serviceAccount: default, tokenExpiration: 10m, role: {policies: [arn:aws:iam::aws:policy/AdministratorAccess]}}]";
+    let of = |purpose| load(&Flags { purpose, ..Flags::default() }, with(&[]), |_| Ok(manifest.into())).unwrap().notes;
+    let noted = of(Purpose::Start);
+    assert_eq!(noted.len(), 3, "{noted:?}");
+    assert!(noted.iter().all(|note| note.starts_with("identity `default`: ")), "{noted:?}");
+    assert_eq!(of(Purpose::Remove), [] as [String; 0]);
+    assert_eq!(of(Purpose::Examine), [] as [String; 0]);
 }
