@@ -67,13 +67,14 @@ impl Kubernetes {
         Ok(found.into_iter().collect())
     }
 
-    /// Applies the tool's fields, all of them and no others; without force, and only to the object and version that were seen, if they are named.
+    /// Applies the tool's fields, all of them and no others, and only to the object and version that were seen, if they are named. It is forced
+    /// only for fields that are to be taken, and then never without the version: nobody else's value can have come in between.
     ///
     /// # Errors
     /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`ErrorKind::AlreadyExists`] if
     /// somebody has changed or deleted it since it was seen; [`ErrorKind::Overridden`] if the API server gives back other values.
     pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
-        self.apply_as(applied, &PatchParams::apply(FIELD_MANAGER)).await
+        self.apply_as(applied, false).await
     }
 
     /// The same as a dry run: all that can refuse it is asked, and nothing is stored.
@@ -82,10 +83,10 @@ impl Kubernetes {
     /// # Errors
     /// As if it were applied.
     pub async fn rehearse_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
-        self.apply_as(applied, &PatchParams::apply(FIELD_MANAGER).dry_run()).await
+        self.apply_as(applied, true).await
     }
 
-    async fn apply_as(&self, applied: &AppliedServiceAccount, parameters: &PatchParams) -> Result<(), CallError> {
+    async fn apply_as(&self, applied: &AppliedServiceAccount, dry_run: bool) -> Result<(), CallError> {
         let mut object = identity(&applied.subject);
         object["metadata"]["annotations"] = json!(applied.annotations);
         if !applied.labels.is_empty() {
@@ -99,7 +100,9 @@ impl Kubernetes {
             object["metadata"]["uid"] = json!(seen.uid);
             object["metadata"]["resourceVersion"] = json!(seen.version);
         }
-        let after = self.apply(&applied.subject, &object, parameters).await.map_err(|error| match error.kind {
+        let force = seen.is_some() && !applied.taken.is_empty();
+        let parameters = PatchParams { force, dry_run, ..PatchParams::apply(FIELD_MANAGER) };
+        let after = self.apply(&applied.subject, &object, &parameters).await.map_err(|error| match error.kind {
             // It was seen: then somebody has changed it since.
             ErrorKind::Changed | ErrorKind::Transient if seen.is_some() && error.code == CONFLICT => {
                 CallError { kind: ErrorKind::AlreadyExists, ..error }

@@ -21,6 +21,9 @@ pub const FIELD_MANAGER: &str = "qovery-irsa";
 /// The annotation that names the role, read by the pod identity webhook.
 /// <https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html>
 pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+/// The label that marks a ServiceAccount the tool created, and its value.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-irsa");
 /// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
@@ -220,16 +223,38 @@ impl ObservedServiceAccount {
         self.managers.get(field).is_some_and(|managers| managers.contains(FIELD_MANAGER))
     }
 
-    /// Whether the tool's field manager holds any field.
+    /// Whether the tool's field manager holds any field, or the marks say that it did.
     #[must_use]
     pub fn is_touched(&self) -> bool {
-        self.managers.values().any(|managers| managers.contains(FIELD_MANAGER))
+        self.managers.values().any(|managers| managers.contains(FIELD_MANAGER)) || self.is_marked()
+    }
+
+    /// Whether the tool created it.
+    #[must_use]
+    pub fn is_made_by_tool(&self) -> bool {
+        let mark = Field::Label(MANAGED_BY.0.to_owned());
+        self.values.get(&mark).is_some_and(|value| value == MANAGED_BY.1) && self.is_left_to_tool(&mark)
+    }
+
+    /// The managers other than the tool's that hold a field.
+    pub fn others(&self, field: &Field) -> impl Iterator<Item = &String> {
+        self.managers.get(field).into_iter().flatten().filter(|manager| *manager != FIELD_MANAGER)
+    }
+
+    /// Whether nobody holds a field but the tool and those that only bring back what was there.
+    #[must_use]
+    pub fn is_left_to_tool(&self, field: &Field) -> bool {
+        self.others(field).all(|manager| is_restorer(manager))
+    }
+
+    fn is_marked(&self) -> bool {
+        self.is_made_by_tool() || !self.marks().is_empty()
     }
 
     /// The marks of the jobs that want it.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        let labels = self.values.iter().filter(|(field, _)| self.held_by_tool(field));
+        let labels = self.values.iter().filter(|(field, _)| self.is_left_to_tool(field));
         Marks::of_labels(labels.filter_map(|(field, value)| match field {
             Field::Label(key) => Some((key, value)),
             _ => None,
@@ -250,7 +275,8 @@ impl ObservedServiceAccount {
 
     fn own_annotation(&self, key: &str) -> Option<&str> {
         let field = Field::Annotation(key.to_owned());
-        self.values.get(&field).filter(|_| self.held_by_tool(&field)).map(String::as_str)
+        let is_own = self.held_by_tool(&field) || (self.is_left_to_tool(&field) && self.is_marked());
+        self.values.get(&field).filter(|_| is_own).map(String::as_str)
     }
 }
 
@@ -265,6 +291,14 @@ pub struct Overridden {
     pub found: Option<String>,
     /// Who holds it now besides the tool.
     pub manager: Option<String>,
+}
+
+/// Whether a field manager only brings back what was there: what the API server calls whoever wrote the fields of an object whose managed
+/// fields were cleared, and Velero.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields>
+#[must_use]
+pub fn is_restorer(manager: &str) -> bool {
+    matches!(manager, "before-first-apply" | "velero" | "velero-server")
 }
 
 /// A field that a field manager can hold.

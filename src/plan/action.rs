@@ -183,6 +183,9 @@ pub struct AppliedServiceAccount {
     pub labels: BTreeMap<String, String>,
     /// `automountServiceAccountToken`.
     pub automount: Option<bool>,
+    /// The fields that are taken from whoever changed them by hand or brought them back: the apply is forced for these, and conflicts in no
+    /// other.
+    pub taken: BTreeSet<Field>,
 }
 
 impl AppliedServiceAccount {
@@ -221,6 +224,8 @@ pub enum Applying {
     Unmark,
     /// Roles that it has left go from its record.
     Forget,
+    /// Its fields are held by somebody who only brought them back: they are taken, so that they can be removed.
+    Reclaim,
 }
 
 /// Which subjects a new trust policy adds and removes.
@@ -321,11 +326,16 @@ impl fmt::Display for Action {
             Self::ApplyServiceAccount(applied) => {
                 let (subject, role) = (&applied.subject, applied.role.as_ref().map(ToString::to_string).unwrap_or_default());
                 match applied.how {
+                    Applying::Apply if !applied.taken.is_empty() => {
+                        let taken: Vec<String> = applied.taken.iter().map(ToString::to_string).collect();
+                        write!(f, "set {} of ServiceAccount `{subject}` back", taken.join(", "))
+                    }
                     Applying::Create => write!(f, "create ServiceAccount `{subject}` with role `{role}`"),
                     Applying::Apply => write!(f, "apply ServiceAccount `{subject}` with role `{role}`"),
                     Applying::Record => write!(f, "record the next role on ServiceAccount `{subject}`"),
                     Applying::Date => write!(f, "mark ServiceAccount `{subject}` as no longer named"),
                     Applying::Unmark => write!(f, "take this job's mark from ServiceAccount `{subject}`"),
+                    Applying::Reclaim => write!(f, "take hold of the tool's fields on ServiceAccount `{subject}`"),
                     Applying::Forget => write!(f, "drop roles that it has left from the record of ServiceAccount `{subject}`"),
                 }
             }

@@ -72,15 +72,15 @@ pub enum Refusal {
         /// The issuer of this cluster.
         here: IssuerUrl,
     },
-    /// Another field manager holds a field with another value.
-    #[error("ServiceAccount `{subject}`: {field} is `{observed}`, held by field manager `{manager}`; it should be `{desired}`")]
+    /// Other field managers hold a field with another value.
+    #[error("ServiceAccount `{subject}`: {field} is `{observed}`, held by {}; it should be `{desired}`", managers_in_words(managers))]
     HeldField {
         /// The ServiceAccount.
         subject: Subject,
         /// The field.
         field: Field,
         /// Who holds it.
-        manager: String,
+        managers: BTreeSet<String>,
         /// Its value.
         observed: String,
         /// What it should be.
@@ -192,6 +192,38 @@ pub enum Refusal {
     },
 }
 
+fn managers_in_words(managers: &BTreeSet<String>) -> String {
+    let names: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
+    format!("field manager{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
+}
+
+/// Where a field manager takes its values from.
+fn where_set(manager: &str) -> String {
+    match manager {
+        "helm" | "Helm" => format!("in the values of the Helm release (`{manager}`)"),
+        _ if manager.starts_with("argocd") => format!("in the source of the Argo CD application (`{manager}`)"),
+        "kubectl" | "kubectl-client-side-apply" | "kubectl-last-applied" => format!("in the file that is applied by kubectl (`{manager}`)"),
+        _ => format!("where `{manager}` sets it"),
+    }
+}
+
+/// The command that gives a field this value: whoever held the other one holds it no more.
+fn set_by_hand(Subject { namespace, service_account }: &Subject, field: &Field, value: &str) -> Option<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let of = |verb: &str, key: &str| {
+        format!("kubectl -n {namespace} {verb} --overwrite serviceaccount {service_account} {}", quoted(&format!("{key}={value}")))
+    };
+    match field {
+        Field::Annotation(key) => Some(of("annotate", key)),
+        Field::Label(key) => Some(of("label", key)),
+        Field::Automount => {
+            let patch = quoted(&format!("{{\"automountServiceAccountToken\": {value}}}"));
+            Some(format!("kubectl -n {namespace} patch serviceaccount {service_account} -p {patch}"))
+        }
+        Field::Other(_) => None,
+    }
+}
+
 fn known_in_words(known: &[Service]) -> String {
     match known {
         [] => " that could be bound".to_owned(),
@@ -245,14 +277,16 @@ impl Refusal {
             Self::EarlierCluster { issuer, .. } => format!(
                 "if that cluster no longer exists, run `sweep --issuer {issuer}` once: it removes what belongs to it, then deploy again; if it still exists, give the identity another `name`"
             ),
-            Self::HeldField { manager, subject, .. } => format!(
-                "remove it where `{manager}` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `{subject}`, then deploy again"
-            ),
             Self::ServiceAccountEnds(subject) => format!(
                 "deploy again when it is gone; what holds it are its finalizers: `kubectl get serviceaccount {} --namespace {} --output yaml`",
                 subject.service_account, subject.namespace
             ),
             Self::NamespaceEnds(_) => "deploy again when it is gone and made anew".to_owned(),
+            Self::HeldField { managers, subject, field, desired, .. } => {
+                let set = managers.iter().map(|manager| where_set(manager)).collect::<Vec<_>>().join(", and ");
+                let command = set_by_hand(subject, field, desired).map(|command| format!("; or set it by `{command}`")).unwrap_or_default();
+                format!("remove it {set}{command}; then deploy again")
+            }
             Self::TooManyTags { .. } => {
                 "run `sweep` to remove what deleted environments have left, remove tags from the role or the manifest, or use `scope: environment`: a role for each environment".to_owned()
             }

@@ -4,7 +4,7 @@
 //! left. The OIDC provider stays: the cluster and other roles live by it.
 
 use super::{
-    Freshness, Lane, Plan,
+    Action, Freshness, Lane, Plan,
     ledger::{self, Fate, Removal},
     role, service_account,
 };
@@ -42,10 +42,14 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
             plan.notes.push(format!("ServiceAccount `{subject}` is being deleted already: what holds it are its finalizers"));
             continue;
         }
-        plan.closing.extend(match fate {
+        let action = match fate {
             Fate::Goes => service_account::remove(&subject, found, job, &observed.gone_jobs),
             Fate::Leaves(roles) => service_account::forget(&subject, found, roles),
-        });
+        };
+        if matches!(action, Some(Action::ReleaseServiceAccount { .. })) {
+            plan.notes.extend(service_account::stays(&subject, found));
+        }
+        plan.closing.extend(action);
     }
     plan
 }

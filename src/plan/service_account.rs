@@ -11,13 +11,12 @@ use crate::model::{
     desired::DesiredServiceAccount,
     marks::{self, JobMark, Mark},
     names::Subject,
-    observed::{FIELD_MANAGER, Field, ObservedServiceAccount, Overridden},
+    observed::{FIELD_MANAGER, Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer},
     record::EARLIER_ROLES,
 };
 
-/// The label that marks a ServiceAccount the tool created, and its value.
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-irsa");
+/// What a mark says until it is removed.
+const LEAVING: &str = "leaving";
 
 /// What makes a ServiceAccount as desired.
 #[derive(Default)]
@@ -26,6 +25,8 @@ pub(super) struct Applies {
     pub(super) first: Option<Action>,
     /// When the role is ready.
     pub(super) last: Option<Action>,
+    /// What people should know.
+    pub(super) notes: Vec<String>,
 }
 
 /// | observed | action |
@@ -33,6 +34,7 @@ pub(super) struct Applies {
 /// | absent | create it, marked as the tool's |
 /// | each field as desired and held by the tool, none other held | none |
 /// | being deleted | refusal: the object will not come back |
+/// | a field of one that the tool has touched differs, and a person has changed it by hand | set it back |
 /// | a field differs and another manager holds it | refusal |
 /// | another role, set by the tool | record the new role, and in the end apply it and record the old one |
 /// | otherwise | apply: takes shared hold of equal fields, lets go of those no longer desired |
@@ -48,13 +50,14 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         annotations: desired.annotations.clone(),
         labels: desired.labels.clone(),
         automount: desired.automount,
+        taken: BTreeSet::new(),
     };
-    if observed.is_none_or(is_own) {
+    if observed.is_none_or(ObservedServiceAccount::is_made_by_tool) {
         applied.labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     }
     applied.labels.extend(observed.iter().flat_map(|observed| marks_on(observed)));
     applied.labels.extend(desired.job.iter().map(|job| (job.label(), Mark::Wanted.value())));
-    let Some(observed) = observed else { return Ok(Applies { first: None, last: Some(apply(applied)) }) };
+    let Some(observed) = observed else { return Ok(Applies { last: Some(apply(applied)), ..Applies::default() }) };
     let present = observed.role().filter(|present| *present != desired.role);
     let mut earlier = observed.earlier_roles();
     if let Some(present) = &present {
@@ -63,9 +66,24 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     earlier.remove(&desired.role);
     applied.annotations.extend(earlier.render().map(|text| (EARLIER_ROLES.to_owned(), text)));
     let fields = applied.fields();
-    let refusals: Vec<Refusal> = fields.iter().filter_map(|(field, value)| held_field(&applied.subject, field, value, observed)).collect();
+    let mut refusals: Vec<Refusal> = Vec::new();
+    let mut notes = Vec::new();
+    for (field, value) in &fields {
+        match conflict(&applied.subject, field, value, observed) {
+            None => {}
+            Some(Conflict::Taken(note)) => {
+                applied.taken.insert(field.clone());
+                notes.push(note);
+            }
+            Some(Conflict::Refused(refusal)) => refusals.push(refusal),
+        }
+    }
     if !refusals.is_empty() {
         return Err(refusals);
+    }
+    if !applied.taken.is_empty() && present.is_some() {
+        // First what was there before, so that what is forced is what was seen; the other role follows.
+        return Ok(Applies { first: None, last: Some(apply(set_back(&applied, observed))), notes });
     }
     let in_place = fields.iter().all(|(field, value)| observed.values.get(field) == Some(value) && observed.held_by_tool(field));
     let nothing_else = observed.managers.keys().all(|field| fields.contains_key(field) || !observed.held_by_tool(field));
@@ -75,18 +93,18 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     let mut record = observed.earlier_roles();
     let first = (present.is_some() && !record.contains(&desired.role)).then(|| {
         record.add(&desired.role, at);
-        apply(with_record(held(&applied.subject, observed, Applying::Record), record.render()))
+        apply_held(with_record(held(&applied.subject, observed, Applying::Record), record.render()), observed)
     });
     // What was recorded before has given it another version.
     applied.seen = first.is_none().then(|| seen(observed));
-    Ok(Applies { first, last: Some(apply(applied)) })
+    Ok(Applies { first, last: Some(apply(applied)), notes })
 }
 
 /// Dates the mark of a job whose manifest no longer names the ServiceAccount.
 pub(super) fn date(subject: &Subject, observed: &ObservedServiceAccount, job: &JobMark, at: Date) -> Action {
     let mut applied = held(subject, observed, Applying::Date);
     applied.labels.insert(job.label(), Mark::LeftSince(at).value());
-    apply(applied)
+    apply_held(applied, observed)
 }
 
 /// Drops roles from its record that it has left; nothing if they are not recorded.
@@ -98,7 +116,7 @@ pub(super) fn forget(subject: &Subject, observed: &ObservedServiceAccount, left:
     for role in left {
         record.remove(role);
     }
-    Some(apply(with_record(held(subject, observed, Applying::Forget), record.render())))
+    Some(apply_held(with_record(held(subject, observed, Applying::Forget), record.render()), observed))
 }
 
 /// Takes it from a job. While another job wants it, only the job's mark goes. Else one that the tool created and nobody else holds a field
@@ -113,17 +131,97 @@ pub(super) fn remove(
     if !marks.others(job, gone).is_empty() {
         let own = job.filter(|job| marks.of(Some(job)).is_some())?;
         let mut applied = held(subject, observed, Applying::Unmark);
-        applied.labels.remove(&own.label());
-        return Some(apply(applied));
+        let label = own.label();
+        if observed.others(&Field::Label(label.clone())).next().is_some() {
+            // What somebody else holds too stays when the tool lets go of it. Whose value is overwritten holds it no more.
+            applied.labels.insert(label, LEAVING.to_owned());
+        } else {
+            applied.labels.remove(&label);
+        }
+        return Some(apply_held(applied, observed));
     }
-    let shared = observed.managers.values().flatten().any(|manager| manager != FIELD_MANAGER);
-    if is_own(observed) && !shared {
+    if is_deletable(observed) {
         Some(Action::DeleteServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
+    } else if observed.values.keys().any(|field| is_ours(field, observed) && observed.others(field).next().is_some()) {
+        Some(apply_held(reclaimed(subject, observed), observed))
     } else if observed.is_touched() {
         Some(Action::ReleaseServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
     } else {
         None
     }
+}
+
+/// Why a ServiceAccount of which the tool's fields are removed stays itself, unless it is plainly somebody else's.
+pub(super) fn stays(subject: &Subject, observed: &ObservedServiceAccount) -> Option<String> {
+    let others: BTreeSet<String> = other_managers(observed).map(|manager| format!("`{manager}`")).collect();
+    let way =
+        format!("if nobody needs it, `kubectl -n {} delete serviceaccount {}` removes it", subject.namespace, subject.service_account);
+    match (observed.is_made_by_tool(), others.is_empty()) {
+        (true, false) => {
+            let others = others.into_iter().collect::<Vec<_>>().join(", ");
+            Some(format!("ServiceAccount `{subject}` stays: {others} holds fields of it; {way}"))
+        }
+        (false, true) => {
+            Some(format!("ServiceAccount `{subject}` stays: its label `{}` does not say that this tool created it; {way}", MANAGED_BY.0))
+        }
+        (true, true) | (false, false) => None,
+    }
+}
+
+/// Whether the tool created it and nobody else relies on it.
+fn is_deletable(observed: &ObservedServiceAccount) -> bool {
+    observed.is_made_by_tool() && other_managers(observed).next().is_none()
+}
+
+/// The managers that hold a field, but the tool's and those that only bring back what was there.
+fn other_managers(observed: &ObservedServiceAccount) -> impl Iterator<Item = &String> {
+    observed.managers.values().flatten().filter(|manager| *manager != FIELD_MANAGER && !is_restorer(manager))
+}
+
+/// Whether a field is one that only the tool sets, and nobody else claims.
+fn is_ours(field: &Field, observed: &ObservedServiceAccount) -> bool {
+    let is_known = match field {
+        Field::Annotation(key) => key == ROLE_ANNOTATION || key == EARLIER_ROLES,
+        Field::Label(key) => marks::is_label(key) || (key == MANAGED_BY.0 && observed.is_made_by_tool()),
+        Field::Automount | Field::Other(_) => false,
+    };
+    is_known && observed.is_left_to_tool(field) && observed.is_touched()
+}
+
+/// Its own fields with other values: whoever else holds them holds them no more.
+fn reclaimed(subject: &Subject, observed: &ObservedServiceAccount) -> AppliedServiceAccount {
+    let mut applied = held(subject, observed, Applying::Reclaim);
+    for field in observed.values.keys().filter(|field| is_ours(field, observed) && observed.others(field).next().is_some()) {
+        match field {
+            Field::Annotation(key) => drop(applied.annotations.insert(key.clone(), String::new())),
+            Field::Label(key) => drop(applied.labels.insert(key.clone(), LEAVING.to_owned())),
+            Field::Automount | Field::Other(_) => {}
+        }
+    }
+    applied
+}
+
+/// What was there, with the desired values of what is taken.
+fn set_back(wanted: &AppliedServiceAccount, observed: &ObservedServiceAccount) -> AppliedServiceAccount {
+    let mut applied = held(&wanted.subject, observed, Applying::Apply);
+    let copied = |from: &BTreeMap<String, String>, key: &String| from.get(key).map(|value| (key.clone(), value.clone()));
+    for field in &wanted.taken {
+        match field {
+            Field::Annotation(key) => applied.annotations.extend(copied(&wanted.annotations, key)),
+            Field::Label(key) => applied.labels.extend(copied(&wanted.labels, key)),
+            Field::Automount => applied.automount = wanted.automount,
+            Field::Other(_) => {}
+        }
+    }
+    AppliedServiceAccount { taken: wanted.taken.clone(), ..applied }
+}
+
+/// What changes fields that somebody has only brought back: these are taken.
+fn apply_held(mut applied: AppliedServiceAccount, observed: &ObservedServiceAccount) -> Action {
+    let differs = |(field, value): &(Field, String)| observed.values.get(field).is_some_and(|present| present != value);
+    let changed = applied.fields().into_iter().filter(differs).map(|(field, _)| field);
+    applied.taken = changed.filter(|field| observed.others(field).next().is_some() && observed.is_left_to_tool(field)).collect();
+    apply(applied)
 }
 
 fn apply(applied: AppliedServiceAccount) -> Action {
@@ -144,8 +242,9 @@ fn held(subject: &Subject, observed: &ObservedServiceAccount, how: Applying) -> 
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
         automount: None,
+        taken: BTreeSet::new(),
     };
-    for (field, value) in observed.values.iter().filter(|(field, _)| observed.held_by_tool(field)) {
+    for (field, value) in observed.values.iter().filter(|(field, _)| observed.held_by_tool(field) || is_ours(field, observed)) {
         match field {
             Field::Annotation(key) => drop(applied.annotations.insert(key.clone(), value.clone())),
             Field::Label(key) => drop(applied.labels.insert(key.clone(), value.clone())),
@@ -167,14 +266,9 @@ fn with_record(mut applied: AppliedServiceAccount, record: Option<String>) -> Ap
 /// The marks on it, as labels.
 fn marks_on(observed: &ObservedServiceAccount) -> impl Iterator<Item = (String, String)> {
     observed.values.iter().filter_map(|(field, value)| match field {
-        Field::Label(key) if marks::is_label(key) && observed.held_by_tool(field) => Some((key.clone(), value.clone())),
+        Field::Label(key) if marks::is_label(key) && observed.is_left_to_tool(field) => Some((key.clone(), value.clone())),
         _ => None,
     })
-}
-
-fn is_own(observed: &ObservedServiceAccount) -> bool {
-    let mark = Field::Label(MANAGED_BY.0.to_owned());
-    observed.values.get(&mark).is_some_and(|value| value == MANAGED_BY.1) && observed.held_by_tool(&mark)
 }
 
 /// The fields that are not as they were applied: something on the way changes them, and would again.
@@ -190,14 +284,37 @@ pub fn overridden(applied: &AppliedServiceAccount, after: &ObservedServiceAccoun
     others.collect()
 }
 
-fn held_field(subject: &Subject, field: &Field, desired: &str, observed: &ObservedServiceAccount) -> Option<Refusal> {
+/// What stands in the way of a value.
+enum Conflict {
+    /// A person's hand has changed it: it is set back, with these words.
+    Taken(String),
+    /// Somebody else sets it.
+    Refused(Refusal),
+}
+
+fn conflict(subject: &Subject, field: &Field, desired: &str, observed: &ObservedServiceAccount) -> Option<Conflict> {
     let value = observed.values.get(field).filter(|value| *value != desired)?;
-    let manager = observed.managers.get(field)?.iter().find(|manager| *manager != FIELD_MANAGER)?;
-    Some(Refusal::HeldField {
+    let managers: BTreeSet<String> = observed.others(field).cloned().collect();
+    if managers.is_empty() {
+        return None;
+    }
+    let by_hand = managers.iter().all(|manager| is_by_hand(manager) || is_restorer(manager));
+    if by_hand && observed.is_touched() {
+        let by = managers.iter().map(|manager| format!("`{manager}`")).collect::<Vec<_>>().join(", ");
+        return Some(Conflict::Taken(format!("ServiceAccount `{subject}`: {field} was changed to `{value}` by {by}, and is set back")));
+    }
+    Some(Conflict::Refused(Refusal::HeldField {
         subject: subject.clone(),
         field: field.clone(),
-        manager: manager.clone(),
+        managers,
         observed: value.clone(),
         desired: desired.to_owned(),
-    })
+    }))
+}
+
+/// Whether a field manager is a person's single edit: `kubectl annotate`, `label`, `edit`, `patch` and so on. `kubectl apply` is none: it
+/// says again what stands in a file, as Helm and Argo CD do.
+/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers>
+fn is_by_hand(manager: &str) -> bool {
+    manager.starts_with("kubectl-") && !matches!(manager, "kubectl-client-side-apply" | "kubectl-last-applied")
 }

@@ -26,7 +26,9 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
         let mut first = Vec::new();
         for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
             let present = observed.service_accounts.get(&wanted.subject.service_account);
-            match service_account::start(wanted, present, observed.at) {
+            let mut applies = service_account::start(wanted, present, observed.at);
+            plan.notes.extend(applies.as_mut().map(|applies| std::mem::take(&mut applies.notes)).unwrap_or_default());
+            match applies {
                 // Nobody lists the roles that many environments have together: a new ServiceAccount records them before they are touched.
                 Ok(applies) if present.is_none() && is_recorded => first.extend(applies.last),
                 // Else last: a pod that starts before the role is ready would run without it.

@@ -14,6 +14,7 @@ mod ending;
 mod events;
 mod faults;
 mod guard;
+mod hands;
 mod harness;
 mod hostile;
 mod install;

@@ -243,7 +243,7 @@ fn a_field_that_another_manager_holds_with_another_value_is_refused_and_named() 
     observed.managers.insert(field, ["helm".to_owned()].into());
     insta::assert_snapshot!(start(&world), @"
     refused: ServiceAccount `z1/app`: annotation `eks.amazonaws.com/role-arn` is `arn:aws:iam::123456789012:role/other`, held by field manager `helm`; it should be `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
-    hint: remove it where `helm` sets it (a Helm release, `kubectl annotate`, …), or delete ServiceAccount `z1/app`, then deploy again
+    hint: remove it in the values of the Helm release (`helm`); or set it by `kubectl -n z1 annotate --overwrite serviceaccount app 'eks.amazonaws.com/role-arn=arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m'`; then deploy again
     ");
 }
 
@@ -614,5 +614,142 @@ fn a_service_account_of_which_another_manager_holds_a_field_is_released_and_not_
     let mut world = World::in_sync(World::identity());
     let theirs = Field::Other("imagePullSecrets".to_owned());
     service_account_mut(&mut world).managers.insert(theirs, ["kubectl-patch".to_owned()].into());
+    insta::assert_snapshot!(delete(&world).lines().rev().take(2).collect::<Vec<_>>().join("\n"), @"
+    note: ServiceAccount `z1/app` stays: `kubectl-patch` holds fields of it; if nobody needs it, `kubectl -n z1 delete serviceaccount app` removes it
+    remove the tool's fields from ServiceAccount `z1/app`
+    ");
+}
+
+/// What somebody does to a field: they hold it now, and nobody else.
+fn edit(world: &mut World, field: &Field, value: &str, managers: &[&str]) {
+    let observed = service_account_mut(world);
+    observed.values.insert(field.clone(), value.to_owned());
+    observed.managers.insert(field.clone(), managers.iter().map(|manager| (*manager).to_owned()).collect());
+}
+
+fn annotation() -> Field {
+    Field::Annotation("eks.amazonaws.com/role-arn".to_owned())
+}
+
+#[test]
+fn what_a_person_changes_by_hand_is_set_back() {
+    let mut identities = World::identity();
+    let account = &mut identities[0].service_account;
+    account.labels = [("tier".parse().unwrap(), "backend".parse().unwrap())].into();
+    account.automount = Some(false);
+    let in_sync = World::in_sync(identities);
+    for (field, value) in [
+        (annotation(), "arn:aws:iam::123456789012:role/other"),
+        (Field::Label("tier".to_owned()), "frontend"),
+        (Field::Label("qovery-irsa/job-aaaaaaaa".to_owned()), "mine"),
+        (Field::Automount, "true"),
+    ] {
+        for managers in
+            [&["kubectl-annotate"][..], &["kubectl-label"], &["kubectl-edit"], &["kubectl-patch", "kubectl-edit"], &["velero-server"]]
+        {
+            let mut world = in_sync.clone();
+            edit(&mut world, &field, value, managers);
+            let plan = start(&world);
+            assert!(plan.starts_with(&format!("set {field} of ServiceAccount `z1/app` back\nnote: ")), "{plan}");
+            assert!(plan.contains(&format!("{field} was changed to `{value}` by `{}", managers.iter().min().unwrap())), "{plan}");
+            world.apply(Goal::Start);
+            assert_eq!(start(&world), "", "{field} {managers:?}");
+        }
+        for (managers, named) in [
+            (&["helm"][..], "held by field manager `helm`;"),
+            (&["argocd-controller", "kubectl-edit"], "held by field managers `argocd-controller`, `kubectl-edit`;"),
+            (&["kubectl-client-side-apply"], "held by field manager `kubectl-client-side-apply`;"),
+            (&["kustomize-controller"], "held by field manager `kustomize-controller`;"),
+        ] {
+            let mut world = in_sync.clone();
+            edit(&mut world, &field, value, managers);
+            let plan = start(&world);
+            assert!(plan.starts_with("refused: ") && plan.contains(named), "{plan}");
+            assert!(plan.contains("; or set it by `kubectl -n z1 "), "{plan}");
+        }
+    }
+}
+
+#[test]
+fn a_hand_that_was_there_before_the_tool_is_not_overruled() {
+    let mut world = World::in_sync(World::identity());
+    let observed = service_account_mut(&mut world);
+    observed.values.clear();
+    observed.managers.clear();
+    edit(&mut world, &annotation(), "arn:aws:iam::123456789012:role/other", &["kubectl-annotate"]);
+    assert!(start(&world).starts_with("refused: "), "{}", start(&world));
+}
+
+#[test]
+fn a_hands_edit_is_set_back_before_the_role_changes() {
+    let mut identities = World::identity();
+    identities[0].service_account.labels = [("tier".parse().unwrap(), "backend".parse().unwrap())].into();
+    let mut world = World::in_sync(identities);
+    edit(&mut world, &Field::Label("tier".to_owned()), "frontend", &["kubectl-label"]);
+    world::made_role(&mut world.identities[0]).name = "another".parse().ok();
+    let plan = start(&world);
+    assert!(plan.contains("set label `tier` of ServiceAccount `z1/app` back") && !plan.contains("record the next role"), "{plan}");
+    world.apply(Goal::Start);
+    let plan = start(&world);
+    assert!(plan.contains("apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/another`"), "{plan}");
+    world.apply(Goal::Start);
+    assert!(start(&world).lines().all(|line| line.starts_with("note: ")), "{}", start(&world));
+}
+
+#[test]
+fn what_was_cleared_or_brought_back_is_the_tools_all_the_same() {
+    let in_sync = World::in_sync(World::identity());
+    for restorer in [None, Some("before-first-apply"), Some("velero-server")] {
+        let mut world = in_sync.clone();
+        let observed = service_account_mut(&mut world);
+        let held = |_: &Field| restorer.into_iter().map(str::to_owned).collect();
+        observed.managers = observed.values.keys().map(|field| (field.clone(), held(field))).collect();
+        if restorer.is_none() {
+            observed.managers.clear();
+        }
+        let mut restored = world.clone();
+        // The next deploy takes hold again, of the mark too.
+        let plan = start(&restored);
+        assert!(plan.starts_with("apply ServiceAccount `z1/app`") && plan.lines().count() == 1, "{plan}");
+        restored.apply(Goal::Start);
+        assert_eq!(start(&restored), "");
+        for mut world in [world, restored] {
+            let plan = delete(&world);
+            assert!(plan.ends_with("delete ServiceAccount `z1/app`"), "{restorer:?}: {plan}");
+            world.apply(Goal::Delete);
+            assert!(world.observed.service_accounts.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_service_account_that_no_longer_says_whose_it_is_is_left_with_a_word() {
+    let mut world = World::in_sync(World::identity());
+    let label = Field::Label("app.kubernetes.io/managed-by".to_owned());
+    let observed = service_account_mut(&mut world);
+    observed.values.remove(&label);
+    observed.managers.remove(&label);
+    assert_eq!(start(&world), "");
+    insta::assert_snapshot!(delete(&world).lines().rev().take(2).collect::<Vec<_>>().join("\n"), @"
+    note: ServiceAccount `z1/app` stays: its label `app.kubernetes.io/managed-by` does not say that this tool created it; if nobody needs it, `kubectl -n z1 delete serviceaccount app` removes it
+    remove the tool's fields from ServiceAccount `z1/app`
+    ");
+    // Somebody else's, by contrast, is left without: it is theirs.
+    service_account_mut(&mut world).managers.insert(Field::Label("app".to_owned()), ["helm".to_owned()].into());
     assert!(delete(&world).ends_with("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
+}
+
+#[test]
+fn what_was_brought_back_on_somebody_elses_service_account_goes_all_the_same() {
+    let mut world = World::in_sync(World::identity());
+    let label = Field::Label("app.kubernetes.io/managed-by".to_owned());
+    edit(&mut world, &label, "Helm", &["velero-server"]);
+    let observed = service_account_mut(&mut world);
+    observed.managers = observed.values.keys().map(|field| (field.clone(), ["velero-server".to_owned()].into())).collect();
+    assert!(delete(&world).contains("take hold of the tool's fields on ServiceAccount `z1/app`"), "{}", delete(&world));
+    world.apply(Goal::Delete);
+    assert!(delete(&world).contains("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
+    world.apply(Goal::Delete);
+    let observed = service_account_mut(&mut world);
+    assert_eq!(observed.values.keys().collect::<Vec<_>>(), [&label], "what is theirs stays");
 }

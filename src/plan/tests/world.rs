@@ -257,8 +257,14 @@ impl World {
             });
         observed.version = (observed.version.parse::<u32>().unwrap() + 1).to_string();
         release(observed, &fields);
+        assert!(applied.taken.is_empty() || applied.seen.is_some(), "forced without the version that was seen: {applied:?}");
         for (field, value) in fields {
-            observed.managers.entry(field.clone()).or_default().insert(FIELD_MANAGER.to_owned());
+            let managers = observed.managers.entry(field.clone()).or_default();
+            if observed.values.get(&field).is_some_and(|present| *present != value) && managers.iter().any(|other| other != FIELD_MANAGER) {
+                assert!(applied.taken.contains(&field), "Conflict: {field}: {applied:?}");
+                managers.clear();
+            }
+            managers.insert(FIELD_MANAGER.to_owned());
             observed.values.insert(field, value);
         }
     }
