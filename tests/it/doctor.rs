@@ -359,6 +359,27 @@ fn an_annotation_that_eks_does_not_read_is_named_beside_the_one_that_lacks() {
 }
 
 #[test]
+fn without_any_right_nothing_is_healthy() {
+    let environment = made();
+    let nobody = environment.sandbox.aws(|aws| aws.add_user("nobody", None));
+    let mut variables = environment.variables.clone();
+    variables.insert("AWS_ACCESS_KEY_ID".to_owned(), nobody.access_key_id);
+    variables.insert("AWS_SECRET_ACCESS_KEY".to_owned(), nobody.secret_access_key);
+    let run = environment.run_with(&["doctor"], &variables).ended(1);
+    // Provider, role, associations. That STS gives the session needs no right.
+    assert!(run.out.contains("1 ServiceAccount: 3 could not be seen, "), "{}", run.out);
+
+    environment.sandbox.kubernetes(|kubernetes| {
+        for (kind, namespace) in [("clusterrolebindings", ""), ("rolebindings", NAMESPACE)] {
+            kubernetes.remove_object(kind, namespace, "qovery-irsa");
+        }
+    });
+    let run = environment.run(&["doctor"]).ended(1);
+    assert!(run.out.contains("1 ServiceAccount: 1 could not be seen, "), "{}", run.out);
+    assert!(run.out.contains("→ the job needs `get serviceaccounts` in the namespace"), "{}", run.out);
+}
+
+#[test]
 fn what_may_not_be_seen_is_unknown_neither_broken_nor_healthy_and_the_right_that_lacks_is_named() {
     let environment = made();
     for (operation, right) in [
