@@ -317,8 +317,11 @@ fn no_token(container: &Container, file: &Given, volumes: &BTreeMap<String, Volu
         }
     };
     // The innermost mount has the file.
-    let inside =
-        |mount: &Mount| below(file, &mount.path).map(|rest| (mount.path.len(), mount.volume.clone(), joined(&mount.sub_path, rest)));
+    let plain = unix(file);
+    let inside = |mount: &Mount| {
+        let rest = below(&plain, &unix(&mount.path))?.to_owned();
+        Some((mount.path.len(), mount.volume.clone(), joined(&mount.sub_path, &rest)))
+    };
     let Some((_, volume, path)) = container.mounts.iter().filter_map(inside).max() else {
         return Some(finding(Certainty::Certain, format!("has no volume at its `{TOKEN_FILE}`, `{file}`"), own));
     };
@@ -345,6 +348,15 @@ fn no_token(container: &Container, file: &Given, volumes: &BTreeMap<String, Volu
         ),
         remedy: Remedy::Restart,
     })
+}
+
+/// A path without what Windows has of its own: `C:\var\run` is `/var/run`.
+fn unix(path: &str) -> String {
+    let path = path.replace('\\', "/");
+    match path.as_bytes() {
+        [drive, b':', b'/', ..] if drive.is_ascii_alphabetic() => path.get(2..).unwrap_or_default().to_owned(),
+        _ => path,
+    }
 }
 
 /// What of a path is below another; nothing if it is elsewhere.
@@ -524,6 +536,15 @@ mod tests {
         for (associated, start) in [(None, "Possible"), (Some(true), "Possible"), (Some(false), "Certain")] {
             let said = judged(&container, &BTreeMap::new(), false, associated);
             assert!(said.starts_with(&format!("{start}: has the variables of EKS Pod Identity")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_windows_container_has_its_token_too() {
+        let file = r"C:\var\run\secrets\eks.amazonaws.com\serviceaccount\token";
+        for path in [r"C:\var\run\secrets\eks.amazonaws.com\serviceaccount", "/var/run/secrets/eks.amazonaws.com/serviceaccount"] {
+            let container = Container { mounts: vec![mount("aws-iam-token", path)], ..with(&[(TOKEN_FILE, text(file))]) };
+            assert_eq!(said(&container), "", "{path}");
         }
     }
 

@@ -199,12 +199,13 @@ fn managers_in_words(managers: &BTreeSet<String>) -> String {
 
 /// Where a field manager takes its values from.
 fn where_set(manager: &str) -> String {
-    match manager {
-        "helm" | "Helm" => format!("in the values of the Helm release (`{manager}`)"),
-        _ if manager.starts_with("argocd") => format!("in the source of the Argo CD application (`{manager}`)"),
-        "kubectl" | "kubectl-client-side-apply" | "kubectl-last-applied" => format!("in the file that is applied by kubectl (`{manager}`)"),
-        _ => format!("where `{manager}` sets it"),
-    }
+    let source = match manager {
+        "helm" | "Helm" => " (the values of the Helm release)",
+        _ if manager.starts_with("argocd") => " (the source of the Argo CD application)",
+        "kubectl" | "kubectl-client-side-apply" | "kubectl-last-applied" => " (the file that is applied)",
+        _ => "",
+    };
+    format!("where `{manager}` sets it{source}")
 }
 
 /// The command that gives a field this value: whoever held the other one holds it no more.
@@ -283,7 +284,7 @@ impl Refusal {
             ),
             Self::NamespaceEnds(_) => "deploy again when it is gone and made anew".to_owned(),
             Self::HeldField { managers, subject, field, desired, .. } => {
-                let set = managers.iter().map(|manager| where_set(manager)).collect::<Vec<_>>().join(", and ");
+                let set = managers.iter().map(|manager| where_set(manager)).collect::<Vec<_>>().join(" and ");
                 let command = set_by_hand(subject, field, desired).map(|command| format!("; or set it by `{command}`")).unwrap_or_default();
                 format!("remove it {set}{command}; then deploy again")
             }

@@ -243,7 +243,7 @@ fn a_field_that_another_manager_holds_with_another_value_is_refused_and_named() 
     observed.managers.insert(field, ["helm".to_owned()].into());
     insta::assert_snapshot!(start(&world), @"
     refused: ServiceAccount `z1/app`: annotation `eks.amazonaws.com/role-arn` is `arn:aws:iam::123456789012:role/other`, held by field manager `helm`; it should be `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
-    hint: remove it in the values of the Helm release (`helm`); or set it by `kubectl -n z1 annotate --overwrite serviceaccount app 'eks.amazonaws.com/role-arn=arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m'`; then deploy again
+    hint: remove it where `helm` sets it (the values of the Helm release); or set it by `kubectl -n z1 annotate --overwrite serviceaccount app 'eks.amazonaws.com/role-arn=arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m'`; then deploy again
     ");
 }
 
