@@ -5,6 +5,7 @@
 use crate::{
     call::{CallError, Failed, Patience},
     config::Proof,
+    connect::ConnectError,
     model::{
         arn::RoleArn,
         desired::Place,
@@ -62,6 +63,14 @@ impl Look {
 pub trait Cloud {
     /// Namespace, issuer and cluster.
     fn place(&self) -> &Place;
+
+    /// Before the first change: whether this is the cluster that is meant. Answers a note if nobody can tell.
+    ///
+    /// # Errors
+    /// It is not, or a service does not answer.
+    fn confirm(&self, _: &Patience) -> impl Future<Output = Result<Option<String>, ConnectError>> {
+        std::future::ready(Ok(None))
+    }
 
     /// Sees what is there for these identities.
     ///

@@ -4,16 +4,16 @@ use thiserror::Error;
 
 use crate::{
     aws::{Aws, AwsProblem, Cluster},
-    call::{ErrorKind, Failed, Patience},
+    call::{Failed, Patience},
     config::{Config, KubeAuth},
     http::{self, HttpProblem},
+    issuer::{EKS, MOUNTED, STATED, agreed, described, discover},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
     model::{arn::Account, desired::Place, names::ClusterName, oidc::IssuerUrl},
     qovery::Qovery,
 };
 
 const CALLER: &str = "sts:GetCallerIdentity";
-const DESCRIBE: &str = "eks:DescribeCluster";
 
 /// AWS, Kubernetes, Qovery, and the place in them.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Connection {
     /// The account that the credentials act in, where that is known without asking: from the role they assume, else from the cluster, which
     /// EKS describes to its own account only.
     pub account: Option<Account>,
+    /// The issuer that `IRSA_OIDC_ISSUER` states, where nothing that is of the cluster itself has said it yet.
+    pub(crate) stated: Option<IssuerUrl>,
 }
 
 /// Why there is no connection.
@@ -55,6 +57,14 @@ pub enum ConnectError {
     /// The program that a kubeconfig names for credentials does not end.
     #[error("the kubeconfig's program for credentials did not end within the {0} s of the whole run")]
     Slow(u64),
+    /// The cluster that is named is not the one that the kubeconfig leads to.
+    #[error("the kubeconfig does not lead to EKS cluster `{cluster}`, which is at `{endpoint}`")]
+    OtherCluster {
+        /// The cluster that is named.
+        cluster: ClusterName,
+        /// Where it is.
+        endpoint: String,
+    },
     /// Two sources name different issuers.
     #[error("the cluster's OIDC issuer is contradictory: {first_source} says `{first}`, {second_source} says `{second}`")]
     Contradiction {
@@ -72,7 +82,8 @@ pub enum ConnectError {
 /// Connects.
 ///
 /// The issuer is that of `IRSA_OIDC_ISSUER`, the mounted token or the described cluster, whichever are at hand, and they must
-/// agree; if none is, the cluster's discovery document is asked.
+/// agree; if none is, the cluster's discovery document is asked. A kubeconfig says nothing of `IRSA_OIDC_ISSUER`: before the first change
+/// [`Connection::confirm_issuer`] asks the cluster.
 ///
 /// # Errors
 /// Something that a connection needs is missing, contradictory or does not answer.
@@ -100,8 +111,9 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
     let token_issuer = token.filter(|_| access == Access::Token).map(|token| token.issuer()).transpose()?;
     let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
-    let known =
-        agreed([("`IRSA_OIDC_ISSUER`", config.access.issuer.clone()), ("the mounted token", token_issuer), ("EKS", described_issuer)])?;
+    let confirmed = token_issuer.is_some() || described_issuer.is_some();
+    let stated = config.access.issuer.clone();
+    let known = agreed([(STATED, stated.clone()), (MOUNTED, token_issuer), (EKS, described_issuer)])?;
     let issuer = match known {
         Some(issuer) => issuer,
         None => discover(config, &aws, &kubernetes, patience).await?,
@@ -114,7 +126,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         job: config.environment.job.clone(),
     };
     let account = config.access.assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
-    Ok(Connection { aws, kubernetes, qovery, place, account })
+    Ok(Connection { aws, kubernetes, qovery, place, account, stated: stated.filter(|_| !confirmed) })
 }
 
 /// `KUBECONFIG` if set, else the mounted token, else EKS.
@@ -128,54 +140,8 @@ fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, Conne
     }
 }
 
-/// The cluster's discovery document; where it may not be read or there is none, EKS.
-async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes, patience: &Patience) -> Result<IssuerUrl, ConnectError> {
-    let call = "kubernetes:get /.well-known/openid-configuration";
-    let discovered = patience.call(call, async || kubernetes.issuer().await).await;
-    let closed = matches!(&discovered, Err(error) if error.kind.is_denied() || error.kind.is_missing() || matches!(error.kind, ErrorKind::Admission(_)));
-    // An API server without the document answers in plain text, and so may something else in its place.
-    let strange = matches!(&discovered, Err(error) if error.is_foreign && error.kind == ErrorKind::Other);
-    if (closed || strange) && config.environment.cluster.is_some() {
-        match describe(config, aws, patience).await {
-            Ok((_, Cluster { issuer: Some(issuer), .. })) => return Ok(issuer),
-            Err(error) if closed => return Err(error),
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Ok(discovered.map_err(Failed::to("read the cluster's OIDC issuer", call))?)
-}
-
 async fn describe(config: &Config, aws: &Aws, patience: &Patience) -> Result<(ClusterName, Cluster), ConnectError> {
     let name = config.environment.cluster.clone().ok_or(ConnectError::NoCluster)?;
-    let doing = format!("describe EKS cluster `{name}`");
-    let cluster = patience.call(DESCRIBE, async || aws.cluster(&name).await).await.map_err(Failed::to(doing, DESCRIBE))?;
+    let cluster = described(&name, aws, patience).await?;
     Ok((name, cluster))
-}
-
-fn agreed(sources: [(&'static str, Option<IssuerUrl>); 3]) -> Result<Option<IssuerUrl>, ConnectError> {
-    let mut known: Option<(&'static str, IssuerUrl)> = None;
-    for (second_source, second) in sources {
-        let Some(second) = second else { continue };
-        match known {
-            Some((first_source, first)) if first != second => {
-                return Err(ConnectError::Contradiction { first_source, first, second_source, second });
-            }
-            _ => known = known.or(Some((second_source, second))),
-        }
-    }
-    Ok(known.map(|(_, issuer)| issuer))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_that_contradict_each_other_are_both_shown() {
-        let issuer = |text: &str| Some(text.parse().unwrap());
-        assert_eq!(agreed([("a", None), ("b", issuer("https://x")), ("c", issuer("https://x"))]).unwrap(), issuer("https://x"));
-        assert_eq!(agreed([("a", None), ("b", None), ("c", None)]).unwrap(), None);
-        let error = agreed([("a", issuer("https://x")), ("b", None), ("c", issuer("https://y"))]).unwrap_err();
-        assert_eq!(error.to_string(), "the cluster's OIDC issuer is contradictory: a says `https://x`, c says `https://y`");
-    }
 }

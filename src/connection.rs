@@ -3,7 +3,7 @@
 use crate::{
     call::{CallError, Failed, Patience},
     cloud::{Cloud, Look},
-    connect::Connection,
+    connect::{ConnectError, Connection},
     model::{
         arn::RoleArn,
         desired::Place,
@@ -19,6 +19,10 @@ use crate::{
 impl Cloud for Connection {
     fn place(&self) -> &Place {
         &self.place
+    }
+
+    async fn confirm(&self, patience: &Patience) -> Result<Option<String>, ConnectError> {
+        self.confirm_issuer(patience).await
     }
 
     async fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {

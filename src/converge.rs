@@ -136,6 +136,9 @@ impl<C: Cloud> Work<'_, C> {
                 }
                 Next::GiveUp => return Err(course.in_vain()),
             };
+            if course.first.is_none() {
+                self.confirm(report).await?;
+            }
             report.plan(&plan);
             drop(waiting.take());
             let outcome = apply(&plan, self.cloud, self.patience, self.settle, |done| {
@@ -152,6 +155,17 @@ impl<C: Cloud> Work<'_, C> {
                 self.sleep(course.pause(), &course).await?;
             }
         }
+    }
+
+    /// Before something is changed: that it is the cluster that is meant.
+    ///
+    /// # Errors
+    /// It is not, or a service does not answer.
+    pub async fn confirm(&self, report: &mut Report<'_>) -> Result<(), StepError> {
+        if let Some(doubt) = self.unless_interrupted(self.cloud.confirm(self.patience)).await? {
+            report.note(&doubt);
+        }
+        Ok(())
     }
 
     async fn sleep(&self, time: Duration, course: &Course) -> Result<(), StepError> {

@@ -5,6 +5,7 @@
 //! ```text
 //! main → run → config        variables and manifest → Config, all problems at once
 //!            → connect       AWS, Kubernetes, the cluster's issuer            → adapters
+//!                → issuer    whose tokens the cluster issues, and whether it is the one that is meant → adapters
 //!            → converge      the loop: observe → plan → apply until nothing is to do, over a `Cloud`: the connection, or a test's
 //!                → observe   what is there                                    → adapters
 //!                → plan      desired × observed → Plan or refusals: pure
@@ -35,6 +36,7 @@ pub mod exit;
 pub mod hint;
 pub mod http;
 pub mod install;
+mod issuer;
 pub mod kubernetes;
 pub mod model;
 pub mod observe;

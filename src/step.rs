@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{apply::ApplyError, call::Failed, model::desired::DesiredProblem, plan::Refusals};
+use crate::{apply::ApplyError, call::Failed, connect::ConnectError, model::desired::DesiredProblem, plan::Refusals};
 
 /// Why a step ended early.
 #[derive(Debug, Error)]
@@ -16,6 +16,9 @@ pub enum StepError {
     /// Something may not be touched.
     #[error(transparent)]
     Refused(#[from] Refusals),
+    /// It is not the cluster that is meant, or that cannot be told.
+    #[error(transparent)]
+    Confirm(#[from] ConnectError),
     /// The plan was not carried out whole.
     #[error(transparent)]
     Apply(#[from] ApplyError),

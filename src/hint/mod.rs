@@ -351,6 +351,11 @@ pub fn of_connection(error: &ConnectError, known: &Known) -> Option<String> {
         ConnectError::Contradiction { .. } => {
             "one of them is of another cluster: correct or remove `IRSA_OIDC_ISSUER`, or correct the cluster's name"
         }
+        ConnectError::OtherCluster { cluster, .. } => {
+            return Some(format!(
+                "set `QOVERY_KUBERNETES_CLUSTER_NAME` to the name of the kubeconfig's cluster, or take the kubeconfig of this one (`aws eks update-kubeconfig --name {cluster}`); if it leads there by another address, let the job read `/.well-known/openid-configuration`"
+            ));
+        }
         ConnectError::Slow(_) => "run that program by hand to see what it waits for",
         ConnectError::Kubernetes(KubernetesProblem::Proxy) => {
             "write `proxy-url` in the kubeconfig, or else `HTTPS_PROXY`, as `http://` with host and port; or name the API server in `NO_PROXY`"

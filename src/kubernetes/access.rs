@@ -24,7 +24,13 @@ use super::{error, proxy};
 use crate::{
     call::{CallError, ErrorKind},
     http::LARGEST_ANSWER,
-    model::{address::may_get_a_token, names::NameProblem, oidc::IssuerUrl, token::Claims},
+    model::{
+        address::may_get_a_token,
+        api_server::ApiServer,
+        names::{NameProblem, Namespace, Subject},
+        oidc::{Audience, IssuerUrl},
+        token::Claims,
+    },
 };
 
 /// Why there is no way to the API server.
@@ -89,8 +95,10 @@ pub enum Access {
 #[derive(Clone)]
 pub struct Kubernetes {
     pub(super) client: Client,
+    /// Where it is.
+    server: ApiServer,
     /// Host and port, and who named them: for people.
-    server: String,
+    shown: String,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -172,20 +180,28 @@ impl Kubernetes {
         config.read_timeout = Some(Duration::from_secs(15));
         config.write_timeout = Some(Duration::from_secs(15));
         // Before a program that a kubeconfig names is asked for a token.
-        let server = &config.cluster_url;
-        let is_plain = server.scheme_str() != Some("https");
-        if !may_get_a_token(server.scheme_str(), server.host()) || (is_plain && config.proxy_url.is_some()) {
-            let port = server.port().map_or_else(String::new, |port| format!(":{port}"));
-            let (scheme, host) = (server.scheme_str().unwrap_or_default(), server.host().unwrap_or_default());
-            return Err(KubernetesProblem::Plain(format!("{scheme}://{host}{port}")));
+        let url = &config.cluster_url;
+        let is_plain = url.scheme_str() != Some("https");
+        // Without what may stand before an `@`.
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        let host = format!("{}{port}", url.host().unwrap_or_default());
+        if !may_get_a_token(url.scheme_str(), url.host()) || (is_plain && config.proxy_url.is_some()) {
+            return Err(KubernetesProblem::Plain(format!("{}://{host}", url.scheme_str().unwrap_or_default())));
         }
         if config.proxy_url.as_ref().is_some_and(|proxy| proxy.scheme_str() != Some("http")) {
             return Err(KubernetesProblem::Proxy);
         }
-        let host = config.cluster_url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        let server = format!("API server `{host}`, as {named_by} names it");
+        let shown = format!("API server `{host}`, as {named_by} names it");
+        let server = server(&config);
         let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
-        Ok(Self { server, client: client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build() })
+        let client = client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build();
+        Ok(Self { client, server, shown })
+    }
+
+    /// Where it is and who vouches for it.
+    #[must_use]
+    pub fn server(&self) -> &ApiServer {
+        &self.server
     }
 
     /// What a call failed with; where there was no way to the API server, with its host.
@@ -193,10 +209,22 @@ impl Kubernetes {
         let failed = error::of_kube(error);
         match failed.kind {
             ErrorKind::NoConnection | ErrorKind::UntrustedCertificate => {
-                CallError { message: format!("{} ({})", failed.message, self.server), ..failed }
+                CallError { message: format!("{} ({})", failed.message, self.shown), ..failed }
             }
             _ => failed,
         }
+    }
+
+    /// The issuer of the cluster's tokens, from one that it gives for the namespace's ServiceAccount `default`. The token is thrown away.
+    ///
+    /// # Errors
+    /// The API server refuses, does not answer, or gives a token in an unknown form.
+    pub async fn issuer_by_token(&self, namespace: &Namespace) -> Result<IssuerUrl, CallError> {
+        let unreadable = |problem: &NameProblem| CallError::unreadable(problem.to_string());
+        let service_account = "default".parse().map_err(|problem| unreadable(&problem))?;
+        let token = self.token(&Subject { namespace: namespace.clone(), service_account }, &Audience::default()).await?;
+        let claims = Claims::of(&token).ok_or_else(|| CallError::unreadable("the token has no issuer"))?;
+        claims.issuer.parse().map_err(|problem| unreadable(&problem))
     }
 
     /// The issuer of the cluster's tokens, from its discovery document.
@@ -238,6 +266,23 @@ fn without_content(error: &KubeconfigError) -> String {
         Error::ParseNoProxy(_) => "an entry of `NO_PROXY` is empty or none".to_owned(),
         _ => "it is not one that can be used here".to_owned(),
     }
+}
+
+/// The server of a configuration.
+fn server(config: &Config) -> ApiServer {
+    let url = &config.cluster_url;
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
+    // A name that nobody checks says nothing.
+    let certified = config.tls_server_name.as_deref().filter(|_| !config.accept_invalid_certs);
+    ApiServer::new(url.host().unwrap_or_default(), port, certified, config.root_cert.iter().flatten().cloned())
+}
+
+/// The server that EKS describes.
+///
+/// # Errors
+/// The address is no URL or the authority no PEM.
+pub fn described_server(endpoint: &str, authority: &[u8]) -> Result<ApiServer, KubernetesProblem> {
+    config(endpoint, authority).map(|config| server(&config))
 }
 
 fn config(endpoint: &str, authority: &[u8]) -> Result<Config, KubernetesProblem> {

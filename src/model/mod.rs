@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod advice;
+pub mod api_server;
 pub mod arn;
 pub mod claims;
 pub mod containers;

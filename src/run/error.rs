@@ -70,8 +70,11 @@ impl RunError {
                 REFUSED
             }
             Self::Config(_) | Self::Step(StepError::Desired(_)) => MISCONFIGURED,
-            Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_)) | Self::Step(_) | Self::Output(_) => FAILED,
-            Self::Connect(_) => MISCONFIGURED,
+            Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_))
+            | Self::Step(StepError::Confirm(ConnectError::Call(_) | ConnectError::Slow(_)))
+            | Self::Output(_) => FAILED,
+            Self::Connect(_) | Self::Step(StepError::Confirm(_)) => MISCONFIGURED,
+            Self::Step(_) => FAILED,
         }
     }
 
@@ -103,7 +106,7 @@ impl RunError {
     fn hint(&self, known: &Known) -> Option<String> {
         match self {
             Self::Config(_) => Some("nothing was read from or changed in AWS or Kubernetes".to_owned()),
-            Self::Connect(error) => hint::of_connection(error, known),
+            Self::Connect(error) | Self::Step(StepError::Confirm(error)) => hint::of_connection(error, known),
             Self::Output(_) => {
                 Some("AWS and Kubernetes are as they should be; make the directory writable, or set `IRSA_OUTPUT`".to_owned())
             }

@@ -132,9 +132,12 @@ async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Resu
         let (_, _, pruned) = Box::pin(pruning.plan(Look::Leaving, Freshness::Unsettled, report)).await?;
         plan.extend(pruned);
     }
+    let count = plan.actions().count();
+    if count > 0 {
+        work.confirm(report).await?;
+    }
     report.plan(&plan);
     plan.left.iter().for_each(|left| report.left(left));
-    let count = plan.actions().count();
     let code = if count == 0 || matches!(work.goal, Goal::Sweep | Goal::Retire(_)) { DONE } else { TO_DO };
     Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }))
 }

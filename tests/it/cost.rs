@@ -91,17 +91,6 @@ fn a_session_for_one_audience_does_not_speak_for_another() {
     assert_eq!(environment.start().done(), [format!("add audience `vault` to OIDC provider `{issuer}`")]);
 }
 
-/// A role that trusts the cluster gives its pods a session, whatever the job was told of the issuer.
-#[test]
-fn a_session_by_a_token_of_another_issuer_does_not_speak_for_the_provider() {
-    let mut environment = Environment::new(GIVEN);
-    environment.sandbox.aws(by_hand);
-    environment.start();
-    environment.set("IRSA_OIDC_ISSUER", "https://oidc.example.com/id/ANOTHER");
-    let run = environment.run(&["start"]);
-    assert!(run.out.contains("create OIDC provider `oidc.example.com/id/ANOTHER`"), "{}\n{}", run.out, run.err);
-}
-
 #[test]
 fn an_unchanged_environment_costs_three_rounds_whatever_its_role_and_two_if_nobody_is_asked_for_the_cluster() {
     let document = r#"{Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}"#;

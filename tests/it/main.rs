@@ -24,6 +24,7 @@ mod leaving;
 mod lessons;
 mod matrix;
 mod moving_over;
+mod other_cluster;
 mod process;
 mod proof;
 mod properties;

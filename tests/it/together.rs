@@ -211,19 +211,25 @@ fn sweep_removes_what_deleted_environments_have_left_and_looks_at_namespaces_las
 #[test]
 fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
     const OLD: &str = "https://oidc.example.com/id/OLD";
-    let mut environment = Environment::new(
+    let setup = Setup { second_cluster: Some(("old".to_owned(), OLD.to_owned())), ..Setup::default() };
+    let mut environment = Environment::with(
+        setup,
         "identities:\n  - serviceAccount: plain\n    role: {}\n  - serviceAccount: named\n    role: {name: shop-reports}\n  - serviceAccount: app\n    role: {scope: shared, name: together}\n  - serviceAccount: worker\n    role: {arn: \"arn:aws:iam::123456789012:role/by-hand\"}\n",
     );
     environment.sandbox.aws(by_hand);
     let by_hand = environment.sandbox.aws(|aws| aws.roles()["by-hand"].trust.clone());
     let mut by_arn = given_roles_statement();
     by_arn["Resource"] = json!(["arn:aws:iam::123456789012:role/by-hand"]);
-    environment.set("IRSA_OIDC_ISSUER", OLD);
-    environment.set("IRSA_PROOF", "off");
+    let own = environment.variables.clone();
+    let old = environment.sandbox.second_cluster().unwrap();
+    old.kubernetes(|kubernetes| kubernetes.add_namespace(NAMESPACE));
+    let kubeconfig = job_kubeconfig(old);
+    environment.set("KUBECONFIG", &kubeconfig);
     environment.start();
     let of_old = environment.roles();
-    environment.unset("IRSA_OIDC_ISSUER");
-    environment.set("IRSA_PROOF", "auto");
+    environment.variables = own;
+    // Another cluster has its name by now.
+    environment.sandbox.aws(|aws| aws.cluster_mut("old").unwrap().issuer = "https://oidc.example.com/id/NEXT".to_owned());
 
     let refused = environment.run(&["start"]).ended(3);
     assert_eq!(refused.writes, 0);
