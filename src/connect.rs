@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{
     aws::{Aws, AwsProblem, Cluster},
     call::{Failed, Patience},
-    config::{Config, KubeAuth},
+    config::{self, Config, KubeAuth},
     http::{self, HttpProblem},
     issuer::{EKS, MOUNTED, STATED, agreed, described, discover},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
@@ -91,7 +91,8 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
     http::install_crypto();
     let http = http::client()?;
     let qovery = config.qovery.as_ref().map(|access| Qovery::new(access, &http));
-    let aws = Aws::new(config.environment.region.as_ref(), config.access.assume_role.as_ref(), &http).await?;
+    let config::Access { assume_role, external_id, .. } = &config.access;
+    let aws = Aws::new(config.environment.region.as_ref(), assume_role.as_ref(), external_id.as_ref(), &http).await?;
     let token = MountedToken::find(&config.access.kube_token_directory);
     let access = choose(config, token.as_ref())?;
     let described = match access {
@@ -125,7 +126,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         paths: config.paths.clone(),
         job: config.environment.job.clone(),
     };
-    let account = config.access.assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
+    let account = assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
     Ok(Connection { aws, kubernetes, qovery, place, account, stated: stated.filter(|_| !confirmed) })
 }
 

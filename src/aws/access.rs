@@ -13,7 +13,7 @@ use crate::{
     call::{CallError, CredentialFault, ErrorKind, TokenFault},
     http::SdkHttpClient,
     model::{
-        arn::{Account, RoleArn},
+        arn::{Account, ExternalId, RoleArn},
         names,
     },
 };
@@ -42,7 +42,12 @@ impl Aws {
     ///
     /// # Errors
     /// No region is known.
-    pub async fn new(region: Option<&names::Region>, assume_role: Option<&RoleArn>, http: &reqwest::Client) -> Result<Self, AwsProblem> {
+    pub async fn new(
+        region: Option<&names::Region>,
+        assume_role: Option<&RoleArn>,
+        external_id: Option<&ExternalId>,
+        http: &reqwest::Client,
+    ) -> Result<Self, AwsProblem> {
         // Left to itself the SDK would go on to ask the machine, and wait for it where there is none. A job of Qovery is told.
         let region = RegionProviderChain::first_try(region.map(|region| Region::new(region.as_str().to_owned())))
             .or_else(EnvironmentVariableRegionProvider::new())
@@ -58,7 +63,11 @@ impl Aws {
         let acting = match assume_role {
             None => own.clone(),
             Some(role) => {
-                let provider = AssumeRoleProvider::builder(role.to_string()).session_name("qovery-irsa").configure(&own).build().await;
+                let mut provider = AssumeRoleProvider::builder(role.to_string()).session_name("qovery-irsa").configure(&own);
+                if let Some(id) = external_id {
+                    provider = provider.external_id(id.as_str());
+                }
+                let provider = provider.build().await;
                 own.to_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
             }
         };

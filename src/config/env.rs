@@ -37,6 +37,7 @@ pub(super) struct Variables {
     pub(super) irsa_kube_auth: Option<String>,
     pub(super) irsa_kube_token_dir: Option<String>,
     pub(super) irsa_assume_role_arn: Option<String>,
+    pub(super) irsa_assume_role_external_id: Option<String>,
     pub(super) irsa_timeout: Option<String>,
     pub(super) irsa_output: Option<String>,
     pub(super) irsa_termination_log: Option<String>,
@@ -51,8 +52,9 @@ pub(super) struct Variables {
 const OWN_PREFIX: &str = "IRSA_";
 
 /// The tool's own settings: the fields of [`Variables`] that begin so.
-pub(super) const OWN: [&str; 22] = [
+pub(super) const OWN: [&str; 23] = [
     "IRSA_ASSUME_ROLE_ARN",
+    "IRSA_ASSUME_ROLE_EXTERNAL_ID",
     "IRSA_FORMAT",
     "IRSA_KUBE_AUTH",
     "IRSA_KUBE_TOKEN_DIR",

@@ -36,7 +36,7 @@ use self::{
 };
 use crate::model::{
     advice::advice,
-    arn::RoleArn,
+    arn::{ExternalId, RoleArn},
     identity::{Identity, Prune, RoleOrigin, Scope},
     job::{JobSpec, VariableName},
     line::bounded,
@@ -127,6 +127,8 @@ pub struct Environment {
 pub struct Access {
     /// A role to assume before anything is asked of IAM: that of another account.
     pub assume_role: Option<RoleArn>,
+    /// What that role's trust policy may ask for.
+    pub external_id: Option<ExternalId>,
     /// Where the credentials for Kubernetes come from.
     pub kube_auth: KubeAuth,
     /// Where a mounted token stands.

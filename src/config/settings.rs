@@ -73,10 +73,14 @@ pub(super) struct ManifestFile {
 /// What variables and flags mean; every problem goes to a log: of what says where things are to `needed`.
 pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog, log: &ProblemLog) -> Settings {
     let v = variables;
+    if v.irsa_assume_role_external_id.is_some() && v.irsa_assume_role_arn.is_none() {
+        log.setting("IRSA_ASSUME_ROLE_EXTERNAL_ID", "is set without `IRSA_ASSUME_ROLE_ARN`, the role that asks for it");
+    }
     Settings {
         environment: environment(flags, v, needed),
         access: Access {
             assume_role: parsed(needed, "IRSA_ASSUME_ROLE_ARN", v.irsa_assume_role_arn.as_deref()),
+            external_id: parsed(needed, "IRSA_ASSUME_ROLE_EXTERNAL_ID", v.irsa_assume_role_external_id.as_deref()),
             kube_auth: choice(
                 needed,
                 ("IRSA_KUBE_AUTH", v.irsa_kube_auth.as_deref()),

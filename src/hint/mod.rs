@@ -157,7 +157,7 @@ fn of_credentials(fault: CredentialFault, known: &Known) -> String {
         ),
         CredentialFault::Inactive => "the AWS account of the credentials is not active for this service: ask whoever owns the account".to_owned(),
         CredentialFault::AssumeRole => {
-            "allow the job's own credentials `sts:AssumeRole` on the role of `IRSA_ASSUME_ROLE_ARN`, and let that role's trust policy name them"
+            "allow the job's own credentials `sts:AssumeRole` on the role of `IRSA_ASSUME_ROLE_ARN`, and let that role's trust policy name them; if it asks for an external ID, set `IRSA_ASSUME_ROLE_EXTERNAL_ID`"
                 .to_owned()
         }
         CredentialFault::Unsaid => format!("see why {which} cannot be used: the cause says what was tried"),

@@ -23,6 +23,15 @@ name!(
     |text| text == "aws" || (text.starts_with("aws-") && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
 );
 
+name!(
+    /// What a role's trust policy asks of whoever assumes it: the condition `sts:ExternalId`. It is no secret.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html>
+    ExternalId,
+    "an external ID",
+    "use 2 to 1,224 letters, digits and `_+=,.@:/-`",
+    |text| (2..=1224).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte))
+);
+
 /// One AWS account: where roles, policies and providers live.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
@@ -179,6 +188,18 @@ mod tests {
             "arn:aws:sts::123456789012:assumed-role/app/session",
         ] {
             assert!(text.parse::<RoleArn>().is_err(), "{text}");
+        }
+    }
+
+    /// The length and the characters that STS takes: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+    #[test]
+    fn an_external_id_is_one_that_sts_takes() {
+        let longest = "x".repeat(1224);
+        for text in ["12", "Acme+=,.@:/-_", longest.as_str()] {
+            assert_eq!(text.parse::<ExternalId>().unwrap().as_str(), text);
+        }
+        for text in ["", "1", "a b", "a*", "a\n", "é2", "$2", &format!("{longest}x")] {
+            assert!(text.parse::<ExternalId>().is_err(), "{text:?}");
         }
     }
 

@@ -164,6 +164,27 @@ fn a_role_can_be_assumed_and_the_cluster_is_still_described_with_the_jobs_own_cr
 }
 
 #[test]
+fn a_role_that_asks_for_an_external_id_is_assumed_with_it_and_only_so() {
+    let mut environment = Environment::new(MANIFEST).with_permissions(POLICY, &[assume_deployer()]);
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": JOB}, "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "acme:1"}}}]});
+    environment.sandbox.aws(|aws| {
+        aws.add_role("deployer", "/", &trust.to_string());
+        aws.role_mut("deployer").unwrap().attached.insert("arn:aws:iam::aws:policy/AdministratorAccess".to_owned());
+    });
+    environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/deployer");
+    for external_id in [None, Some("acme:2")] {
+        external_id.into_iter().for_each(|id| environment.set("IRSA_ASSUME_ROLE_EXTERNAL_ID", id));
+        let run = environment.run(&["start"]).ended(1);
+        assert!(run.err.contains("if it asks for an external ID, set `IRSA_ASSUME_ROLE_EXTERNAL_ID`"), "{}", run.err);
+        assert_eq!(run.writes, 0);
+    }
+    environment.set("IRSA_ASSUME_ROLE_EXTERNAL_ID", "acme:1");
+    environment.start();
+    environment.delete();
+}
+
+#[test]
 fn the_jobs_own_web_identity_is_its_credentials_and_not_the_role_of_an_identity() {
     let mut environment = Environment::new(MANIFEST);
     environment.start();

@@ -65,6 +65,7 @@ fn the_defaults_need_no_variable_but_qoverys() {
         config.access,
         Access {
             assume_role: None,
+            external_id: None,
             kube_auth: KubeAuth::Auto,
             kube_token_directory: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
             issuer: None
@@ -89,11 +90,13 @@ fn every_setting_can_be_set() {
             ("IRSA_TERMINATION_LOG", "/tmp/log"),
             ("IRSA_FORMAT", "json"),
             ("IRSA_ASSUME_ROLE_ARN", ROLE),
+            ("IRSA_ASSUME_ROLE_EXTERNAL_ID", "acme-1"),
         ],
         SMALLEST,
     )
     .unwrap();
     assert_eq!(config.access.assume_role.unwrap().to_string(), ROLE);
+    assert_eq!(config.access.external_id.unwrap().as_str(), "acme-1");
     assert_eq!(config.access.issuer.unwrap().id(), "EXAMPLE");
     assert_eq!((config.access.kube_auth, config.timeout, config.format), (KubeAuth::Eks, Duration::from_hours(1), Format::Json));
     assert_eq!((config.access.kube_token_directory, config.settle), (PathBuf::from("/tmp/token"), Duration::from_mins(1)));
@@ -422,6 +425,15 @@ fn an_output_of_this_job_is_no_setting_and_one_of_another_job_is() {
 }
 
 #[test]
+fn an_external_id_without_the_role_that_asks_for_it_is_a_problem_and_none_for_a_removal() {
+    let external_id = [("IRSA_ASSUME_ROLE_EXTERNAL_ID", "acme-1")];
+    let problem = "`IRSA_ASSUME_ROLE_EXTERNAL_ID` is set without `IRSA_ASSUME_ROLE_ARN`, the role that asks for it";
+    assert_eq!(shown(loaded(&external_id, SMALLEST)), format!("1 problem in the configuration\n  {problem}"));
+    let removal = load(&Flags { purpose: Purpose::Remove, ..Flags::default() }, with(&external_id), |_| Ok(SMALLEST.into())).unwrap();
+    assert_eq!(removal.notes, [format!("does not matter here: {problem}")]);
+}
+
+#[test]
 fn a_removal_needs_to_know_where_things_are_and_nothing_else() {
     let flags = Flags { purpose: Purpose::Remove, ..Flags::default() };
     let removal = |variables: &[(&str, &str)], manifest: &str| load(&flags, with(variables), |_| Ok(manifest.into()));
@@ -444,11 +456,13 @@ fn a_removal_needs_to_know_where_things_are_and_nothing_else() {
         ("QOVERY_KUBERNETES_NAMESPACE_NAME", ""),
         ("QOVERY_KUBERNETES_CLUSTER_NAME", "a b"),
         ("IRSA_ASSUME_ROLE_ARN", "x"),
+        ("IRSA_ASSUME_ROLE_EXTERNAL_ID", "x"),
         ("IRSA_OIDC_ISSUER", "x"),
         ("IRSA_PATH", "x"),
         ("IRSA_KUBE_AUTH", "x"),
     ] {
-        let problems = shown(removal(&[(variable, value)], SMALLEST));
+        let role = ("IRSA_ASSUME_ROLE_ARN", if variable == "IRSA_ASSUME_ROLE_ARN" { value } else { ROLE });
+        let problems = shown(removal(&[role, (variable, value)], SMALLEST));
         assert!(problems.contains(variable) && problems.starts_with("1 problem"), "{problems}");
     }
 }
