@@ -9,7 +9,12 @@ use crate::{
     http::{self, HttpProblem},
     issuer::{EKS, MOUNTED, STATED, agreed, described, discover},
     kubernetes::{Access, Kubernetes, KubernetesProblem, MountedToken},
-    model::{arn::Account, desired::Place, names::ClusterName, oidc::IssuerUrl},
+    model::{
+        arn::Account,
+        desired::Place,
+        names::{ClusterName, Namespace},
+        oidc::IssuerUrl,
+    },
     qovery::Qovery,
 };
 
@@ -57,6 +62,14 @@ pub enum ConnectError {
     /// The program that a kubeconfig names for credentials does not end.
     #[error("the kubeconfig's program for credentials did not end within the {0} s of the whole run")]
     Slow(u64),
+    /// The namespace that is named is not the one that the job runs in.
+    #[error("the job runs in namespace `{own}`, as its mounted token says, and not in `{named}`")]
+    OtherNamespace {
+        /// The namespace of the token.
+        own: Namespace,
+        /// The one that is named.
+        named: Namespace,
+    },
     /// The cluster that is named is not the one that the kubeconfig leads to.
     #[error("the kubeconfig does not lead to EKS cluster `{cluster}`, which is at `{endpoint}`")]
     OtherCluster {
@@ -110,7 +123,11 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,
     };
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
-    let token_issuer = token.filter(|_| access == Access::Token).map(|token| token.issuer()).transpose()?;
+    let token = token.filter(|_| access == Access::Token).map(|token| token.issuer_and_namespace()).transpose()?;
+    if let Some((_, own)) = token.as_ref().filter(|(_, own)| *own != config.environment.namespace) {
+        return Err(ConnectError::OtherNamespace { own: own.clone(), named: config.environment.namespace.clone() });
+    }
+    let token_issuer = token.map(|(issuer, _)| issuer);
     let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
     let confirmed = token_issuer.is_some() || described_issuer.is_some();
     let stated = config.access.issuer.clone();

@@ -351,6 +351,9 @@ pub fn of_connection(error: &ConnectError, known: &Known) -> Option<String> {
         ConnectError::Contradiction { .. } => {
             "one of them is of another cluster: correct or remove `IRSA_OIDC_ISSUER`, or correct the cluster's name"
         }
+        ConnectError::OtherNamespace { .. } => {
+            "a run is for the namespace that it runs in: leave `QOVERY_KUBERNETES_NAMESPACE_NAME` as Qovery sets it; for another namespace, reach the cluster another way (`IRSA_KUBE_AUTH=eks`)"
+        }
         ConnectError::OtherCluster { cluster, .. } => {
             return Some(format!(
                 "set `QOVERY_KUBERNETES_CLUSTER_NAME` to the name of the kubeconfig's cluster, or take the kubeconfig of this one (`aws eks update-kubeconfig --name {cluster}`); if it leads there by another address, let the job read `/.well-known/openid-configuration`"

@@ -62,6 +62,13 @@ fn a_mounted_token_is_used_and_its_issuer_taken() {
             .sandbox
             .aws(|aws| aws.roles().values().any(|role| role.path == format!("/qovery/EXAMPLED539D4633E53DE1B71EXAMPLE/{NAMESPACE}/")))
     );
+    // Another namespace than that of the token is none of its business.
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.add_namespace("z2-other"));
+    for command in ["start", "delete", "plan", "doctor"] {
+        let run = environment.spawn_in("z2-other", &[command]).end().ended(2);
+        let said = format!("error: the job runs in namespace `{NAMESPACE}`, as its mounted token says, and not in `z2-other`");
+        assert!(run.writes == 0 && run.err.starts_with(&said), "{}", run.err);
+    }
     environment.delete();
 }
 
