@@ -58,7 +58,7 @@ impl Cloud for Connection {
     async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
         let Self { aws, kubernetes, qovery, .. } = self;
         match action {
-            Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences).await,
+            Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences, &self.place.maker()).await,
             Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
             Action::DeleteProvider { provider } => aws.delete_provider(provider).await,
             Action::CreateRole(role) => aws.create_role(role).await,

@@ -16,7 +16,7 @@ use crate::{
         arn::{PolicyArn, RoleArn},
         document::percent_decoded,
         names::{PolicyName, RoleName},
-        observed::{OWNER_TAG, ObservedProvider, ObservedRole},
+        observed::{MAKER_TAG, OWNER_TAG, ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
@@ -39,15 +39,15 @@ impl Aws {
         }))
     }
 
-    /// `CreateOpenIDConnectProvider`, without a thumbprint: IAM finds it. It is tagged as the tool's.
+    /// `CreateOpenIDConnectProvider`, without a thumbprint: IAM finds it. It is tagged as the tool's, and with who made it.
     ///
     /// # Errors
     /// IAM refuses or does not answer.
-    pub async fn create_provider(&self, provider: &Provider, audiences: &BTreeSet<Audience>) -> Result<(), CallError> {
+    pub async fn create_provider(&self, provider: &Provider, audiences: &BTreeSet<Audience>, maker: &str) -> Result<(), CallError> {
         let audiences = audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
-        let tag = Tag::builder().key(OWN_PROVIDER.0).value(OWN_PROVIDER.1).build().map_err(odd)?;
-        let call = self.iam.create_open_id_connect_provider().url(provider.issuer.as_str()).set_client_id_list(Some(audiences)).tags(tag);
-        done(call.send().await)
+        let tag = |(key, value): (&str, &str)| Tag::builder().key(key).value(value).build().map_err(odd);
+        let call = self.iam.create_open_id_connect_provider().url(provider.issuer.as_str()).set_client_id_list(Some(audiences));
+        done(call.tags(tag(OWN_PROVIDER)?).tags(tag((MAKER_TAG, maker))?).send().await)
     }
 
     /// `DeleteOpenIDConnectProvider`; one that is gone is as good.

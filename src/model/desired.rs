@@ -40,6 +40,12 @@ impl Place {
         Subject { namespace: self.namespace.clone(), service_account: identity.service_account.name.clone() }
     }
 
+    /// Who makes something for all environments of the cluster: `<namespace>`, and the job where one is known.
+    #[must_use]
+    pub fn maker(&self) -> String {
+        self.job.as_ref().map_or_else(|| self.namespace.to_string(), |job| format!("{}/{}", self.namespace, job.as_str()))
+    }
+
     /// The name of an identity's role: as given, else `<ServiceAccount>-<namespace>-<fingerprint>`.
     ///
     /// The fingerprint is of issuer, namespace and ServiceAccount, 50 bits; what stands before it is cut to fit 64 characters.

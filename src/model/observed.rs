@@ -26,6 +26,8 @@ pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-irsa");
 /// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
+/// The tag that says which environment and job made an OIDC provider.
+pub const MAKER_TAG: &str = "qovery-irsa/made-by";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
 pub const ISSUER_TAG: &str = "qovery-irsa/issuer";
 /// With what every tag of the tool begins.

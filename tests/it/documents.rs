@@ -88,7 +88,7 @@ fn whole_life(environment: &Environment) {
 }
 
 /// The actions that a policy allows.
-fn actions(policy: &Value) -> BTreeSet<String> {
+pub(crate) fn actions(policy: &Value) -> BTreeSet<String> {
     policy["Statement"]
         .as_array()
         .unwrap()

@@ -25,6 +25,7 @@ mod lessons;
 mod matrix;
 mod moving_over;
 mod other_cluster;
+mod permissions;
 mod process;
 mod proof;
 mod properties;

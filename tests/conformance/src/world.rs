@@ -23,6 +23,8 @@ use crate::{
 
 const POLICY: &str = include_str!("../../../docs/permissions/iam-policy.json");
 const POLICY_WITH_BOUNDARY: &str = include_str!("../../../docs/permissions/iam-policy-with-boundary.json");
+/// The issuer in that file, for which everybody writes their own.
+const EXAMPLE_ISSUER: &str = "oidc.eks.eu-west-3.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE";
 const RBAC: &str = include_str!("../../../docs/permissions/rbac.yaml");
 const BOUNDARY: &str = "policy/qovery-irsa-boundary";
 
@@ -301,7 +303,9 @@ impl World {
         let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
         let create = self.aws.iam.create_policy().policy_name(&boundary).policy_document(document);
         create.send().await.doing(|| format!("cannot create policy `{boundary}`"))?;
-        let policy = filled_in(POLICY_WITH_BOUNDARY, &self.aws).replace(BOUNDARY, &format!("policy/{boundary}"));
+        let policy = filled_in(POLICY_WITH_BOUNDARY, &self.aws)
+            .replace(BOUNDARY, &format!("policy/{boundary}"))
+            .replace(EXAMPLE_ISSUER, self.issuer.trim_start_matches("https://"));
         let key = self.aws.create_user(&self.bounded_name(), &[("published", &compact(&policy)?)]).await?;
         Ok((key, format!("arn:aws:iam::{}:policy/{boundary}", self.aws.account)))
     }

@@ -8,8 +8,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User,
-    credentials::{self, ADMIN_NAME},
+    Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User, authorize,
+    credentials::{self, ADMIN_NAME, Caller, CallerKind},
     eks_token,
     error::AwsError,
     iam,
@@ -171,6 +171,21 @@ impl Aws {
             return Err((501, "NotImplemented".to_owned(), operation.to_owned()));
         };
         perform(self, &Parameters::of_pairs(parameters), SystemTime::now()).map(drop).map_err(refused)
+    }
+
+    /// The same as one of the users, with the permissions of that user.
+    ///
+    /// # Errors
+    /// What IAM would refuse, or 501 for an operation that is not implemented.
+    pub fn call_as(&mut self, user: &str, operation: &str, parameters: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
+        let caller = Caller {
+            arn: self.iam_arn(&format!("user/{user}")),
+            user_id: self.users.get(user).map(|user| user.id.clone()).unwrap_or_default(),
+            kind: CallerKind::User(user.to_owned()),
+        };
+        authorize::iam(self, &caller, operation, &Parameters::of_pairs(parameters))
+            .map_err(|error| (error.status, error.code.to_owned(), error.message))?;
+        self.call(operation, parameters)
     }
 
     /// The OIDC providers by issuer without `https://`.
