@@ -181,7 +181,9 @@ fn a_role_that_asks_for_an_external_id_is_assumed_with_it_and_only_so() {
     });
     environment.set("IRSA_ASSUME_ROLE_ARN", "arn:aws:iam::123456789012:role/deployer");
     for external_id in [None, Some("acme:2")] {
-        external_id.into_iter().for_each(|id| environment.set("IRSA_ASSUME_ROLE_EXTERNAL_ID", id));
+        if let Some(id) = external_id {
+            environment.set("IRSA_ASSUME_ROLE_EXTERNAL_ID", id);
+        }
         let run = environment.run(&["start"]).ended(1);
         assert!(run.err.contains("if it asks for an external ID, set `IRSA_ASSUME_ROLE_EXTERNAL_ID`"), "{}", run.err);
         assert_eq!(run.writes, 0);
