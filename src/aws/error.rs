@@ -86,6 +86,10 @@ pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallE
         };
         return CallError::new(kind, "NoCredentials", format!("{code}: {message}"));
     }
+    if let Some(source) = left_out(&CallError::chain(error)) {
+        let message = format!("the AWS profile takes its credentials from {source}, which this build does not support");
+        return CallError::new(ErrorKind::Credentials(CredentialFault::Unsupported), "UnsupportedProfile", message);
+    }
     let mut next = Some(error);
     while let Some(error) = next {
         match error.downcast_ref::<CredentialsError>() {
@@ -102,6 +106,20 @@ pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallE
         }
     }
     CallError::new(ErrorKind::Credentials(CredentialFault::Unsaid), "NoCredentials", CallError::chain(next.unwrap_or(error)))
+}
+
+/// The source of credentials that a profile names and that was left out of this build: the cargo feature `laptop` brings it.
+///
+/// The SDK has a type for it, but wraps only its text:
+/// <https://docs.rs/aws-config/latest/aws_config/profile/credentials/enum.ProfileFileError.html>
+fn left_out(chain: &str) -> Option<&'static str> {
+    let (_, feature) = chain.split_once("requires following cargo feature(s) enabled: ")?;
+    let known = [
+        ("sso", "IAM Identity Center (SSO)"),
+        ("credentials-process", "a program (`credential_process`)"),
+        ("credentials-login", "`aws login` (`login_session`)"),
+    ];
+    Some(known.into_iter().find(|(name, _)| feature.starts_with(name)).map_or("something", |(_, source)| source))
 }
 
 /// In STS's own words, why it gave no credentials for a role that was to be assumed: code and message.
@@ -168,6 +186,24 @@ pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_build_leaves_out_is_named_in_words_of_its_users() {
+        let chain = |feature: &str| {
+            format!(
+                "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: {feature}. In order to"
+            )
+        };
+        for (feature, source) in [
+            ("sso", "IAM Identity Center (SSO)"),
+            ("credentials-process", "a program (`credential_process`)"),
+            ("credentials-login", "`aws login` (`login_session`)"),
+            ("quantum", "something"),
+        ] {
+            assert_eq!(left_out(&chain(feature)), Some(source));
+        }
+        assert_eq!(left_out("no credentials found in chain"), None);
+    }
 
     #[test]
     fn codes_are_told_apart_and_unknown_ones_by_their_status() {

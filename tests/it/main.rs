@@ -27,6 +27,7 @@ mod moving_over;
 mod other_cluster;
 mod permissions;
 mod process;
+mod profiles;
 mod proof;
 mod properties;
 mod proxy;
