@@ -63,7 +63,7 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
         let sessions = async { Ok(observer.sessions(pods).await) };
         if first.roles.len() < roles(identities, connection).len() || tokens.len() < identities.len() {
             let (seen, sessions) = tokio::try_join!(observer.second_round(first, identities), sessions)?;
-            return Ok(Observed { sessions, namespace_ends, ..seen });
+            return Ok(Observed { namespace_ends, sessions, ..seen });
         }
         let unnamed = first.unnamed(identities, connection);
         let FirstRound { roles, service_accounts, unread, .. } = first;

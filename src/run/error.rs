@@ -69,11 +69,10 @@ impl RunError {
             {
                 REFUSED
             }
-            Self::Config(_) | Self::Step(StepError::Desired(_)) => MISCONFIGURED,
             Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_))
             | Self::Step(StepError::Confirm(ConnectError::Call(_) | ConnectError::Slow(_)))
             | Self::Output(_) => FAILED,
-            Self::Connect(_) | Self::Step(StepError::Confirm(_)) => MISCONFIGURED,
+            Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => MISCONFIGURED,
             Self::Step(_) => FAILED,
         }
     }
