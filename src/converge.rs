@@ -3,7 +3,7 @@
 //! What was applied counts only when it is seen: IAM is eventually consistent, and a write that is not seen may have been lost
 //! to another's. Nothing is applied twice on the word of a read that may be stale: only after a settle time.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::{
         desired::Desired,
         identity::{Identity, Prune},
         line::one_line,
-        marks::JobMark,
+        marks::Jobs,
         observed::Observed,
     },
     plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
@@ -35,8 +35,8 @@ pub struct Work<'a, C> {
     pub identities: &'a [Identity],
     /// What becomes of things that no identity names any more.
     pub prune: Prune,
-    /// The jobs of the environment, if Qovery was asked: marks of others keep nothing.
-    pub jobs: Option<BTreeSet<JobMark>>,
+    /// Which jobs exist, as far as it is known: marks of others keep nothing.
+    pub jobs: Jobs,
     /// What is looked at, first and after each plan that was carried out.
     pub look: Look,
     /// Where.
@@ -76,7 +76,7 @@ impl<C: Cloud> Work<'_, C> {
         let place = self.cloud.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = self.desired(&observed, report)?;
-        observed.forget_jobs(self.jobs.as_ref());
+        observed.judge_marks(&self.jobs);
         let plan = match plan(self.goal, &desired, &observed, freshness) {
             Err(refusals) if observed.limits.trust_policy.is_none() && refusals.0.iter().any(Refusal::asks_for_limits) => {
                 observed.limits = self.unless_interrupted(self.cloud.limits(self.patience)).await?;

@@ -9,8 +9,9 @@ use crate::{
     call::{Failed, Patience},
     config::{Config, OnDelete},
     connect::Connection,
-    model::{marks::JobMark, names::ServiceAccountName, pods::Use},
-    plan::departure::{Verdict, verdict},
+    model::{marks::Jobs, names::ServiceAccountName, pods::Use},
+    plan::departure::{States, Verdict, verdict},
+    qovery::Qovery,
     report::{Report, counted},
     step::StepError,
 };
@@ -25,8 +26,8 @@ pub(crate) enum Departure {
     Stays(String),
     /// Remove what the environment added.
     Goes {
-        /// The marks of the environment's jobs, if Qovery was asked.
-        jobs: Option<BTreeSet<JobMark>>,
+        /// Which jobs exist, if Qovery was asked.
+        jobs: Jobs,
         /// Whether what running pods use stays.
         unless_used: bool,
     },
@@ -42,23 +43,26 @@ pub(crate) async fn before_delete(
     patience: &Patience,
     report: &mut Report<'_>,
 ) -> Result<Departure, StepError> {
+    let by_a_job = config.environment.job.is_some();
     let departure = match (config.on_delete, &connection.qovery) {
-        (OnDelete::Remove, _) | (OnDelete::Ask, None) => Departure::Goes { jobs: None, unless_used: false },
-        (OnDelete::KeepIfUsed, _) => Departure::Goes { jobs: None, unless_used: true },
-        (OnDelete::Ask, Some(qovery)) => {
-            let (inquiry, call) = (patience.for_advice(), "qovery:GET /environment/{id}/statuses");
-            let answer = inquiry.call(call, async || qovery.states(config.environment.job.as_ref()).await).await;
-            match answer.map_err(Failed::to("ask Qovery whether the environment goes", call)) {
-                Ok((states, jobs)) => match verdict(&states) {
-                    Verdict::Stays => return Ok(Departure::Stays(STAYS.to_owned())),
-                    verdict => Departure::Goes { jobs: Some(jobs), unless_used: verdict == Verdict::Unclear },
-                },
-                Err(failed) => {
-                    report.note(&format!("{failed}: {}; so what running pods use stays", failed.source));
-                    Departure::Goes { jobs: None, unless_used: true }
-                }
+        // A person says so: no mark of a job keeps anything.
+        (OnDelete::Remove, _) if !by_a_job => Departure::Goes { jobs: Jobs::Exist(BTreeSet::new()), unless_used: false },
+        (on_delete, None) => Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed },
+        (on_delete, Some(qovery)) => match (on_delete, ask(config, qovery, patience).await) {
+            (OnDelete::Ask, Ok((states, jobs))) => match verdict(&states) {
+                Verdict::Stays => return Ok(Departure::Stays(STAYS.to_owned())),
+                verdict => Departure::Goes { jobs, unless_used: verdict == Verdict::Unclear },
+            },
+            (OnDelete::Ask, Err(failed)) => {
+                report.note(&format!("{failed}: {}; so what running pods use stays", failed.source));
+                Departure::Goes { jobs: Jobs::Unknown, unless_used: true }
             }
-        }
+            (_, Ok((_, jobs))) => Departure::Goes { jobs, unless_used: on_delete == OnDelete::KeepIfUsed },
+            (_, Err(failed)) => {
+                report.note(&format!("{failed}: {}; so what has the mark of another job stays", failed.source));
+                Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed }
+            }
+        },
     };
     let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
     match wait_for_pods(config, connection, patience, unless_used, report).await {
@@ -73,7 +77,15 @@ pub(crate) async fn before_delete(
     Ok(departure)
 }
 
-const STAYS: &str = "nothing is removed: the environment stays, only its job is deleted. Its roles and ServiceAccounts stay for the services. To remove them, run `delete` with `IRSA_ON_DELETE=remove`, or delete the environment and run `sweep`";
+const STAYS: &str = "nothing is removed: the environment stays, only its job is deleted. Its roles and ServiceAccounts stay for the services. To remove them, run `delete` with `IRSA_ON_DELETE=remove`: from a machine where `QOVERY_JOB_ID` is not set, or from another job that has an API token. Or delete the environment and run `sweep`";
+
+/// The states of environment and services, and the environment's jobs.
+async fn ask(config: &Config, qovery: &Qovery, patience: &Patience) -> Result<(States, Jobs), Failed> {
+    let (inquiry, call) = (patience.for_advice(), "qovery:GET /environment/{id}/statuses");
+    let answer = inquiry.call(call, async || qovery.states(config.environment.job.as_ref()).await).await;
+    let (states, jobs) = answer.map_err(Failed::to("ask Qovery for the states of the environment and its services", call))?;
+    Ok((states, Jobs::Exist(jobs)))
+}
 
 /// Waits for the pods of the environment's ServiceAccounts that are terminating; where what is used stays, for all of them.
 async fn wait_for_pods(

@@ -204,7 +204,7 @@ impl<'a> Report<'a> {
 
     /// The plan, before it is applied; a second one takes the place of what the first has left.
     pub fn plan(&mut self, plan: &Plan) {
-        for note in &plan.notes {
+        for note in plan.notes.iter().chain(&plan.kept) {
             self.note(note);
         }
         self.planned(plan.actions());

@@ -72,6 +72,16 @@ impl Mark {
     }
 }
 
+/// What is known of the jobs that have left marks. Without knowledge every mark counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Jobs {
+    /// Nothing: nobody could be asked.
+    #[default]
+    Unknown,
+    /// Only these exist.
+    Exist(BTreeSet<JobMark>),
+}
+
 /// The marks on a thing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks(BTreeMap<JobMark, Mark>);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     arn::{Account, PolicyArn, RoleArn},
     date::Date,
-    marks::{JobMark, Marks},
+    marks::{JobMark, Jobs, Marks},
     names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::IssuerUrl,
     pods::Use,
@@ -53,10 +53,12 @@ pub struct Observed {
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
     /// Who uses ServiceAccounts and roles of the namespace. Looked up only where what is used stays.
     pub uses: Option<Vec<Use>>,
-    /// Jobs of which Qovery says that they no longer exist: their marks keep nothing.
+    /// Jobs of which it is known that they no longer exist: their marks keep nothing.
     pub gone_jobs: BTreeSet<JobMark>,
     /// Whether the namespace is being deleted, as far as that was seen: no pod starts there any more.
     pub namespace_ends: bool,
+    /// Whether it is known which jobs exist.
+    pub knows_jobs: bool,
     /// What of the ledger could not be read, in words.
     pub unread: Vec<String>,
     /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
@@ -84,6 +86,7 @@ impl Observed {
             uses: None,
             gone_jobs: BTreeSet::new(),
             namespace_ends: false,
+            knows_jobs: false,
             unread: Vec::new(),
             sessions: BTreeMap::new(),
             left_behind: Vec::new(),
@@ -95,11 +98,20 @@ impl Observed {
 }
 
 impl Observed {
-    /// Takes note of the marks whose jobs are not among these, which are all that exist.
-    pub fn forget_jobs(&mut self, exist: Option<&BTreeSet<JobMark>>) {
-        let Some(exist) = exist else { return };
+    /// The jobs that have left a mark on anything.
+    #[must_use]
+    pub fn marked_by(&self) -> BTreeSet<JobMark> {
         let marks = self.roles.values().map(ObservedRole::marks).chain(self.service_accounts.values().map(ObservedServiceAccount::marks));
-        self.gone_jobs = marks.flat_map(|marks| marks.jobs().filter(|job| !exist.contains(job)).cloned().collect::<Vec<_>>()).collect();
+        marks.flat_map(|marks| marks.jobs().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Takes note of which marks count no longer.
+    pub fn judge_marks(&mut self, jobs: &Jobs) {
+        self.knows_jobs = *jobs != Jobs::Unknown;
+        self.gone_jobs = match jobs {
+            Jobs::Unknown => BTreeSet::new(),
+            Jobs::Exist(exist) => self.marked_by().difference(exist).cloned().collect(),
+        };
     }
 }
 

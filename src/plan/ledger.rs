@@ -3,7 +3,7 @@
 //! | a thing that no identity names | `start` | a later `start` | `delete` |
 //! |---|---|---|---|
 //! | with this job's mark | dates the mark | removes it after an hour, unless somebody uses it | removes it |
-//! | with another job's mark only | nothing | nothing | nothing |
+//! | with another job's mark only | nothing | nothing | names it; removes it if that job is known to be gone |
 //! | with no mark | names it | names it | removes it |
 
 use std::{
@@ -17,7 +17,7 @@ use crate::model::{
     date::Date,
     desired::{Attributes, Desired, DesiredRole, DesiredTrust},
     identity::Prune,
-    marks::{Mark, Marks},
+    marks::{JobMark, Mark, Marks},
     names::{RoleName, ServiceAccountName, Subject},
     observed::{Observed, ObservedRole, ObservedServiceAccount, Owner, RETAIN_TAG},
     oidc::Audience,
@@ -35,6 +35,10 @@ pub(super) struct Removal {
     /// The ServiceAccounts.
     pub(super) accounts: BTreeMap<ServiceAccountName, Fate>,
     pub(super) notes: Vec<String>,
+    /// What stays, since a pod, a workload, a service or another job of the environment wants it.
+    pub(super) kept: Vec<String>,
+    /// What stays, and people must look at it.
+    pub(super) left: Vec<String>,
 }
 
 /// What becomes of a ServiceAccount.
@@ -172,7 +176,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
     for Unnamed { role, subject: owner } in unnamed(desired, observed) {
         let Some(owner) = owner.filter(|_| is_mark_over(role.marks().of(job), observed.at)) else { continue };
         match user_of_role(role, &owner, desired, uses) {
-            Some(by) => removal.notes.push(kept(&format!("role `{}`", role.arn.name), by)),
+            Some(by) => removal.kept.push(kept(&format!("role `{}`", role.arn.name), by)),
             None => drop(removal.roles.insert(role.arn.name.clone(), of_environment(role))),
         }
     }
@@ -182,7 +186,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         }
         let subject = subject(desired, name);
         match user_of_account(name, uses) {
-            Some(by) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), by)),
+            Some(by) => removal.kept.push(kept(&format!("ServiceAccount `{subject}`"), by)),
             None => removal.goes(&subject, found, desired, observed),
         }
     }
@@ -191,7 +195,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         for (role, since) in found.earlier_roles().iter() {
             let by = uses.iter().find(|used| used.roles.contains(&role.to_string()));
             match by.filter(|_| is_over(since, observed.at)) {
-                Some(by) => removal.notes.push(kept(&format!("role `{role}`"), by)),
+                Some(by) => removal.kept.push(kept(&format!("role `{role}`"), by)),
                 None if is_over(since, observed.at) => {
                     removal.leaves(&subject(desired, name), role, desired, observed);
                     left.insert(role.clone());
@@ -216,6 +220,14 @@ fn is_left(role: &RoleArn, desired: &Desired, observed: &Observed, removal: &Rem
     }
 }
 
+/// How what only a job that no longer exists has marked is removed.
+const REMEDY: &str = "`delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it";
+
+fn named(jobs: &BTreeSet<JobMark>) -> String {
+    let jobs: Vec<String> = jobs.iter().map(|job| format!("job `{job}`")).collect();
+    jobs.join(", ")
+}
+
 fn kept(thing: &str, user: &Use) -> String {
     format!("{thing} stays: {} still uses it", user.user)
 }
@@ -235,22 +247,28 @@ fn user_of_role<'a>(role: &ObservedRole, owner: &Subject, desired: &Desired, use
 pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     let mut removal = Removal::default();
     removal.notes.extend(observed.unread.iter().cloned());
-    let job = desired.place.job.as_ref();
     let running: Vec<Use> = observed.uses.iter().flatten().filter(|used| !used.ends).cloned().collect();
-    let is_others = |marks: &Marks| marks.of(job).is_none() && !marks.others(job, &observed.gone_jobs).is_empty();
     for wanted in &desired.service_accounts {
         let name = &wanted.subject.service_account;
-        match (user_of_account(name, &running), observed.service_accounts.get(name)) {
-            (Some(user), _) => removal.notes.push(kept(&format!("ServiceAccount `{}`", wanted.subject), user)),
+        let found = observed.service_accounts.get(name);
+        if found.is_some_and(|found| removal.is_others(&format!("ServiceAccount `{}`", wanted.subject), &found.marks(), desired, observed))
+        {
+            continue;
+        }
+        match (user_of_account(name, &running), found) {
+            (Some(user), _) => removal.kept.push(kept(&format!("ServiceAccount `{}`", wanted.subject), user)),
             (None, Some(found)) => removal.goes(&wanted.subject, found, desired, observed),
             // Its entries may still be there.
             (None, None) => removal.leaves(&wanted.subject, &wanted.role, desired, observed),
         }
     }
-    for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !is_others(&found.marks())) {
+    for (name, found) in unnamed_accounts(desired, observed) {
         let subject = subject(desired, name);
+        if removal.is_others(&format!("ServiceAccount `{subject}`"), &found.marks(), desired, observed) {
+            continue;
+        }
         match user_of_account(name, &running) {
-            Some(by) => removal.notes.push(kept(&format!("ServiceAccount `{subject}`"), by)),
+            Some(by) => removal.kept.push(kept(&format!("ServiceAccount `{subject}`"), by)),
             None => removal.goes(&subject, found, desired, observed),
         }
     }
@@ -258,11 +276,16 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
         if !matches!(wanted.trust, DesiredTrust::Environment { .. }) {
             continue;
         }
+        // A role that this environment may not remove is none of its marks' concern.
+        let found = observed.roles.get(name).filter(|found| own_subject(found, desired).is_some());
+        if found.is_some_and(|found| removal.is_others(&format!("role `{name}`"), &found.marks(), desired, observed)) {
+            continue;
+        }
         let mut accounts = desired.service_accounts.iter().filter(|account| account.role == wanted.arn);
         let used = accounts.find_map(|account| user_of_account(&account.subject.service_account, &running));
         let used = used.or_else(|| running.iter().find(|used| used.roles.contains(&wanted.arn.to_string())));
         match used {
-            Some(by) => removal.notes.push(kept(&format!("role `{name}`"), by)),
+            Some(by) => removal.kept.push(kept(&format!("role `{name}`"), by)),
             None => drop(removal.roles.insert(name.clone(), wanted.clone())),
         }
     }
@@ -272,11 +295,11 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
             removal.notes.extend(not_ours(role, desired));
             continue;
         };
-        if is_others(&role.marks()) {
+        if removal.is_others(&format!("role `{name}`"), &role.marks(), desired, observed) {
             continue;
         }
         match user_of_role(role, &owner, desired, &running) {
-            Some(user) => removal.notes.push(kept(&format!("role `{name}`"), user)),
+            Some(user) => removal.kept.push(kept(&format!("role `{name}`"), user)),
             None => drop(removal.roles.insert(name.clone(), of_environment(role))),
         }
     }
@@ -307,6 +330,22 @@ fn of_environment(role: &ObservedRole) -> DesiredRole {
 }
 
 impl Removal {
+    /// Whether a thing is not this job's to remove. While another job's mark is on it, it stays, and this is said: the job may no longer exist.
+    fn is_others(&mut self, thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> bool {
+        let job = desired.place.job.as_ref();
+        let others = marks.others(job, &observed.gone_jobs);
+        if others.is_empty() {
+            return false;
+        }
+        let jobs = named(&others);
+        if observed.knows_jobs {
+            self.kept.push(format!("{thing} stays: {jobs} wants it too"));
+        } else {
+            self.left.push(format!("{thing}: it has the mark of {jobs}. If that job no longer exists, {REMEDY}"));
+        }
+        marks.of(job).is_none()
+    }
+
     /// A ServiceAccount goes, and leaves all its roles, unless another job wants it.
     fn goes(&mut self, subject: &Subject, found: &ObservedServiceAccount, desired: &Desired, observed: &Observed) {
         self.accounts.insert(subject.service_account.clone(), Fate::Goes);

@@ -112,6 +112,8 @@ pub struct Plan {
     pub waits: bool,
     /// What was seen and left alone, for people.
     pub notes: Vec<String>,
+    /// What a removal leaves, since somebody of the environment wants it, for people.
+    pub kept: Vec<String>,
     /// What a removal could not take away, for people: they must look at it.
     pub left: Vec<String>,
 }
@@ -124,12 +126,13 @@ impl Plan {
 
     /// This, and what another plan does.
     pub fn extend(&mut self, other: Self) {
-        let Self { prelude, lanes, closing, waits, notes, left } = other;
+        let Self { prelude, lanes, closing, waits, notes, kept, left } = other;
         self.prelude.extend(prelude);
         self.lanes.extend(lanes);
         self.closing.extend(closing);
         self.waits |= waits;
         self.notes.extend(notes);
+        self.kept.extend(kept);
         self.left.extend(left);
     }
 

@@ -18,9 +18,9 @@ use crate::{
     exit::{DONE, FAILED, TO_DO},
     hint::Known,
     http, install,
-    model::{desired::Desired, names::Subject, observed::Observed},
+    model::{desired::Desired, marks::Jobs, names::Subject, observed::Observed},
     output,
-    plan::{self, Freshness, Goal, Provision},
+    plan::{self, Freshness, Goal, Plan, Provision},
     prove::prove,
     report::{Report, causes, counted},
     retire,
@@ -83,7 +83,7 @@ async fn execute(
         look: Look::of(goal, proof),
         identities: &config.identities,
         prune: config.prune,
-        jobs: None,
+        jobs: Jobs::Unknown,
         cloud: &connection,
         patience: &patience,
         settle: config.settle,
@@ -103,7 +103,7 @@ async fn execute(
         }
     }
     let Converged { desired, observed, applied, plan } = Box::pin(work.converge(report)).await?;
-    let mut left = plan.left;
+    let Plan { mut left, kept, .. } = plan;
     if goal == Goal::Start {
         let proving = prove(&config.identities, &desired, &observed.sessions, &connection, &patience, proof, report);
         tokio::select! {
@@ -121,7 +121,8 @@ async fn execute(
     for thing in &left {
         report.left(thing);
     }
-    Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), &left)))
+    let seen_whole = observed.unread.is_empty();
+    Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), kept.len(), left.len(), seen_whole)))
 }
 
 /// Prints what would be done, and changes nothing.
@@ -165,19 +166,25 @@ async fn prune(
     }
 }
 
-fn last_line(goal: Goal, applied: usize, identities: usize, left: &[String]) -> String {
+fn last_line(goal: Goal, applied: usize, identities: usize, kept: usize, left: usize, seen_whole: bool) -> String {
     let identities = counted(identities, "identity");
     let line = match (applied, goal) {
         (0, Goal::Start) => format!("nothing to do: {identities} in place"),
+        (0, Goal::Delete) if kept + left > 0 => "nothing removed".to_owned(),
+        (0, Goal::Delete) if !seen_whole => {
+            "nothing to do: nothing of this environment was seen, and not all could be looked at".to_owned()
+        }
         (0, Goal::Delete) => "nothing to do: nothing of this environment is there".to_owned(),
         (0, Goal::Sweep) => "nothing to do: no environment has left anything".to_owned(),
         (0, _) => "nothing to do".to_owned(),
         (count, Goal::Start | Goal::Prune) => format!("{}, {identities}", counted(count, "action")),
         (count, _) => counted(count, "action"),
     };
-    match left {
-        [] => line,
-        left => format!("{line}; {} left in AWS: see above", counted(left.len(), "thing")),
+    let kept = (kept > 0).then(|| format!("{} kept", counted(kept, "thing")));
+    let left = (left > 0).then(|| format!("{} left", counted(left, "thing")));
+    match kept.into_iter().chain(left).collect::<Vec<_>>().join(", ") {
+        stays if stays.is_empty() => line,
+        stays => format!("{line}; {stays}: see above"),
     }
 }
 

@@ -127,6 +127,62 @@ fn a_job_that_is_deleted_or_uninstalled_alone_leaves_the_services_their_roles_an
     });
 }
 
+/// The job is gone when the remedy is read: whoever follows it is another job, or none.
+#[test]
+fn what_a_job_that_was_deleted_alone_left_is_removed_as_it_said() {
+    in_worlds(&World::pairwise(), |world| {
+        for way in ["a new job that asks", "a new job that cannot ask", "a person"] {
+            let shop = running(world);
+            ended_well(&shop.delete_job());
+            let remove = [("IRSA_ON_DELETE".to_owned(), "remove".to_owned())];
+            let run = if way == "a person" {
+                let mut variables = shop.environment.variables.clone();
+                variables.retain(|name, _| !name.starts_with("QOVERY_JOB") && name != "IRSA_QOVERY_TOKEN");
+                variables.extend(remove);
+                shop.environment.run_with(&["delete"], &variables)
+            } else {
+                shop.environment.run(&["install"]).ended(0);
+                shop.set_of_job(&shop.id, "IRSA_ON_DELETE", "remove");
+                if way == "a new job that cannot ask" {
+                    shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "");
+                }
+                shop.force("DELETE").runs.remove(0)
+            };
+            assert_eq!(run.code, 0, "{way}: {}{}", run.out, run.err);
+            let last = run.out.lines().last().unwrap();
+            if way == "a new job that cannot ask" {
+                assert_eq!((run.writes, shop.environment.roles()), (0, 1), "{}", run.out);
+                assert!(run.out.contains("left: role `app-") && run.out.contains("it has the mark of job `"), "{}", run.out);
+                assert!(last.starts_with("nothing removed; 2 things left: see above"), "{last}");
+            } else {
+                assert_eq!((shop.environment.roles(), shop.environment.service_account()), (0, None), "{way}: {}", run.out);
+                assert!(last.starts_with("3 actions"), "{last}");
+            }
+        }
+    });
+}
+
+/// The environment is deleted by a job under a new id: what the job before it has made goes too, where Qovery can be asked.
+#[test]
+fn a_job_under_a_new_id_takes_what_the_one_before_it_made() {
+    in_worlds(&World::pairwise(), |world| {
+        let shop = running(world);
+        ended_well(&shop.delete_job());
+        shop.environment.run(&["install"]).ended(0);
+        ended_well(&shop.delete(&shop.id));
+        assert_eq!((shop.environment.roles(), exists(&shop)), (0, false));
+
+        let shop = running(world);
+        ended_well(&shop.delete_job());
+        shop.environment.run(&["install"]).ended(0);
+        shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "");
+        let deleted = shop.delete(&shop.id);
+        ended_well(&deleted);
+        assert!(only(&deleted).out.contains("left: role `app-"), "{}", only(&deleted).out);
+        assert_eq!((shop.environment.roles(), exists(&shop)), (1, false));
+    });
+}
+
 #[test]
 fn a_job_that_is_deleted_alone_removes_if_it_cannot_ask_or_is_told_to() {
     in_worlds(&World::pairwise(), |world| {
@@ -152,6 +208,7 @@ fn a_token_that_gets_no_answer_keeps_the_roles_of_pods_that_run() {
             let run = only(&run);
             assert_eq!((run.code, shop.environment.roles()), (0, 1), "{token}: {}{}", run.out, run.err);
             assert!(run.out.contains("Unauthorized") && !run.out.contains(token), "{}", run.out);
+            assert!(run.out.lines().last().unwrap().starts_with("nothing removed; 2 things kept: see above"), "{}", run.out);
         }
         // The environment goes all the same. Where its pods run until after the event, the role is left for `sweep`.
         ended_well(&shop.delete(&shop.id));

@@ -328,6 +328,7 @@ fn the_page_names_every_event_and_has_a_test_for_it() {
             "delete of the environment",
             "delete that fails",
             "delete of the job alone, with an API token",
+            "delete of the environment, after its job was replaced by another",
             "delete of the job alone, without a token",
             "delete of the job alone, with a token that is not valid",
             "delete of the job and some services in one request",

@@ -195,7 +195,7 @@ fn a_role_in_an_instance_profile_is_emptied_left_and_named_until_somebody_takes_
     assert!(!planned.planned().iter().any(|line| line.starts_with("delete role")), "{}", planned.out);
     let deleted = environment.delete();
     says(&deleted, "it is in instance profile `nodes`");
-    assert!(deleted.out.lines().last().unwrap().contains("1 thing left in AWS"), "{}", deleted.out);
+    assert!(deleted.out.lines().last().unwrap().contains("1 thing left"), "{}", deleted.out);
     environment.change_role(|role| {
         assert!(role.attached.is_empty() && !role.trust.contains("system:serviceaccount") && role.tags.contains_key("qovery-irsa/left"));
     });

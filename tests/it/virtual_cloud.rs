@@ -20,6 +20,7 @@ use qovery_irsa::{
         date::Date,
         desired::Place,
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        marks::Jobs,
         names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
@@ -405,7 +406,7 @@ fn work<'a>(
     patience: &'a Patience,
     settle: Duration,
 ) -> Work<'a, Reached> {
-    Work { goal, look, identities, prune: Prune::On, jobs: None, cloud, patience, settle }
+    Work { goal, look, identities, prune: Prune::On, jobs: Jobs::Unknown, cloud, patience, settle }
 }
 
 /// The job's own loop and its proof: how long the proof took.

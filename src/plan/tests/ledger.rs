@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{
         identity::{Identity, Prune, RoleOrigin, Scope},
-        marks::JobMark,
+        marks::Jobs,
         names::RoleName,
         pods::Use,
     },
@@ -270,7 +270,12 @@ fn two_jobs_with_one_manifest_do_not_take_each_others_things() {
         assert_eq!(start(&as_job(&both, JOB, identities.clone())), "", "the mark of the other changes nothing");
         let mut one_left = as_job(&both, JOB, identities.clone());
         one_left.apply(Goal::Delete);
-        assert!(delete(&one_left).is_empty(), "{}", delete(&one_left));
+        let again = delete(&one_left);
+        assert!(again.lines().all(|line| line.starts_with("left: ") && line.contains("the mark of job `bbbbbbbb`")), "{again}");
+        assert!(again.contains("left: ServiceAccount `z1/app`"), "{again}");
+        let mut asked = one_left.clone();
+        asked.observed.judge_marks(&Jobs::Exist([JOB.parse().unwrap(), "bbbbbbbb".parse().unwrap()].into()));
+        assert!(delete(&asked).contains("note: ServiceAccount `z1/app` stays: job `bbbbbbbb` wants it too"), "{}", delete(&asked));
         let mut other = as_job(&one_left, "bbbbbbbb", identities.clone());
         assert_eq!(start(&other), "", "the other still has everything");
         while !other.plan(Goal::Delete).unwrap().is_empty() {
@@ -294,12 +299,23 @@ fn a_job_under_a_new_id_goes_on_and_a_mark_of_a_job_that_is_gone_keeps_nothing()
     new.apply(Goal::Start);
     assert_eq!(start(&new), "");
     let mut known = new.clone();
-    known.observed.forget_jobs(Some(&BTreeSet::from(["bbbbbbbb".parse::<JobMark>().unwrap()])));
+    known.observed.judge_marks(&Jobs::Exist(BTreeSet::from(["bbbbbbbb".parse().unwrap()])));
     known.apply(Goal::Delete);
     assert!(known.observed.roles.is_empty() && known.observed.service_accounts.is_empty());
-    // Where Qovery is not asked the mark is respected, and a sweep removes the role once the namespace is gone.
+    // Where Qovery is not asked the mark is respected, and named; a sweep removes the role once the namespace is gone.
     new.apply(Goal::Delete);
     assert_eq!(new.observed.roles.len(), 1);
+    insta::assert_snapshot!(delete(&new), @"
+    left: ServiceAccount `z1/app`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
+    left: role `app-z1-a3udxbr63m`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
+    ");
+    // A person who is no job may say that no mark counts.
+    let mut person = as_job(&new, "none", Vec::new());
+    person.place.job = None;
+    assert_eq!(delete(&person).lines().count(), 2, "not unless it is said: {}", delete(&person));
+    person.observed.judge_marks(&Jobs::Exist(BTreeSet::new()));
+    person.apply(Goal::Delete);
+    assert!(person.observed.roles.is_empty() && person.observed.service_accounts.is_empty());
     new.observed.left_behind = new.observed.roles.values().cloned().collect();
     new.observed.limits.namespaces = Some(["z9".parse().unwrap()].into());
     new.place.namespace = "z9".parse().unwrap();
@@ -332,6 +348,7 @@ fn a_removal_without_manifest_leaves_other_jobs_other_clusters_and_strangers_alo
     delete role `app-z1-a3udxbr63m`
     note: left alone: role `older-z1-xxwmqvcbrh` belongs to an earlier cluster, with issuer `https://oidc.example.com/id/OLD`: `sweep --issuer https://oidc.example.com/id/OLD` removes it
     note: left alone: role `strange-z1-la5f7xai4i` was not made by this tool
+    left: role `theirs-z1-35xxozi7rt`: it has the mark of job `bbbbbbbb`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
     ");
 }
 
