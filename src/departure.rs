@@ -9,7 +9,11 @@ use crate::{
     call::{Failed, Patience},
     config::{Config, OnDelete},
     connect::Connection,
-    model::{marks::Jobs, names::ServiceAccountName, pods::Use},
+    model::{
+        marks::{JobMark, Jobs},
+        names::ServiceAccountName,
+        pods::Use,
+    },
     plan::departure::{States, Verdict, verdict},
     qovery::Qovery,
     report::{Report, counted},
@@ -48,16 +52,16 @@ pub(crate) async fn before_delete(
         // A person says so: no mark of a job keeps anything.
         (OnDelete::Remove, _) if !by_a_job => Departure::Goes { jobs: Jobs::Exist(BTreeSet::new()), unless_used: false },
         (on_delete, None) => Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed },
-        (on_delete, Some(qovery)) => match (on_delete, ask(config, qovery, patience).await) {
+        (on_delete, Some(qovery)) => match (on_delete, ask(config.environment.job.as_ref(), qovery, patience).await) {
             (OnDelete::Ask, Ok((states, jobs))) => match verdict(&states) {
                 Verdict::Stays => return Ok(Departure::Stays(STAYS.to_owned())),
-                verdict => Departure::Goes { jobs, unless_used: verdict == Verdict::Unclear },
+                verdict => Departure::Goes { jobs: Jobs::Exist(jobs), unless_used: verdict == Verdict::Unclear },
             },
             (OnDelete::Ask, Err(failed)) => {
                 report.note(&format!("{failed}: {}; so what running pods use stays", failed.source));
                 Departure::Goes { jobs: Jobs::Unknown, unless_used: true }
             }
-            (_, Ok((_, jobs))) => Departure::Goes { jobs, unless_used: on_delete == OnDelete::KeepIfUsed },
+            (_, Ok((_, jobs))) => Departure::Goes { jobs: Jobs::Exist(jobs), unless_used: on_delete == OnDelete::KeepIfUsed },
             (_, Err(failed)) => {
                 report.note(&format!("{failed}: {}; so what has the mark of another job stays", failed.source));
                 Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed }
@@ -80,11 +84,22 @@ pub(crate) async fn before_delete(
 const STAYS: &str = "nothing is removed: the environment stays, only its job is deleted. Its roles and ServiceAccounts stay for the services. To remove them, run `delete` with `IRSA_ON_DELETE=remove`: from a machine where `QOVERY_JOB_ID` is not set, or from another job that has an API token. Or delete the environment and run `sweep`";
 
 /// The states of environment and services, and the environment's jobs.
-async fn ask(config: &Config, qovery: &Qovery, patience: &Patience) -> Result<(States, Jobs), Failed> {
+async fn ask(job: Option<&JobMark>, qovery: &Qovery, patience: &Patience) -> Result<(States, BTreeSet<JobMark>), Failed> {
     let (inquiry, call) = (patience.for_advice(), "qovery:GET /environment/{id}/statuses");
-    let answer = inquiry.call(call, async || qovery.states(config.environment.job.as_ref()).await).await;
-    let (states, jobs) = answer.map_err(Failed::to("ask Qovery for the states of the environment and its services", call))?;
-    Ok((states, Jobs::Exist(jobs)))
+    let answer = inquiry.call(call, async || qovery.states(job).await).await;
+    answer.map_err(Failed::to("ask Qovery for the states of the environment and its services", call))
+}
+
+/// Which of the jobs still exist whose marks were seen; not known where Qovery cannot be asked.
+pub(crate) async fn existing_jobs(connection: &Connection, seen: &BTreeSet<JobMark>, patience: &Patience, report: &mut Report<'_>) -> Jobs {
+    let (Some(qovery), Some(own)) = (&connection.qovery, &connection.place.job) else { return Jobs::Unknown };
+    match ask(Some(own), qovery, patience).await {
+        Ok((_, exist)) => Jobs::listed(&exist, seen, own),
+        Err(failed) => {
+            report.note(&format!("{failed}: {}", failed.source));
+            Jobs::Unknown
+        }
+    }
 }
 
 /// Waits for the pods of the environment's ServiceAccounts that are terminating; where what is used stays, for all of them.

@@ -80,6 +80,17 @@ pub enum Jobs {
     Unknown,
     /// Only these exist.
     Exist(BTreeSet<JobMark>),
+    /// These no longer exist.
+    Gone(BTreeSet<JobMark>),
+}
+
+impl Jobs {
+    /// What a list of the jobs that exist says of those whose marks were seen before it was asked for: a job that is made after that is
+    /// neither. A list without the job that asks is not believed.
+    #[must_use]
+    pub fn listed(exist: &BTreeSet<JobMark>, seen: &BTreeSet<JobMark>, own: &JobMark) -> Self {
+        if exist.contains(own) { Self::Gone(seen.difference(exist).cloned().collect()) } else { Self::Unknown }
+    }
 }
 
 /// The marks on a thing.

@@ -110,6 +110,7 @@ impl Observed {
         self.knows_jobs = *jobs != Jobs::Unknown;
         self.gone_jobs = match jobs {
             Jobs::Unknown => BTreeSet::new(),
+            Jobs::Gone(gone) => gone.clone(),
             Jobs::Exist(exist) => self.marked_by().difference(exist).cloned().collect(),
         };
     }

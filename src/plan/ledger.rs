@@ -3,7 +3,7 @@
 //! | a thing that no identity names | `start` | a later `start` | `delete` |
 //! |---|---|---|---|
 //! | with this job's mark | dates the mark | removes it after an hour, unless somebody uses it | removes it |
-//! | with another job's mark only | nothing | nothing | names it; removes it if that job is known to be gone |
+//! | with another job's mark only | nothing; if that job is known to be gone, dates it | removes it as this job's | names it; removes it if that job is known to be gone |
 //! | with no mark | names it | names it | removes it |
 
 use std::{
@@ -96,11 +96,10 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         let (name, thing) = (&role.arn.name, format!("role `{}`", role.arn.name));
         match (role.marks().of(job), desired.prune) {
             (Some(Mark::Wanted), Prune::On) => {
-                let mark = job.map(|job| (job.tag(), Mark::LeftSince(observed.at).value()));
-                lane(Action::TagRole { role: name.clone(), tags: mark.into_iter().collect() });
-                plan.notes.push(leaves(&thing, observed.at));
+                lane(date_role(name, job, observed.at));
+                plan.notes.push(leaves(&thing, observed.at, &role.marks().others(job, &observed.gone_jobs)));
             }
-            (mark, _) => plan.notes.extend(note(&thing, mark, role.marks().is_empty(), desired.prune)),
+            _ => plan.notes.extend(note(&thing, &role.marks(), desired, observed)),
         }
     }
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !found.ends) {
@@ -109,9 +108,9 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         match (found.marks().of(job), job, desired.prune) {
             (Some(Mark::Wanted), Some(job), Prune::On) => {
                 lane(service_account::date(&subject, found, job, observed.at));
-                plan.notes.push(leaves(&thing, observed.at));
+                plan.notes.push(leaves(&thing, observed.at, &found.marks().others(Some(job), &observed.gone_jobs)));
             }
-            (mark, _, _) => plan.notes.extend(note(&thing, mark, found.marks().is_empty(), desired.prune)),
+            _ => plan.notes.extend(note(&thing, &found.marks(), desired, observed)),
         }
     }
     for (name, found) in &observed.service_accounts {
@@ -119,25 +118,87 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             found.earlier_roles().iter().filter(|(role, since)| Some(*role) != found.role().as_ref() && !is_over(*since, observed.at))
         {
             let subject = subject(desired, name);
-            plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before: {}", end(since)));
+            plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before: {}", end(since, &BTreeSet::new())));
         }
     }
 }
 
-fn leaves(thing: &str, since: Date) -> String {
-    format!("{thing}: no identity names it any more; {}", end(since))
+/// Adds to the plan what dates the things that no identity names and that only jobs have marked which no longer exist: from now on they leave
+/// as this job's do.
+pub(super) fn inherit(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let (Some(job), Prune::On) = (&desired.place.job, desired.prune) else { return };
+    let mut inherits = |thing: &str, action: Action| {
+        plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
+        let end = end(observed.at, &BTreeSet::new());
+        plan.notes.push(format!("{thing}: no identity names it, and the job that made it no longer exists; {end}"));
+    };
+    for Unnamed { role, .. } in unnamed(desired, observed).filter(|unnamed| unnamed.subject.is_some()) {
+        if is_abandoned(&role.marks(), desired, observed) {
+            inherits(&format!("role `{}`", role.arn.name), date_role(&role.arn.name, Some(job), observed.at));
+        }
+    }
+    for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {
+        let subject = subject(desired, name);
+        inherits(&format!("ServiceAccount `{subject}`"), service_account::date(&subject, found, job, observed.at));
+    }
 }
 
-fn end(since: Date) -> String {
-    format!("a deploy after {} takes it away, unless somebody still uses it", since.after(GRACE).readable())
+/// Whether only jobs have marked it that no longer exist.
+fn is_abandoned(marks: &Marks, desired: &Desired, observed: &Observed) -> bool {
+    let job = desired.place.job.as_ref();
+    !marks.is_empty() && marks.of(job).is_none() && marks.others(job, &observed.gone_jobs).is_empty()
+}
+
+fn date_role(role: &RoleName, job: Option<&JobMark>, at: Date) -> Action {
+    let mark = job.map(|job| (job.tag(), Mark::LeftSince(at).value()));
+    Action::TagRole { role: role.clone(), tags: mark.into_iter().collect() }
+}
+
+/// The marks on what no identity names.
+fn unnamed_marks<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = (String, Marks)> + 'a {
+    let roles = unnamed(desired, observed).filter(|unnamed| unnamed.subject.is_some());
+    let roles = roles.map(|unnamed| (format!("role `{}`", unnamed.role.arn.name), unnamed.role.marks()));
+    roles.chain(
+        unnamed_accounts(desired, observed).map(|(name, found)| (format!("ServiceAccount `{}`", subject(desired, name)), found.marks())),
+    )
+}
+
+/// Whether a deploy must know which jobs exist: other jobs have marked what no identity of this one names.
+#[must_use]
+pub fn asks_for_jobs(desired: &Desired, observed: &Observed) -> bool {
+    let job = desired.place.job.as_ref();
+    let has_others = |marks: Marks| !marks.others(job, &observed.gone_jobs).is_empty();
+    job.is_some() && desired.prune == Prune::On && unnamed_marks(desired, observed).any(|(_, marks)| has_others(marks))
+}
+
+/// What people should know of things that only other jobs have marked, where it is not known whether these jobs exist.
+#[must_use]
+pub fn kept_for_others(desired: &Desired, observed: &Observed) -> Vec<String> {
+    let job = desired.place.job.as_ref();
+    let others = unnamed_marks(desired, observed).filter(|(_, marks)| !observed.knows_jobs && !marks.is_empty() && marks.of(job).is_none());
+    let note = others.map(|(thing, marks)| {
+        let jobs = named(&marks.others(job, &observed.gone_jobs));
+        format!("{thing}: no identity names it, and {jobs} marked it: kept, since it is not known whether that job exists. A deploy that can ask Qovery finds out")
+    });
+    note.collect()
+}
+
+fn leaves(thing: &str, since: Date, others: &BTreeSet<JobMark>) -> String {
+    format!("{thing}: no identity names it any more; {}", end(since, others))
+}
+
+fn end(since: Date, others: &BTreeSet<JobMark>) -> String {
+    let or = if others.is_empty() { String::new() } else { format!(" or {} still wants it", named(others)) };
+    format!("a deploy after {} takes it away, unless somebody still uses it{or}", since.after(GRACE).readable())
 }
 
 /// What people should know of a thing that no identity names and that nothing is done about now.
-fn note(thing: &str, mark: Option<Mark>, unmarked: bool, prune: Prune) -> Option<String> {
-    match (mark, prune) {
+fn note(thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> Option<String> {
+    let job = desired.place.job.as_ref();
+    match (marks.of(job), desired.prune) {
         (Some(_), Prune::Off) => Some(format!("{thing}: no identity names it any more, kept (`prune: off`)")),
-        (Some(Mark::LeftSince(since)), Prune::On) => Some(leaves(thing, since)),
-        (None, _) if unmarked => Some(format!(
+        (Some(Mark::LeftSince(since)), Prune::On) => Some(leaves(thing, since, &marks.others(job, &observed.gone_jobs))),
+        (None, _) if marks.is_empty() => Some(format!(
             "{thing}: no identity names it and no job's mark is on it, kept: `delete` takes it away with the environment, or remove it by hand"
         )),
         _ => None,
@@ -152,13 +213,14 @@ fn is_mark_over(mark: Option<Mark>, at: Date) -> bool {
     matches!(mark, Some(Mark::LeftSince(since)) if is_over(since, at))
 }
 
-/// Whether anything is to be removed by now, unless somebody uses it: then this must be looked up.
+/// Whether anything is to be removed by now, unless somebody uses it, or to be dated in place of a job that no longer exists: then this must
+/// be looked up.
 #[must_use]
 pub fn is_due(desired: &Desired, observed: &Observed) -> bool {
     let job = desired.place.job.as_ref();
+    let leaves = |marks: &Marks| is_mark_over(marks.of(job), observed.at) || (job.is_some() && is_abandoned(marks, desired, observed));
     desired.prune == Prune::On
-        && (unnamed(desired, observed).any(|unnamed| unnamed.subject.is_some() && is_mark_over(unnamed.role.marks().of(job), observed.at))
-            || unnamed_accounts(desired, observed).any(|(_, found)| is_mark_over(found.marks().of(job), observed.at))
+        && (unnamed_marks(desired, observed).any(|(_, marks)| leaves(&marks))
             || observed.service_accounts.values().any(|found| found.earlier_roles().iter().any(|(_, since)| is_over(since, observed.at))))
 }
 
@@ -175,20 +237,26 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
     let job = desired.place.job.as_ref();
     for Unnamed { role, subject: owner } in unnamed(desired, observed) {
         let Some(owner) = owner.filter(|_| is_mark_over(role.marks().of(job), observed.at)) else { continue };
-        match user_of_role(role, &owner, desired, uses) {
-            Some(by) => removal.kept.push(kept(&format!("role `{}`", role.arn.name), by)),
-            None => drop(removal.roles.insert(role.arn.name.clone(), of_environment(role))),
+        let thing = format!("role `{}`", role.arn.name);
+        if let Some(by) = user_of_role(role, &owner, desired, uses) {
+            removal.kept.push(kept(&thing, by));
+            continue;
         }
+        removal.kept.extend(kept_by_mark(&thing, &role.marks(), desired, observed));
+        removal.roles.insert(role.arn.name.clone(), of_environment(role));
     }
     for (name, found) in unnamed_accounts(desired, observed) {
         if !is_mark_over(found.marks().of(job), observed.at) {
             continue;
         }
         let subject = subject(desired, name);
-        match user_of_account(name, uses) {
-            Some(by) => removal.kept.push(kept(&format!("ServiceAccount `{subject}`"), by)),
-            None => removal.goes(&subject, found, desired, observed),
+        let thing = format!("ServiceAccount `{subject}`");
+        if let Some(by) = user_of_account(name, uses) {
+            removal.kept.push(kept(&thing, by));
+            continue;
         }
+        removal.kept.extend(kept_by_mark(&thing, &found.marks(), desired, observed));
+        removal.goes(&subject, found, desired, observed);
     }
     for (name, found) in observed.service_accounts.iter().filter(|(name, _)| !removal.accounts.contains_key(*name)).collect::<Vec<_>>() {
         let mut left = BTreeSet::new();
@@ -220,8 +288,15 @@ fn is_left(role: &RoleArn, desired: &Desired, observed: &Observed, removal: &Rem
     }
 }
 
+/// That only this job's mark goes, while another job's is on the thing.
+fn kept_by_mark(thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> Option<String> {
+    let others = marks.others(desired.place.job.as_ref(), &observed.gone_jobs);
+    (!others.is_empty()).then(|| format!("{thing} stays: {} marked it too", named(&others)))
+}
+
 /// How what only a job that no longer exists has marked is removed.
-const REMEDY: &str = "`delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it";
+const REMEDY: &str =
+    "`delete` with `IRSA_ON_DELETE=remove`, where `QOVERY_JOB_ID` is not set, removes it with all that is left of the environment";
 
 fn named(jobs: &BTreeSet<JobMark>) -> String {
     let jobs: Vec<String> = jobs.iter().map(|job| format!("job `{job}`")).collect();
@@ -333,14 +408,11 @@ impl Removal {
     /// Whether a thing is not this job's to remove. While another job's mark is on it, it stays, and this is said: the job may no longer exist.
     fn is_others(&mut self, thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> bool {
         let job = desired.place.job.as_ref();
-        let others = marks.others(job, &observed.gone_jobs);
-        if others.is_empty() {
-            return false;
-        }
-        let jobs = named(&others);
+        let Some(stays) = kept_by_mark(thing, marks, desired, observed) else { return false };
         if observed.knows_jobs {
-            self.kept.push(format!("{thing} stays: {jobs} wants it too"));
+            self.kept.push(stays);
         } else {
+            let jobs = named(&marks.others(job, &observed.gone_jobs));
             self.left.push(format!("{thing}: it has the mark of {jobs}. If that job no longer exists, {REMEDY}"));
         }
         marks.of(job).is_none()

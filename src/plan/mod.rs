@@ -20,7 +20,7 @@ mod sweep;
 mod tests;
 
 pub use action::{Action, AppliedServiceAccount, Applying, NewRole, Seen, SubjectChange};
-pub use ledger::is_due;
+pub use ledger::{asks_for_jobs, is_due, kept_for_others};
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{Refusal, Refusals};
 pub use service_account::overridden;

@@ -20,7 +20,9 @@ pub(super) fn delete(desired: &Desired, observed: &Observed, freshness: Freshnes
 
 /// What takes away what no identity has named for long enough and nobody uses.
 pub(super) fn prune(desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
-    remove(ledger::due(desired, observed), desired, observed, freshness)
+    let mut plan = remove(ledger::due(desired, observed), desired, observed, freshness);
+    ledger::inherit(desired, observed, &mut plan);
+    plan
 }
 
 fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {

@@ -104,6 +104,7 @@ async fn execute(
     }
     let Converged { desired, observed, applied, plan } = Box::pin(work.converge(report)).await?;
     let Plan { mut left, kept, .. } = plan;
+    let seen_whole = observed.unread.is_empty();
     if goal == Goal::Start {
         let proving = prove(&config.identities, &desired, &observed.sessions, &connection, &patience, proof, report);
         tokio::select! {
@@ -116,20 +117,20 @@ async fn execute(
             }
         }
         write_outputs(&desired, &config, report)?;
-        left = prune(&work, &desired, &observed, report).await?;
+        left = prune(&work, &desired, observed, report).await?;
     }
     for thing in &left {
         report.left(thing);
     }
-    let seen_whole = observed.unread.is_empty();
     Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), kept.len(), left.len(), seen_whole)))
 }
 
 /// Prints what would be done, and changes nothing.
 async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Result<(u8, String), RunError> {
     let (desired, observed, mut plan) = Box::pin(work.plan(work.look, Freshness::Unsettled, report)).await?;
-    if work.goal == Goal::Start && plan::is_due(&desired, &observed) {
-        let pruning = Work { goal: Goal::Prune, ..work.clone() };
+    if work.goal == Goal::Start
+        && let Some(pruning) = pruning(work, &desired, observed, report).await
+    {
         let (_, _, pruned) = Box::pin(pruning.plan(Look::Leaving, Freshness::Unsettled, report)).await?;
         plan.extend(pruned);
     }
@@ -148,13 +149,10 @@ async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Resu
 async fn prune(
     work: &Work<'_, Connection>,
     desired: &Desired,
-    observed: &Observed,
+    observed: Observed,
     report: &mut Report<'_>,
 ) -> Result<Vec<String>, RunError> {
-    if !plan::is_due(desired, observed) {
-        return Ok(Vec::new());
-    }
-    let pruning = Work { goal: Goal::Prune, look: Look::Leaving, ..work.clone() };
+    let Some(pruning) = pruning(work, desired, observed, report).await else { return Ok(Vec::new()) };
     match Box::pin(pruning.converge(report)).await {
         Ok(pruned) => Ok(pruned.plan.left),
         Err(error) if work.patience.is_interrupted() => Err(error.into()),
@@ -164,6 +162,25 @@ async fn prune(
             Ok(Vec::new())
         }
     }
+}
+
+/// What a deploy removes after it, if anything is due: first Qovery is asked which jobs exist, where the marks of others count.
+async fn pruning<'a>(
+    work: &Work<'a, Connection>,
+    desired: &Desired,
+    mut observed: Observed,
+    report: &mut Report<'_>,
+) -> Option<Work<'a, Connection>> {
+    let jobs = if plan::asks_for_jobs(desired, &observed) {
+        departure::existing_jobs(work.cloud, &observed.marked_by(), work.patience, report).await
+    } else {
+        Jobs::Unknown
+    };
+    observed.judge_marks(&jobs);
+    for note in &plan::kept_for_others(desired, &observed) {
+        report.note(note);
+    }
+    plan::is_due(desired, &observed).then(|| Work { goal: Goal::Prune, look: Look::Leaving, jobs, ..work.clone() })
 }
 
 fn last_line(goal: Goal, applied: usize, identities: usize, kept: usize, left: usize, seen_whole: bool) -> String {

@@ -4,12 +4,13 @@
 use http::Method;
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
-    qovery::{DeleteEvent, SettingsRead, World},
+    qovery::{DeleteEvent, SettingsRead, TOKEN, World},
 };
 
 use crate::{
     events::{BOUND_SERVICES, UNBOUND, ended_well, in_worlds, nothing_to_do, started},
     harness::NAMESPACE,
+    leaving::an_hour_passes,
     qovery::{BOUND, Deployed, Shop},
 };
 
@@ -160,6 +161,31 @@ fn what_a_job_that_was_deleted_alone_left_is_removed_as_it_said() {
             }
         }
     });
+}
+
+/// What the job before had made and the next one does not name is not kept for ever.
+#[test]
+fn a_job_under_a_new_id_takes_over_what_the_one_before_it_made_and_it_does_not_name() {
+    let shop = Shop::installed(
+        &BOUND.replace("job:", "  - serviceAccount: old\n    role: {policies: [arn:aws:iam::aws:policy/AdministratorAccess]}\njob:"),
+    );
+    ended_well(&shop.deploy());
+    ended_well(&shop.delete_job());
+    shop.environment.write_manifest(BOUND);
+    shop.environment.run(&["install"]).ended(0);
+    let last = |shop: &Shop| shop.deploy().runs.remove(0).ended(0).out;
+    shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "qov_nobody_knows_this_one");
+    let unknown = last(&shop);
+    assert!(unknown.contains("ServiceAccount `") && unknown.contains("kept, since it is not known whether that job exists"), "{unknown}");
+    shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", TOKEN);
+    let dated = last(&shop);
+    assert!(dated.contains("the job that made it no longer exists; a deploy after "), "{dated}");
+    assert_eq!(shop.environment.roles(), 2);
+    nothing_to_do(&shop.deploy());
+    an_hour_passes(&shop.environment);
+    last(&shop);
+    assert_eq!(shop.environment.roles(), 1);
+    nothing_to_do(&shop.deploy());
 }
 
 /// The environment is deleted by a job under a new id: what the job before it has made goes too, where Qovery can be asked.

@@ -32,7 +32,7 @@ fn service_accounts(environment: &Environment) -> Vec<String> {
 }
 
 /// Makes all that is dated an old date.
-fn an_hour_passes(environment: &Environment) {
+pub(crate) fn an_hour_passes(environment: &Environment) {
     let older = |text: &str| -> String {
         let words = text.split(' ').map(|word| if word.parse::<Date>().is_ok() { LONG_AGO } else { word });
         words.collect::<Vec<_>>().join(" ")

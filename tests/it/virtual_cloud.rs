@@ -389,12 +389,24 @@ pub(crate) async fn run_all(
     goal: Goal,
     settle: Duration,
 ) -> Result<Converged, String> {
+    run_knowing(world, identities, place, goal, settle, Jobs::Unknown).await
+}
+
+/// The same, where so much is known of the jobs that exist.
+pub(crate) async fn run_knowing(
+    world: Rc<World>,
+    identities: &[Identity],
+    place: Place,
+    goal: Goal,
+    settle: Duration,
+    jobs: Jobs,
+) -> Result<Converged, String> {
     let cloud = Reached { world, place };
     let (_interrupt, interrupted) = watch::channel(false);
     let patience = Patience::new(Duration::from_mins(30), interrupted);
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut report = Report::new("start", Format::Text, &mut out, &mut err);
-    let work = work(goal, Look::of(goal, Proof::Off), identities, &cloud, &patience, settle);
+    let work = Work { jobs, ..work(goal, Look::of(goal, Proof::Off), identities, &cloud, &patience, settle) };
     work.converge(&mut report).await.map_err(|error| error.to_string())
 }
 

@@ -275,7 +275,7 @@ fn two_jobs_with_one_manifest_do_not_take_each_others_things() {
         assert!(again.contains("left: ServiceAccount `z1/app`"), "{again}");
         let mut asked = one_left.clone();
         asked.observed.judge_marks(&Jobs::Exist([JOB.parse().unwrap(), "bbbbbbbb".parse().unwrap()].into()));
-        assert!(delete(&asked).contains("note: ServiceAccount `z1/app` stays: job `bbbbbbbb` wants it too"), "{}", delete(&asked));
+        assert!(delete(&asked).contains("note: ServiceAccount `z1/app` stays: job `bbbbbbbb` marked it too"), "{}", delete(&asked));
         let mut other = as_job(&one_left, "bbbbbbbb", identities.clone());
         assert_eq!(start(&other), "", "the other still has everything");
         while !other.plan(Goal::Delete).unwrap().is_empty() {
@@ -306,8 +306,8 @@ fn a_job_under_a_new_id_goes_on_and_a_mark_of_a_job_that_is_gone_keeps_nothing()
     new.apply(Goal::Delete);
     assert_eq!(new.observed.roles.len(), 1);
     insta::assert_snapshot!(delete(&new), @"
-    left: ServiceAccount `z1/app`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
-    left: role `app-z1-a3udxbr63m`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
+    left: ServiceAccount `z1/app`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove`, where `QOVERY_JOB_ID` is not set, removes it with all that is left of the environment
+    left: role `app-z1-a3udxbr63m`: it has the mark of job `aaaaaaaa`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove`, where `QOVERY_JOB_ID` is not set, removes it with all that is left of the environment
     ");
     // A person who is no job may say that no mark counts.
     let mut person = as_job(&new, "none", Vec::new());
@@ -320,6 +320,67 @@ fn a_job_under_a_new_id_goes_on_and_a_mark_of_a_job_that_is_gone_keeps_nothing()
     new.observed.limits.namespaces = Some(["z9".parse().unwrap()].into());
     new.place.namespace = "z9".parse().unwrap();
     assert!(lines(&new, Goal::Sweep).contains("delete role `app-z1-a3udxbr63m`"), "{}", lines(&new, Goal::Sweep));
+}
+
+fn knowing(world: &World, jobs: &[&str]) -> World {
+    let mut known = world.clone();
+    let exist = jobs.iter().map(|job| job.parse().unwrap()).collect();
+    known.observed.judge_marks(&Jobs::listed(&exist, &world.observed.marked_by(), known.place.job.as_ref().unwrap()));
+    known
+}
+
+#[test]
+fn what_only_a_job_that_is_gone_wanted_is_dated_by_the_next_job_and_removed_an_hour_later() {
+    let mut world = as_job(&without_old(), "bbbbbbbb", vec![own_role("app")]);
+    world.apply(Goal::Start);
+    world.observed.uses = Some(Vec::new());
+    assert!(super::super::asks_for_jobs(&world.desired(), &world.observed));
+    // Nobody could be asked, or the answer is not that of this environment.
+    for unknown in [world.clone(), knowing(&world, &["cccccccc"])] {
+        assert!(!is_due_in(&unknown) && prune(&unknown).is_empty(), "{}", prune(&unknown));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(super::super::kept_for_others(&unknown.desired(), &unknown.observed).join("\n"), @"
+            role `old-z1-esabsk5adn`: no identity names it, and job `aaaaaaaa` marked it: kept, since it is not known whether that job exists. A deploy that can ask Qovery finds out
+            ServiceAccount `z1/old`: no identity names it, and job `aaaaaaaa` marked it: kept, since it is not known whether that job exists. A deploy that can ask Qovery finds out
+            ");
+        }
+    }
+    let alive = knowing(&world, &["aaaaaaaa", "bbbbbbbb"]);
+    assert!(!is_due_in(&alive) && prune(&alive).is_empty());
+    assert!(super::super::kept_for_others(&alive.desired(), &alive.observed).is_empty(), "another job's own affair");
+
+    let mut gone = knowing(&world, &["bbbbbbbb"]);
+    assert!(is_due_in(&gone));
+    insta::assert_snapshot!(prune(&gone), @"
+    tag role `old-z1-esabsk5adn` with `qovery-irsa/job/bbbbbbbb`
+    mark ServiceAccount `z1/old` as no longer named
+    note: role `old-z1-esabsk5adn`: no identity names it, and the job that made it no longer exists; a deploy after 1970-01-01T01:00:00Z takes it away, unless somebody still uses it
+    note: ServiceAccount `z1/old`: no identity names it, and the job that made it no longer exists; a deploy after 1970-01-01T01:00:00Z takes it away, unless somebody still uses it
+    ");
+    gone.apply(Goal::Prune);
+    assert!(!is_due_in(&gone) && prune(&gone).is_empty(), "dated once");
+    assert!(start(&gone).contains("a deploy after"), "{}", start(&gone));
+    gone.later(61);
+    let mut unknown = gone.clone();
+    unknown.observed.judge_marks(&Jobs::Unknown);
+    assert!(prune(&unknown).contains("note: role `old-z1-esabsk5adn` stays: job `aaaaaaaa` marked it too"), "{}", prune(&unknown));
+    assert!(start(&unknown).contains("unless somebody still uses it or job `aaaaaaaa` still wants it"), "{}", start(&unknown));
+    gone.apply(Goal::Prune);
+    assert_eq!((gone.observed.roles.len(), gone.observed.service_accounts.len()), (1, 1));
+    // With `prune: off`, and for who is no job, nothing is dated.
+    let mut off = knowing(&world, &["bbbbbbbb"]);
+    off.prune = Prune::Off;
+    assert!(!is_due_in(&off) && prune(&off).is_empty());
+}
+
+#[test]
+fn a_job_that_was_made_after_its_mark_could_be_seen_is_not_believed_to_be_gone() {
+    let world = as_job(&without_old(), "bbbbbbbb", vec![own_role("app")]);
+    let mut late = world.clone();
+    let exist: BTreeSet<_> = ["bbbbbbbb".parse().unwrap()].into();
+    let jobs = Jobs::listed(&exist, &["dddddddd".parse().unwrap()].into(), &"bbbbbbbb".parse().unwrap());
+    late.observed.judge_marks(&jobs);
+    assert!(!is_due_in(&late));
 }
 
 #[test]
@@ -348,7 +409,7 @@ fn a_removal_without_manifest_leaves_other_jobs_other_clusters_and_strangers_alo
     delete role `app-z1-a3udxbr63m`
     note: left alone: role `older-z1-xxwmqvcbrh` belongs to an earlier cluster, with issuer `https://oidc.example.com/id/OLD`: `sweep --issuer https://oidc.example.com/id/OLD` removes it
     note: left alone: role `strange-z1-la5f7xai4i` was not made by this tool
-    left: role `theirs-z1-35xxozi7rt`: it has the mark of job `bbbbbbbb`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove` on a machine where `QOVERY_JOB_ID` is not set removes it
+    left: role `theirs-z1-35xxozi7rt`: it has the mark of job `bbbbbbbb`. If that job no longer exists, `delete` with `IRSA_ON_DELETE=remove`, where `QOVERY_JOB_ID` is not set, removes it with all that is left of the environment
     ");
 }
 
