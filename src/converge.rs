@@ -109,7 +109,7 @@ impl<C: Cloud> Work<'_, C> {
     /// It cannot be seen, may not be touched, or a call failed.
     pub async fn converge(&self, report: &mut Report<'_>) -> Result<Converged, StepError> {
         let mut course = Course::new(self.settle);
-        let mut applied = Vec::new();
+        let (mut applied, mut lost) = (Vec::new(), Vec::new());
         let mut waiting: Option<Waiting> = None;
         let mut look = self.look;
         loop {
@@ -117,9 +117,15 @@ impl<C: Cloud> Work<'_, C> {
             self.sleep(progress.before_looking(), &course).await?;
             let (desired, observed, plan) = self.plan(look, course.progress().freshness(), report).await?;
             course.left = plan.actions().map(|action| one_line(&action.to_string())).collect();
+            for thing in &plan.lost {
+                if !lost.contains(thing) {
+                    lost.push(thing.clone());
+                }
+            }
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);
+                    let plan = Plan { left: plan.left.into_iter().chain(lost).collect(), lost: Vec::new(), ..plan };
                     return Ok(Converged { desired, observed, applied, plan });
                 }
                 Next::CarryOut => plan,

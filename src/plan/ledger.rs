@@ -39,6 +39,8 @@ pub(super) struct Removal {
     pub(super) kept: Vec<String>,
     /// What stays, and people must look at it.
     pub(super) left: Vec<String>,
+    /// The same, of what is known only as long as the ServiceAccount is there that records it.
+    pub(super) lost: Vec<String>,
 }
 
 /// What becomes of a ServiceAccount.
@@ -114,10 +116,15 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
     }
     for (name, found) in &observed.service_accounts {
-        for (role, since) in
-            found.earlier_roles().iter().filter(|(role, since)| Some(*role) != found.role().as_ref() && !is_over(*since, observed.at))
-        {
-            let subject = subject(desired, name);
+        let subject = subject(desired, name);
+        for (role, since) in found.earlier_roles().iter().filter(|(role, _)| Some(*role) != found.role().as_ref()) {
+            if let Some(why) = out_of_reach(role, observed) {
+                plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before, which stays as it is: {why}"));
+                continue;
+            }
+            if is_over(since, observed.at) {
+                continue;
+            }
             plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before: {}", end(since, &BTreeSet::new())));
         }
     }
@@ -205,6 +212,14 @@ fn note(thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> O
     }
 }
 
+/// Why nothing is removed of a role that a ServiceAccount records, if it is not to be judged from here.
+fn out_of_reach(role: &RoleArn, observed: &Observed) -> Option<String> {
+    if role.account == observed.account {
+        return None;
+    }
+    Some(format!("it is in AWS account {}, and this job works in account {}", role.account.id, observed.account.id))
+}
+
 fn is_over(since: Date, at: Date) -> bool {
     since.after(GRACE) <= at
 }
@@ -221,7 +236,9 @@ pub fn is_due(desired: &Desired, observed: &Observed) -> bool {
     let leaves = |marks: &Marks| is_mark_over(marks.of(job), observed.at) || (job.is_some() && is_abandoned(marks, desired, observed));
     desired.prune == Prune::On
         && (unnamed_marks(desired, observed).any(|(_, marks)| leaves(&marks))
-            || observed.service_accounts.values().any(|found| found.earlier_roles().iter().any(|(_, since)| is_over(since, observed.at))))
+            || observed.service_accounts.values().any(|found| {
+                found.earlier_roles().iter().any(|(role, since)| is_over(since, observed.at) && out_of_reach(role, observed).is_none())
+            }))
 }
 
 /// What a deploy removes that no identity has named for an hour and that nobody uses.
@@ -260,7 +277,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
     }
     for (name, found) in observed.service_accounts.iter().filter(|(name, _)| !removal.accounts.contains_key(*name)).collect::<Vec<_>>() {
         let mut left = BTreeSet::new();
-        for (role, since) in found.earlier_roles().iter() {
+        for (role, since) in found.earlier_roles().iter().filter(|(role, _)| out_of_reach(role, observed).is_none()) {
             let by = uses.iter().find(|used| used.roles.contains(&role.to_string()));
             match by.filter(|_| is_over(since, observed.at)) {
                 Some(by) => removal.kept.push(kept(&format!("role `{role}`"), by)),
@@ -427,6 +444,10 @@ impl Removal {
         let named = desired.service_accounts.iter().filter(|account| account.subject == *subject).map(|account| account.role.clone());
         let recorded = found.earlier_roles().iter().map(|(role, _)| role.clone()).chain(found.role()).collect::<Vec<_>>();
         for role in recorded.into_iter().chain(named).collect::<BTreeSet<_>>() {
+            if let Some(why) = out_of_reach(&role, observed) {
+                self.lost.push(format!("role `{role}`, which ServiceAccount `{subject}` has or had: {why}"));
+                continue;
+            }
             self.leaves(subject, &role, desired, observed);
         }
     }

@@ -116,6 +116,8 @@ pub struct Plan {
     pub kept: Vec<String>,
     /// What a removal could not take away, for people: they must look at it.
     pub left: Vec<String>,
+    /// The same, of what no later look shows: what records it goes with this plan.
+    pub lost: Vec<String>,
 }
 
 impl Plan {
@@ -126,7 +128,7 @@ impl Plan {
 
     /// This, and what another plan does.
     pub fn extend(&mut self, other: Self) {
-        let Self { prelude, lanes, closing, waits, notes, kept, left } = other;
+        let Self { prelude, lanes, closing, waits, notes, kept, left, lost } = other;
         self.prelude.extend(prelude);
         self.lanes.extend(lanes);
         self.closing.extend(closing);
@@ -134,6 +136,7 @@ impl Plan {
         self.notes.extend(notes);
         self.kept.extend(kept);
         self.left.extend(left);
+        self.lost.extend(lost);
     }
 
     /// Only the lanes with many writers, and the closing: Kubernetes shows no past.

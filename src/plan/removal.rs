@@ -26,7 +26,7 @@ pub(super) fn prune(desired: &Desired, observed: &Observed, freshness: Freshness
 }
 
 fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
-    let mut plan = Plan { notes: removal.notes, kept: removal.kept, left: removal.left, ..Plan::default() };
+    let mut plan = Plan { notes: removal.notes, kept: removal.kept, left: removal.left, lost: removal.lost, ..Plan::default() };
     for (name, wanted) in &removal.roles {
         let Some(found) = observed.roles.get(name) else { continue };
         let outcome = role::delete(wanted, found, desired, observed, freshness);

@@ -139,7 +139,7 @@ async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Resu
         work.confirm(report).await?;
     }
     report.plan(&plan);
-    plan.left.iter().for_each(|left| report.left(left));
+    plan.left.iter().chain(&plan.lost).for_each(|left| report.left(left));
     let code = if count == 0 || matches!(work.goal, Goal::Sweep | Goal::Retire(_)) { DONE } else { TO_DO };
     Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }))
 }

@@ -210,6 +210,25 @@ fn a_role_in_an_instance_profile_is_emptied_left_and_named_until_somebody_takes_
     assert_eq!(environment.roles(), 0);
 }
 
+#[test]
+fn a_role_of_another_account_is_named_by_each_deploy_and_by_delete() {
+    let environment = environment(&manifest(&[one("app", "{}")]));
+    environment.start();
+    let mut account = environment.service_account().unwrap();
+    let elsewhere = "arn:aws:iam::210987654321:role/by-hand";
+    account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] = json!(elsewhere);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
+    environment.start();
+    an_hour_passes(&environment);
+    let again = environment.start();
+    says(&again, &format!("had role `{elsewhere}` before, which stays as it is: it is in AWS account 210987654321"));
+    assert_eq!(again.writes, 0);
+    let deleted = environment.delete();
+    says(&deleted, &format!("left: role `{elsewhere}`"));
+    assert!(deleted.out.lines().last().unwrap().contains("1 thing left"), "{}", deleted.out);
+    assert_eq!((environment.roles(), environment.service_account()), (0, None));
+}
+
 /// An earlier version wrote no marks, and no tag on the provider.
 #[test]
 fn an_environment_that_an_earlier_version_made_goes_on_and_goes() {

@@ -254,6 +254,43 @@ fn a_retained_shared_role_is_known_without_the_manifest() {
     assert!(start(&world).contains("`qovery-irsa/retain`"), "{}", start(&world));
 }
 
+/// `role.arn` from one account to another, and the credentials with it.
+#[test]
+fn a_role_in_another_account_is_never_forgotten_silently() {
+    let mut world = World::in_sync(given());
+    let there = world.observed.roles.clone();
+    world.observed.account.id = "210987654321".parse().unwrap();
+    world.observed.roles.values_mut().for_each(|role| role.arn.account = world.observed.account.clone());
+    world.observed.roles.values_mut().for_each(|role| role.tags.clear());
+    world.identities[0].role.origin = RoleOrigin::Given("arn:aws:iam::210987654321:role/shared".parse().unwrap());
+    world.apply(Goal::Start);
+    let said = "ServiceAccount `z1/app` had role `arn:aws:iam::123456789012:role/shared` before, which stays as it is: it is in AWS account 123456789012, and this job works in account 210987654321";
+    for minutes in [0, 61] {
+        world.later(minutes);
+        assert_eq!(start(&world), format!("note: {said}"));
+        assert!(!is_due_in(&world));
+        world.observed.uses = Some(Vec::new());
+        assert_eq!(prune(&world), "", "it stays recorded");
+    }
+    for identities in [world.identities.clone(), Vec::new()] {
+        let mut world = World { identities, ..world.clone() };
+        let left = "left: role `arn:aws:iam::123456789012:role/shared`, which ServiceAccount `z1/app` has or had: it is in AWS account 123456789012, and this job works in account 210987654321";
+        assert!(delete(&world).ends_with(left), "{}", delete(&world));
+        world.apply(Goal::Delete);
+        assert!(world.observed.service_accounts.is_empty());
+    }
+    // Back in its account, it is left as any other.
+    world.observed.account.id = "123456789012".parse().unwrap();
+    world.identities = vec![own_role("app")];
+    world.observed.roles = there;
+    assert!(is_due_in(&world));
+    assert!(
+        prune(&world).contains("update the trust policy of role `shared`: no longer trust `system:serviceaccount:z1:app`"),
+        "{}",
+        prune(&world)
+    );
+}
+
 fn as_job(world: &World, job: &str, identities: Vec<Identity>) -> World {
     let mut other = world.clone();
     other.place.job = job.parse().ok();

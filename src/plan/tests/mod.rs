@@ -21,7 +21,7 @@ fn lines(world: &World, goal: Goal) -> String {
     match world.plan(goal) {
         Ok(plan) => {
             let notes = plan.notes.iter().chain(&plan.kept).map(|note| format!("note: {note}"));
-            let left = plan.left.iter().map(|left| format!("left: {left}"));
+            let left = plan.left.iter().chain(&plan.lost).map(|left| format!("left: {left}"));
             plan.actions().map(ToString::to_string).chain(notes).chain(left).collect::<Vec<_>>().join("\n")
         }
         Err(refusals) => format!("{refusals}\nhint: {}", refusals.hint()),
