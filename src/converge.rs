@@ -117,15 +117,11 @@ impl<C: Cloud> Work<'_, C> {
             self.sleep(progress.before_looking(), &course).await?;
             let (desired, observed, plan) = self.plan(look, course.progress().freshness(), report).await?;
             course.left = plan.actions().map(|action| one_line(&action.to_string())).collect();
-            for thing in &plan.lost {
-                if !lost.contains(thing) {
-                    lost.push(thing.clone());
-                }
-            }
+            lost = with(lost, plan.lost.iter().cloned());
             let plan = match course.progress().next(&plan) {
                 Next::Done => {
                     report.plan(&plan);
-                    let plan = Plan { left: plan.left.into_iter().chain(lost).collect(), lost: Vec::new(), ..plan };
+                    let plan = Plan { left: with(plan.left, lost), lost: Vec::new(), ..plan };
                     return Ok(Converged { desired, observed, applied, plan });
                 }
                 Next::CarryOut => plan,
@@ -187,6 +183,16 @@ impl<C: Cloud> Work<'_, C> {
             () = self.patience.interruption() => Err(StepError::Interrupted),
         }
     }
+}
+
+/// These, and those that are not among them.
+fn with(mut these: Vec<String>, more: impl IntoIterator<Item = String>) -> Vec<String> {
+    for thing in more {
+        if !these.contains(&thing) {
+            these.push(thing);
+        }
+    }
+    these
 }
 
 /// When what happened.

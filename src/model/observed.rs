@@ -61,6 +61,8 @@ pub struct Observed {
     pub knows_jobs: bool,
     /// What of the ledger could not be read, in words.
     pub unread: Vec<String>,
+    /// The roles of the ledger that may not be read, and what the service said.
+    pub unread_roles: BTreeMap<RoleArn, String>,
     /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
     pub sessions: BTreeMap<ServiceAccountName, String>,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
@@ -88,6 +90,7 @@ impl Observed {
             namespace_ends: false,
             knows_jobs: false,
             unread: Vec::new(),
+            unread_roles: BTreeMap::new(),
             sessions: BTreeMap::new(),
             left_behind: Vec::new(),
             services: Vec::new(),

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 
-use self::observer::{FirstRound, Observer, PODS, Pod, Tokens, known_account, roles};
+use self::observer::{FirstRound, Ledger, Observer, PODS, Pod, Tokens, known_account, roles};
 use crate::{
     call::{Failed, Patience},
     connect::Connection,
@@ -79,8 +79,9 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
         } else {
             observer.provider(&account).await?
         };
-        seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
-        Ok(Observed { provider, roles: seen, service_accounts, namespace_ends, unread, sessions, ..nothing(account) })
+        let Ledger { roles: made, unread: unread_roles } = ledger;
+        seen.extend(made.into_iter().map(|role| (role.arn.name.clone(), role)));
+        Ok(Observed { provider, roles: seen, service_accounts, namespace_ends, unread, unread_roles, sessions, ..nothing(account) })
     };
     let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
     Ok(with_services(seen?, services))

@@ -78,6 +78,32 @@ pub(super) struct SeenRole<'a> {
     wanted: Wanted<'a>,
 }
 
+/// The roles of the ledger that no identity names.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) roles: Vec<ObservedRole>,
+    /// Those that may not be read, and what the service said.
+    pub(super) unread: BTreeMap<RoleArn, String>,
+}
+
+impl Ledger {
+    fn add(&mut self, arn: RoleArn, found: Result<Option<ObservedRole>, String>) {
+        match found {
+            Ok(found) => self.roles.extend(found),
+            Err(why) => drop(self.unread.insert(arn, why)),
+        }
+    }
+}
+
+/// What was read, or why it may not be: of a role that no identity names a denial is no failure.
+fn readable<T>(read: Result<T, Failed>) -> Result<Result<T, String>, Failed> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(failed) if failed.source.kind.is_denied() => Ok(Err(format!("{failed}: {}", failed.source.code))),
+        Err(failed) => Err(failed),
+    }
+}
+
 /// What a pod shows STS: the token of its ServiceAccount, for the role of its annotation.
 pub(super) struct Pod<'a> {
     service_account: &'a ServiceAccountName,
@@ -140,8 +166,9 @@ impl Observer<'_> {
             Ok((account, provider, ledger))
         };
         let (mut seen, (account, provider, ledger)) = tokio::try_join!(self.policies_of(&roles), around)?;
-        seen.extend(ledger.into_iter().map(|role| (role.arn.name.clone(), role)));
-        Ok(Observed { provider, roles: seen, service_accounts, unread, ..nothing(account) })
+        let Ledger { roles: made, unread: unread_roles } = ledger;
+        seen.extend(made.into_iter().map(|role| (role.arn.name.clone(), role)));
+        Ok(Observed { provider, roles: seen, service_accounts, unread, unread_roles, ..nothing(account) })
     }
 
     /// What one environment has made, with all that is in the roles.
@@ -151,17 +178,23 @@ impl Observer<'_> {
         let FirstRound { roles, service_accounts, unread, .. } = first;
         let ledger = async {
             let account = self.account(known_account(&roles)).await?;
-            let ledger = self.ledger(&unnamed, &account).await?;
-            let ledger = try_join_all(ledger.into_iter().map(async |role| self.filled(role).await)).await?;
+            let mut ledger = self.ledger(&unnamed, &account).await?;
+            let filled = std::mem::take(&mut ledger.roles).into_iter().map(async |role| {
+                let arn = role.arn.clone();
+                Ok((arn, readable(self.filled(role).await)?))
+            });
+            for (arn, filled) in try_join_all(filled).await? {
+                ledger.add(arn, filled.map(Some));
+            }
             Ok((account, ledger))
         };
         let named = async {
             let seen = self.policies_of(&roles).await?;
             try_join_all(seen.into_iter().map(async |(name, role)| Ok((name, self.in_profiles(role).await?)))).await
         };
-        let (named, (account, ledger)) = tokio::try_join!(named, ledger)?;
-        let ledger = ledger.into_iter().map(|role| (role.arn.name.clone(), role));
-        Ok(Observed { roles: named.into_iter().chain(ledger).collect(), service_accounts, unread, ..nothing(account) })
+        let (named, (account, Ledger { roles: made, unread: unread_roles })) = tokio::try_join!(named, ledger)?;
+        let made = made.into_iter().map(|role| (role.arn.name.clone(), role));
+        Ok(Observed { roles: named.into_iter().chain(made).collect(), service_accounts, unread, unread_roles, ..nothing(account) })
     }
 
     /// The roles of identities, with all that is in them.
@@ -195,10 +228,14 @@ impl Observer<'_> {
     }
 
     /// The roles of the ledger that are there, without what is in them.
-    pub(super) async fn ledger(&self, unnamed: &BTreeMap<String, RoleArn>, account: &Account) -> Result<Vec<ObservedRole>, Failed> {
+    pub(super) async fn ledger(&self, unnamed: &BTreeMap<String, RoleArn>, account: &Account) -> Result<Ledger, Failed> {
         let here = unnamed.values().filter(|role| role.account == *account);
-        let found = try_join_all(here.map(async |role| Ok((role, self.role(&role.name).await?)))).await?;
-        Ok(found.into_iter().filter_map(|(role, found)| found.filter(|found| found.arn == *role)).collect())
+        let found = try_join_all(here.map(async |role| Ok((role, readable(self.role(&role.name).await)?)))).await?;
+        let mut ledger = Ledger::default();
+        for (role, found) in found {
+            ledger.add(role.clone(), found.map(|found| found.filter(|found| found.arn == *role)));
+        }
+        Ok(ledger)
     }
 
     /// A role with all that is in it.

@@ -86,9 +86,16 @@ fn subject(desired: &Desired, name: &ServiceAccountName) -> Subject {
     Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() }
 }
 
+/// What people should know of the roles of the ledger that may not be read.
+fn unread_roles(observed: &Observed) -> impl Iterator<Item = String> + '_ {
+    let unread = observed.unread_roles.iter();
+    unread.map(|(role, why)| format!("role `{role}`: no identity names it, and it could not be read, so it stays as it is: {why}"))
+}
+
 /// Adds to the plan of `start` what dates the things that no identity names any more, and what people should know of them.
 pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     plan.notes.extend(observed.unread.iter().cloned());
+    plan.notes.extend(unread_roles(observed));
     let mut lane = |action: Action| plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
     let job = desired.place.job.as_ref();
     for Unnamed { role, subject: owner } in unnamed(desired, observed) {
@@ -118,6 +125,9 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     for (name, found) in &observed.service_accounts {
         let subject = subject(desired, name);
         for (role, since) in found.earlier_roles().iter().filter(|(role, _)| Some(*role) != found.role().as_ref()) {
+            if observed.unread_roles.contains_key(role) {
+                continue;
+            }
             if let Some(why) = out_of_reach(role, observed) {
                 plan.notes.push(format!("ServiceAccount `{subject}` had role `{role}` before, which stays as it is: {why}"));
                 continue;
@@ -215,7 +225,7 @@ fn note(thing: &str, marks: &Marks, desired: &Desired, observed: &Observed) -> O
 /// Why nothing is removed of a role that a ServiceAccount records, if it is not to be judged from here.
 fn out_of_reach(role: &RoleArn, observed: &Observed) -> Option<String> {
     if role.account == observed.account {
-        return None;
+        return observed.unread_roles.get(role).map(|why| format!("it could not be read: {why}"));
     }
     Some(format!("it is in AWS account {}, and this job works in account {}", role.account.id, observed.account.id))
 }
@@ -247,6 +257,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
     if desired.prune == Prune::Off {
         return removal;
     }
+    removal.notes.extend(unread_roles(observed));
     let Some(uses) = &observed.uses else {
         removal.notes.extend(observed.unread.iter().cloned());
         return removal;
@@ -339,6 +350,7 @@ fn user_of_role<'a>(role: &ObservedRole, owner: &Subject, desired: &Desired, use
 pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     let mut removal = Removal::default();
     removal.notes.extend(observed.unread.iter().cloned());
+    removal.left.extend(observed.unread_roles.keys().filter_map(|role| Some(format!("role `{role}`: {}", out_of_reach(role, observed)?))));
     let running: Vec<Use> = observed.uses.iter().flatten().filter(|used| !used.ends).cloned().collect();
     for wanted in &desired.service_accounts {
         let name = &wanted.subject.service_account;
@@ -445,7 +457,7 @@ impl Removal {
         let recorded = found.earlier_roles().iter().map(|(role, _)| role.clone()).chain(found.role()).collect::<Vec<_>>();
         for role in recorded.into_iter().chain(named).collect::<BTreeSet<_>>() {
             if let Some(why) = out_of_reach(&role, observed) {
-                self.lost.push(format!("role `{role}`, which ServiceAccount `{subject}` has or had: {why}"));
+                self.lost.push(format!("role `{role}`: {why}"));
                 continue;
             }
             self.leaves(subject, &role, desired, observed);

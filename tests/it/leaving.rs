@@ -229,6 +229,36 @@ fn a_role_of_another_account_is_named_by_each_deploy_and_by_delete() {
     assert_eq!((environment.roles(), environment.service_account()), (0, None));
 }
 
+/// The policy of the job is narrowed as the manifest is, or covers less than the path.
+#[test]
+fn a_role_that_no_identity_names_and_the_job_may_not_read_fails_neither_deploy_nor_delete() {
+    let given = "{arn: \"arn:aws:iam::123456789012:role/by-hand\"}";
+    let old = "arn:aws:iam::123456789012:role/qovery/demo/*/old-*";
+    for denied in ["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"] {
+        let environment = environment(&manifest(&[one("app", given), one("old", "{}")]));
+        environment.sandbox.aws(by_hand);
+        environment.start();
+        environment.write_manifest(&manifest(&[one("app", "{}")]));
+        let deny = |action: &str, role: &str| json!({"Effect": "Deny", "Action": action, "Resource": role});
+        let by_hand = "arn:aws:iam::123456789012:role/by-hand";
+        let environment =
+            environment.with_permissions("docs/permissions/iam-policy.json", &[deny(denied, old), deny("iam:GetRole", by_hand)]);
+        environment.start();
+        an_hour_passes(&environment);
+        let started = environment.start();
+        let unread =
+            |role: &str| format!("role `{role}`: no identity names it, and it could not be read, so it stays as it is: failed to ");
+        assert_eq!(started.out.matches(&unread(by_hand)).count(), 1, "{}", started.out);
+        assert_eq!(started.out.matches("no identity names it, and it could not be read").count(), 2, "{}", started.out);
+        assert_eq!(environment.roles(), 3);
+        let deleted = environment.delete();
+        says(&deleted, "left: role `arn:aws:iam::123456789012:role/by-hand`: it could not be read: ");
+        says(&deleted, &format!("left: role `arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/old-"));
+        assert!(deleted.out.lines().last().unwrap().contains("2 things left"), "{}", deleted.out);
+        assert_eq!((environment.roles(), service_accounts(&environment).len()), (2, 0), "{denied}: {}", deleted.out);
+    }
+}
+
 /// An earlier version wrote no marks, and no tag on the provider.
 #[test]
 fn an_environment_that_an_earlier_version_made_goes_on_and_goes() {

@@ -274,7 +274,7 @@ fn a_role_in_another_account_is_never_forgotten_silently() {
     }
     for identities in [world.identities.clone(), Vec::new()] {
         let mut world = World { identities, ..world.clone() };
-        let left = "left: role `arn:aws:iam::123456789012:role/shared`, which ServiceAccount `z1/app` has or had: it is in AWS account 123456789012, and this job works in account 210987654321";
+        let left = "left: role `arn:aws:iam::123456789012:role/shared`: it is in AWS account 123456789012, and this job works in account 210987654321";
         assert!(delete(&world).ends_with(left), "{}", delete(&world));
         world.apply(Goal::Delete);
         assert!(world.observed.service_accounts.is_empty());
@@ -289,6 +289,34 @@ fn a_role_in_another_account_is_never_forgotten_silently() {
         "{}",
         prune(&world)
     );
+}
+
+/// As IAM denies a read of a role that the job's policy no longer covers, or that has just gone.
+#[test]
+fn a_role_of_the_ledger_that_may_not_be_read_stays_recorded_and_named() {
+    let mut world = World::in_sync(given());
+    let there = world.observed.roles.clone();
+    let arn = there.values().next().unwrap().arn.clone();
+    world.identities = vec![own_role("app")];
+    world.observed.roles.clear();
+    world.observed.unread_roles.insert(arn, "AccessDenied: not authorized to perform iam:GetRole".to_owned());
+    world.apply(Goal::Start);
+    world.later(61);
+    world.observed.uses = Some(Vec::new());
+    let said = "note: role `arn:aws:iam::123456789012:role/shared`: no identity names it, and it could not be read, so it stays as it is: AccessDenied: not authorized to perform iam:GetRole";
+    assert_eq!((start(&world).as_str(), is_due_in(&world), prune(&world).as_str()), (said, false, said));
+    let mut deleted = world.clone();
+    assert!(
+        delete(&deleted).contains("left: role `arn:aws:iam::123456789012:role/shared`: it could not be read: AccessDenied"),
+        "{}",
+        delete(&deleted)
+    );
+    deleted.apply(Goal::Delete);
+    assert!(deleted.observed.roles.is_empty() && deleted.observed.service_accounts.is_empty());
+    // It may be read again.
+    world.observed.unread_roles.clear();
+    world.observed.roles.extend(there);
+    assert!(is_due_in(&world) && prune(&world).contains("no longer trust `system:serviceaccount:z1:app`"), "{}", prune(&world));
 }
 
 fn as_job(world: &World, job: &str, identities: Vec<Identity>) -> World {
