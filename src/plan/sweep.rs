@@ -2,10 +2,11 @@
 //!
 //! The first fails closed: without a list of namespaces, or where that list cannot be this cluster's, there is nothing to do.
 
-use std::collections::BTreeSet;
-
 use super::{Action, Freshness, Plan, Provision, Refusal, Refusals, Writers, role};
-use crate::model::{desired::Desired, names::Namespace, observed::Observed};
+use crate::model::{
+    desired::{Desired, DesiredRole},
+    observed::{Observed, ObservedRole},
+};
 
 /// What removes what is left. A role that may not be touched is left alone with a note.
 ///
@@ -17,12 +18,14 @@ pub(super) fn sweep(desired: &Desired, observed: &Observed, freshness: Freshness
     if !exist.contains(own) {
         return Err(Refusals(vec![Refusal::NamespaceNotListed(own.clone())]));
     }
-    Ok(without(exist, desired, observed, freshness))
+    let sweep = |wanted: &DesiredRole, found: &ObservedRole| role::sweep(wanted, found, &desired.provider, exist, observed.at, freshness);
+    Ok(without(desired, observed, sweep))
 }
 
 /// What removes all that belongs to the issuer of `desired`, which no longer exists, and with it no namespace of its cluster.
 pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provision, freshness: Freshness) -> Plan {
-    let mut plan = without(&BTreeSet::new(), desired, observed, freshness);
+    let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, &desired.provider, observed.at, freshness);
+    let mut plan = without(desired, observed, retire);
     match (&observed.provider, provision) {
         (Some(found), Provision::Remove) if found.is_own => {
             plan.prelude.push(Action::DeleteProvider { provider: desired.provider.clone() });
@@ -39,15 +42,15 @@ pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provisio
     plan
 }
 
-fn without(exist: &BTreeSet<Namespace>, desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
-    let (provider, at) = (&desired.provider, observed.at);
+/// Removes the roles that are left behind whole, and of those that many environments have together what `of_many` says.
+fn without(desired: &Desired, observed: &Observed, of_many: impl Fn(&DesiredRole, &ObservedRole) -> role::Outcome) -> Plan {
     let mut plan = Plan { notes: observed.unread.clone(), ..Plan::default() };
     for role in &observed.left_behind {
-        plan.add(Writers::One, role::sweep_environment(role, provider, at));
+        plan.add(Writers::One, role::sweep_environment(role, &desired.provider, observed.at));
     }
     for (name, wanted) in &desired.roles {
         if let Some(found) = observed.roles.get(name) {
-            plan.add(Writers::Many, role::sweep(wanted, found, provider, exist, at, freshness));
+            plan.add(Writers::Many, of_many(wanted, found));
         }
     }
     plan

@@ -214,7 +214,7 @@ fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
     let setup = Setup { second_cluster: Some(("old".to_owned(), OLD.to_owned())), ..Setup::default() };
     let mut environment = Environment::with(
         setup,
-        "identities:\n  - serviceAccount: plain\n    role: {}\n  - serviceAccount: named\n    role: {name: shop-reports}\n  - serviceAccount: app\n    role: {scope: shared, name: together}\n  - serviceAccount: worker\n    role: {arn: \"arn:aws:iam::123456789012:role/by-hand\"}\n",
+        "identities:\n  - serviceAccount: plain\n    role: {}\n  - serviceAccount: named\n    role: {name: shop-reports}\n  - serviceAccount: app\n    role: {scope: shared, name: together}\n  - serviceAccount: worker\n    role: {arn: \"arn:aws:iam::123456789012:role/by-hand\"}\n  - serviceAccount: metrics\n    role: {scope: cluster, name: patterned, namespaces: [\"z*\"]}\n",
     );
     environment.sandbox.aws(by_hand);
     let by_hand = environment.sandbox.aws(|aws| aws.roles()["by-hand"].trust.clone());
@@ -268,7 +268,9 @@ fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
     environment.run(&["sweep", "--issuer", OLD, "--provider"]).ended(0);
     let (roles, trust, providers) =
         environment.sandbox.aws(|aws| (aws.roles().len(), aws.roles()["by-hand"].trust.clone(), aws.providers().len()));
-    assert_eq!((roles, trust, providers), (1, by_hand, 0), "only the role that was made by hand");
+    assert_eq!((roles, trust, providers), (2, by_hand, 0), "only the role that was made by hand, and that of scope `cluster`");
+    let patterned = environment.sandbox.aws(|aws| aws.roles()["patterned"].trust.clone());
+    assert!(!patterned.contains("Allow") && !patterned.contains("StringLike"), "{patterned}");
     assert_eq!(environment.run(&["sweep", "--issuer", OLD, "--provider"]).ended(0).writes, 0);
     environment.start();
     assert_eq!(environment.start().writes, 0);

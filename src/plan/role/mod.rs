@@ -17,6 +17,7 @@ use crate::model::{
     observed::{LEFT_TAG, Limits, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
     registry::{self, Entry},
+    trust::{Kind, Trusted},
 };
 
 /// What to do with a role.
@@ -194,6 +195,26 @@ pub(super) fn sweep(
         registry::entries(&found.tags, &provider.issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
     let actions = trust::unregister(&wanted.arn.name, found, provider, &gone, &others);
     if actions.is_empty() { last_out(wanted, found, provider, at, freshness) } else { Outcome { actions, ..Outcome::default() } }
+}
+
+/// Removes all that belongs to an issuer which no longer exists: the entries of its environments, and the statements of patterns, which no
+/// environment removes.
+pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> Outcome {
+    if matches!(wanted.trust, DesiredTrust::Environment { .. }) || refuse_other(wanted, found).is_err() {
+        return Outcome::default();
+    }
+    let Some(without) = trust::update(&wanted.arn.name, found, provider, &Trusted::nobody(Kind::Patterns)) else {
+        return sweep(wanted, found, provider, &BTreeSet::new(), at, freshness);
+    };
+    let mut narrowed = found.clone();
+    if let Action::UpdateTrust { trust, .. } = &without {
+        narrowed.trust = trust.clone();
+    }
+    let mut outcome = sweep(wanted, &narrowed, provider, &BTreeSet::new(), at, freshness);
+    if !outcome.actions.iter().any(|action| matches!(action, Action::DeleteRole { .. })) {
+        outcome.actions.insert(0, without);
+    }
+    outcome
 }
 
 /// Deletes the role of an environment that no longer exists, whichever jobs wanted it.

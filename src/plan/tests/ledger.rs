@@ -600,6 +600,30 @@ fn a_cluster_that_was_made_again_is_said_to_be_so_and_its_issuer_can_be_retired(
     );
 }
 
+/// Of scope `cluster`, and of many environments whose role once had it.
+#[test]
+fn patterns_of_an_issuer_that_is_gone_are_retired() {
+    let retire = Goal::Retire(crate::plan::Provision::Keep);
+    let mut world = World::in_sync(together(Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() }));
+    world.observed.provider = None;
+    insta::assert_snapshot!(lines(&world, retire), @"update the trust policy of role `together`: no longer trust `system:serviceaccount:z*:app`");
+    world.apply(retire);
+    assert_eq!((lines(&world, retire).as_str(), world.observed.roles.len()), ("", 1), "what a role of scope `cluster` is for stays");
+    assert!(!role_mut(&mut world).trust.minified().contains("Allow"));
+
+    let mut both = World::in_sync(together(Scope::Shared { retain: true }));
+    both.observed.provider = None;
+    let provider = both.provider();
+    let mut patterns = crate::model::trust::Trusted::nobody(crate::model::trust::Kind::Patterns);
+    patterns.add(&crate::model::oidc::Audience::default(), "system:serviceaccount:z*:app".to_owned());
+    let role = role_mut(&mut both);
+    role.trust = role.trust.rendered(&provider, &patterns);
+    assert_eq!(lines(&both, retire).lines().count(), 3, "{}", lines(&both, retire));
+    both.apply(retire);
+    assert_eq!(lines(&both, retire), "");
+    assert!(!role_mut(&mut both).trust.minified().contains("Allow"));
+}
+
 #[test]
 fn a_role_of_another_origin_that_a_service_account_records_is_no_concern_of_a_removal() {
     let mut world = World::in_sync(vec![own_role("app")]);
