@@ -28,6 +28,11 @@ pub(super) fn job(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<
         changed.push(if other == "docker" { "image" } else { "git" });
     }
     changed.dedup();
+    // An entrypoint that the console sets is one of the image that was there.
+    let of_another_image = ["image", "git", "image.name", "git.url", "git.rootPath", "git.dockerfile"];
+    if changed.iter().any(|key| of_another_image.contains(key)) && clear_entrypoints(&mut request) {
+        changed.push("entrypoint");
+    }
     if changed.is_empty() {
         return Ok(Vec::new());
     }
@@ -35,6 +40,13 @@ pub(super) fn job(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<
         field.set(&mut request);
     }
     Ok(vec![JobAction::EditJob { job: found.id.clone(), name: spec.name.clone(), request: object(request), changed }])
+}
+
+/// Whether any event had one.
+fn clear_entrypoints(request: &mut Value) -> bool {
+    let events = ["on_start", "on_stop", "on_delete"];
+    let schedule = request["schedule"].as_object_mut().into_iter().flatten().filter(|(event, _)| events.contains(&event.as_str()));
+    schedule.filter_map(|(_, command)| command.as_object_mut()?.remove("entrypoint")).count() > 0
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -89,9 +101,9 @@ fn fields(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<Field>, 
     fields.extend(spec.description.as_ref().map(|text| field("description", &["description"], json!(text))));
     fields.extend(spec.auto_deploy.map(|auto| field("autoDeploy", &["auto_deploy"], json!(auto))));
     let JobArguments { start, stop, delete } = &spec.arguments;
-    fields.push(field("arguments.start", &["schedule", "on_start"], json!({ "arguments": start })));
-    fields.push(field("arguments.stop", &["schedule", "on_stop"], json!({ "arguments": stop })));
-    fields.push(field("arguments.delete", &["schedule", "on_delete"], json!({ "arguments": delete })));
+    fields.push(field("arguments.start", &["schedule", "on_start", "arguments"], json!(start)));
+    fields.push(field("arguments.stop", &["schedule", "on_stop", "arguments"], json!(stop)));
+    fields.push(field("arguments.delete", &["schedule", "on_delete", "arguments"], json!(delete)));
     match &spec.source {
         JobSource::Image { registry, name, tag } => {
             let registry = find(Lookup::Registry, &observed.registries, registry)?;

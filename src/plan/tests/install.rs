@@ -149,6 +149,41 @@ fn an_environment_in_sync_has_nothing_to_do() {
     assert_eq!(lines(&spec(), &in_sync()), "");
 }
 
+/// As a console does it, for an image of one's own.
+#[test]
+fn an_entrypoint_of_the_console_stays_until_the_image_is_another() {
+    let with_entrypoint = || {
+        let mut observed = in_sync();
+        let request = &mut observed.job.as_mut().unwrap().request;
+        for event in ["on_start", "on_stop", "on_delete"] {
+            request["schedule"][event]["entrypoint"] = json!("/wrapper");
+        }
+        observed
+    };
+    assert_eq!(lines(&spec(), &with_entrypoint()), "");
+    let edited = |change: Change| {
+        let mut spec = spec();
+        change(&mut spec);
+        let plan = install(&spec, &BTreeSet::new(), &with_entrypoint(), &at_hand()).unwrap();
+        let [edit @ JobAction::EditJob { request, .. }] = plan.actions.as_slice() else { panic!("{:?}", plan.actions) };
+        (edit.to_string(), ["on_start", "on_stop", "on_delete"].map(|event| request["schedule"][event].clone()))
+    };
+    let with = |arguments: &str| json!({"arguments": [arguments], "entrypoint": "/wrapper"});
+    let (edit, events) = edited(|spec| spec.memory = 128);
+    assert_eq!(edit, "edit lifecycle job `aws-identity`: `memory`");
+    assert_eq!(events, ["start", "stop", "delete"].map(with));
+    let (_, events) = edited(|spec| spec.arguments.stop = vec!["plan".to_owned()]);
+    assert_eq!(events, ["start", "plan", "delete"].map(with));
+    let other: Change = |spec| {
+        if let JobSource::Image { name, .. } = &mut spec.source {
+            *name = "acme/another".to_owned();
+        }
+    };
+    let (edit, events) = edited(other);
+    assert_eq!(edit, "edit lifecycle job `aws-identity`: `image.name`, `entrypoint`");
+    assert_eq!(events, ["start", "stop", "delete"].map(|arguments| json!({"arguments": [arguments]})));
+}
+
 type Change = fn(&mut JobSpec);
 
 #[test]
