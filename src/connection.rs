@@ -77,7 +77,10 @@ impl Cloud for Connection {
             Action::DeleteRole { role } => aws.delete_role(role).await,
             Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
             Action::ReleaseServiceAccount { subject, uid } => kubernetes.release_service_account(subject, uid).await,
-            Action::DeleteServiceAccount { subject, uid } => kubernetes.delete_service_account(subject, uid).await,
+            Action::MarkServiceAccount { subject, job, mark, uid, force } => {
+                kubernetes.mark_service_account(subject, job, *mark, uid.as_deref(), *force).await
+            }
+            Action::DeleteServiceAccount { subject, seen } => kubernetes.delete_service_account(subject, seen).await,
             Action::BindService { service, service_account, before } => match qovery {
                 Some(qovery) => qovery.bind(service, service_account, before.as_deref()).await,
                 // Services are only ever seen through it.

@@ -14,11 +14,12 @@ use super::{Kubernetes, pages};
 use crate::{
     call::{CallError, ErrorKind},
     model::{
+        marks::{JobMark, Mark},
         names::{NameProblem, Namespace, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
         oidc::Audience,
     },
-    plan::{AppliedServiceAccount, overridden},
+    plan::{AppliedServiceAccount, Seen, overridden},
 };
 
 /// The reason of an API server for a conflict of any kind.
@@ -131,17 +132,49 @@ impl Kubernetes {
         }
     }
 
-    /// Deletes the ServiceAccount of this uid; one that is gone, or another of its name, is as good.
+    /// Sets the mark of a job, or takes it away, and touches nothing else: by the job's own field manager, forced where a person's hand or
+    /// a restore has another value there. Taken from one that is gone, or from another of its name, it is as good.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn delete_service_account(&self, subject: &Subject, uid: &str) -> Result<(), CallError> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    /// The API server refuses or does not answer. [`ErrorKind::AlreadyExists`] if the one to be marked has gone since it was seen.
+    pub async fn mark_service_account(
+        &self,
+        subject: &Subject,
+        job: &JobMark,
+        mark: Option<Mark>,
+        uid: Option<&str>,
+        force: bool,
+    ) -> Result<(), CallError> {
+        let mut object = identity(subject);
+        if let Some(mark) = mark {
+            object["metadata"]["labels"] = json!({ job.label(): mark.value() });
+        }
+        if let Some(uid) = uid {
+            object["metadata"]["uid"] = json!(uid);
+        }
+        match self.apply(subject, &object, &PatchParams { force, ..PatchParams::apply(&job.field_manager()) }).await {
+            Err(error) if error.kind.is_missing() || error.kind == ErrorKind::Changed => match mark {
+                Some(_) => Err(CallError { kind: ErrorKind::AlreadyExists, ..error }),
+                None => Ok(()),
+            },
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Deletes the ServiceAccount that was seen; one that is gone, or another of its name, is as good.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer. [`ErrorKind::AlreadyExists`] if somebody has changed it since it was seen: another job may have
+    /// marked it.
+    pub async fn delete_service_account(&self, subject: &Subject, seen: &Seen) -> Result<(), CallError> {
+        let resource_version = Some(seen.version.clone()).filter(|version| !version.is_empty());
+        let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let answer = self.service_accounts(subject).delete(subject.service_account.as_str(), &parameters).await;
         match answer.map_err(|error| self.failed(&error)) {
             Ok(_) => Ok(()),
             Err(error) if error.kind.is_missing() || error.kind == ErrorKind::Changed => Ok(()),
+            Err(error) if error.code == CONFLICT => Err(CallError { kind: ErrorKind::AlreadyExists, ..error }),
             Err(error) => Err(error),
         }
     }

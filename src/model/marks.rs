@@ -28,6 +28,18 @@ impl JobMark {
         format!("{TAG_PREFIX}{self}")
     }
 
+    /// The field manager of its label on a ServiceAccount: of no other job, so that no apply of one takes away the label of another.
+    #[must_use]
+    pub fn field_manager(&self) -> String {
+        format!("{MANAGER_PREFIX}{self}")
+    }
+
+    /// The job whose field manager this is.
+    #[must_use]
+    pub fn of_manager(manager: &str) -> Option<Self> {
+        manager.strip_prefix(MANAGER_PREFIX)?.parse().ok()
+    }
+
     /// The key of its label on a ServiceAccount.
     #[must_use]
     pub fn label(&self) -> String {
@@ -37,6 +49,7 @@ impl JobMark {
 
 const TAG_PREFIX: &str = "qovery-irsa/job/";
 const LABEL_PREFIX: &str = "qovery-irsa/job-";
+const MANAGER_PREFIX: &str = "qovery-irsa-job-";
 
 /// The value of a mark that says that the job wants the thing.
 pub const WANTED: &str = "wanted";

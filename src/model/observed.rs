@@ -16,7 +16,7 @@ use super::{
     trust::TrustPolicy,
 };
 
-/// The field manager of the tool's server-side applies.
+/// The field manager of the tool's server-side applies, but for the marks of jobs: these have one each.
 pub const FIELD_MANAGER: &str = "qovery-irsa";
 /// The annotation that names the role, read by the pod identity webhook.
 /// <https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html>
@@ -241,10 +241,10 @@ impl ObservedServiceAccount {
         self.managers.get(field).is_some_and(|managers| managers.contains(FIELD_MANAGER))
     }
 
-    /// Whether the tool's field manager holds any field, or the marks say that it did.
+    /// Whether a field manager of the tool holds any field, or the marks say that it did.
     #[must_use]
     pub fn is_touched(&self) -> bool {
-        self.managers.values().any(|managers| managers.contains(FIELD_MANAGER)) || self.is_marked()
+        self.managers.values().flatten().any(|manager| is_tools(manager)) || self.is_marked()
     }
 
     /// Whether the tool created it.
@@ -256,13 +256,25 @@ impl ObservedServiceAccount {
 
     /// The managers other than the tool's that hold a field.
     pub fn others(&self, field: &Field) -> impl Iterator<Item = &String> {
-        self.managers.get(field).into_iter().flatten().filter(|manager| *manager != FIELD_MANAGER)
+        self.managers.get(field).into_iter().flatten().filter(|manager| !is_tools(manager))
     }
 
     /// Whether nobody holds a field but the tool and those that only bring back what was there.
     #[must_use]
     pub fn is_left_to_tool(&self, field: &Field) -> bool {
         self.others(field).all(|manager| is_restorer(manager))
+    }
+
+    /// Whether the field manager of a job holds a field.
+    #[must_use]
+    pub fn is_held_by_job(&self, field: &Field) -> bool {
+        self.managers.get(field).into_iter().flatten().any(|manager| JobMark::of_manager(manager).is_some())
+    }
+
+    /// Whether the field manager of this job holds the label that is its mark.
+    #[must_use]
+    pub fn is_marked_by(&self, job: &JobMark) -> bool {
+        self.managers.get(&Field::Label(job.label())).is_some_and(|managers| managers.contains(&job.field_manager()))
     }
 
     fn is_marked(&self) -> bool {
@@ -309,6 +321,12 @@ pub struct Overridden {
     pub found: Option<String>,
     /// Who holds it now besides the tool.
     pub manager: Option<String>,
+}
+
+/// Whether it is a field manager of the tool.
+#[must_use]
+pub fn is_tools(manager: &str) -> bool {
+    manager == FIELD_MANAGER || JobMark::of_manager(manager).is_some()
 }
 
 /// Whether a field manager only brings back what was there: what the API server calls whoever wrote the fields of an object whose managed

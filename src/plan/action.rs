@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Call;
 use crate::model::{
     arn::{PolicyArn, RoleArn},
+    marks::{JobMark, Mark},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
     observed::Field,
     oidc::{Audience, Provider},
@@ -122,6 +123,19 @@ pub enum Action {
     },
     /// A server-side apply of the ServiceAccount.
     ApplyServiceAccount(Box<AppliedServiceAccount>),
+    /// A server-side apply of one job's mark, by its own field manager: of nothing else, and without a mark of nothing at all.
+    MarkServiceAccount {
+        /// The ServiceAccount.
+        subject: Subject,
+        /// The job.
+        job: JobMark,
+        /// Its mark, or none any more.
+        mark: Option<Mark>,
+        /// The one that was seen, if it was: one that has gone is not made again.
+        uid: Option<String>,
+        /// Whether another value, of a person's hand or a restore, is taken.
+        force: bool,
+    },
     /// A server-side apply of nothing: the tool lets go of its fields.
     ReleaseServiceAccount {
         /// The ServiceAccount.
@@ -133,8 +147,8 @@ pub enum Action {
     DeleteServiceAccount {
         /// The ServiceAccount.
         subject: Subject,
-        /// The one that was seen: another of that name stays.
-        uid: String,
+        /// The one that was seen: another of that name stays, and one that somebody has changed since.
+        seen: Seen,
     },
     /// The service's advanced setting `security.service_account_name`: read, one key changed, written back whole.
     BindService {
@@ -218,9 +232,7 @@ pub enum Applying {
     Apply,
     /// The role that it is about to have is recorded.
     Record,
-    /// Its job no longer names it: the job's mark is dated.
-    Date,
-    /// Another job still wants it: only the job's mark goes.
+    /// A mark of an earlier version goes, which all jobs wrote as one.
     Unmark,
     /// Roles that it has left go from its record.
     Forget,
@@ -284,7 +296,9 @@ impl Call for Action {
             Self::PutInlinePolicy { .. } => "iam:PutRolePolicy",
             Self::DeleteInlinePolicy { .. } => "iam:DeleteRolePolicy",
             Self::DeleteRole { .. } => "iam:DeleteRole",
-            Self::ApplyServiceAccount(_) | Self::ReleaseServiceAccount { .. } => "kubernetes:patch serviceaccounts",
+            Self::ApplyServiceAccount(_) | Self::MarkServiceAccount { .. } | Self::ReleaseServiceAccount { .. } => {
+                "kubernetes:patch serviceaccounts"
+            }
             Self::DeleteServiceAccount { .. } => "kubernetes:delete serviceaccounts",
             Self::BindService { service, .. } => match service.kind {
                 ServiceKind::Application => "qovery:PUT /application/{id}/advancedSettings",
@@ -333,12 +347,16 @@ impl fmt::Display for Action {
                     Applying::Create => write!(f, "create ServiceAccount `{subject}` with role `{role}`"),
                     Applying::Apply => write!(f, "apply ServiceAccount `{subject}` with role `{role}`"),
                     Applying::Record => write!(f, "record the next role on ServiceAccount `{subject}`"),
-                    Applying::Date => write!(f, "mark ServiceAccount `{subject}` as no longer named"),
-                    Applying::Unmark => write!(f, "take this job's mark from ServiceAccount `{subject}`"),
+                    Applying::Unmark => write!(f, "take a mark of an earlier version from ServiceAccount `{subject}`"),
                     Applying::Reclaim => write!(f, "take hold of the tool's fields on ServiceAccount `{subject}`"),
                     Applying::Forget => write!(f, "drop roles that it has left from the record of ServiceAccount `{subject}`"),
                 }
             }
+            Self::MarkServiceAccount { subject, job, mark, .. } => match mark {
+                Some(Mark::Wanted) => write!(f, "mark ServiceAccount `{subject}` as wanted by job `{job}`"),
+                Some(Mark::LeftSince(_)) => write!(f, "mark ServiceAccount `{subject}` as no longer named"),
+                None => write!(f, "take the mark of job `{job}` from ServiceAccount `{subject}`"),
+            },
             Self::ReleaseServiceAccount { subject, .. } => write!(f, "remove the tool's fields from ServiceAccount `{subject}`"),
             Self::DeleteServiceAccount { subject, .. } => write!(f, "delete ServiceAccount `{subject}`"),
             Self::BindService { service, service_account, before } => {

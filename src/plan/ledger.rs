@@ -96,7 +96,7 @@ fn unread_roles(observed: &Observed) -> impl Iterator<Item = String> + '_ {
 pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     plan.notes.extend(observed.unread.iter().cloned());
     plan.notes.extend(unread_roles(observed));
-    let mut lane = |action: Action| plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
+    let mut lane = |actions: Vec<Action>| plan.lanes.push(Lane { writers: Writers::One, actions });
     let job = desired.place.job.as_ref();
     for Unnamed { role, subject: owner } in unnamed(desired, observed) {
         if owner.is_none() {
@@ -105,7 +105,7 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         let (name, thing) = (&role.arn.name, format!("role `{}`", role.arn.name));
         match (role.marks().of(job), desired.prune) {
             (Some(Mark::Wanted), Prune::On) => {
-                lane(date_role(name, job, observed.at));
+                lane(vec![date_role(name, job, observed.at)]);
                 plan.notes.push(leaves(&thing, observed.at, &role.marks().others(job, &observed.gone_jobs)));
             }
             _ => plan.notes.extend(note(&thing, &role.marks(), desired, observed)),
@@ -144,14 +144,14 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 /// as this job's do.
 pub(super) fn inherit(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     let (Some(job), Prune::On) = (&desired.place.job, desired.prune) else { return };
-    let mut inherits = |thing: &str, action: Action| {
-        plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
+    let mut inherits = |thing: &str, actions: Vec<Action>| {
+        plan.lanes.push(Lane { writers: Writers::One, actions });
         let end = end(observed.at, &BTreeSet::new());
         plan.notes.push(format!("{thing}: no identity names it, and the job that made it no longer exists; {end}"));
     };
     for Unnamed { role, .. } in unnamed(desired, observed).filter(|unnamed| unnamed.subject.is_some()) {
         if is_abandoned(&role.marks(), desired, observed) {
-            inherits(&format!("role `{}`", role.arn.name), date_role(&role.arn.name, Some(job), observed.at));
+            inherits(&format!("role `{}`", role.arn.name), vec![date_role(&role.arn.name, Some(job), observed.at)]);
         }
     }
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {

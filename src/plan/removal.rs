@@ -46,9 +46,9 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
         }
         let action = match fate {
             Fate::Goes => service_account::remove(&subject, found, job, &observed.gone_jobs),
-            Fate::Leaves(roles) => service_account::forget(&subject, found, roles),
+            Fate::Leaves(roles) => service_account::forget(&subject, found, roles).into_iter().collect(),
         };
-        if matches!(action, Some(Action::ReleaseServiceAccount { .. })) {
+        if action.iter().any(|action| matches!(action, Action::ReleaseServiceAccount { .. })) {
             plan.notes.extend(service_account::stays(&subject, found));
         }
         plan.closing.extend(action);

@@ -1,6 +1,8 @@
 //! The ServiceAccount: which fields the tool applies, when another manager's value stands in the way, and what a removal leaves.
 //!
 //! It is also the environment's record: it carries the marks of the jobs that want it, and each role that it had until that is left.
+//! Each job writes its mark by a field manager of its own: an apply takes away what its field manager held before and does not name now,
+//! and two jobs that write at the same moment do not see each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +13,7 @@ use crate::model::{
     desired::DesiredServiceAccount,
     marks::{self, JobMark, Mark},
     names::Subject,
-    observed::{FIELD_MANAGER, Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer},
+    observed::{Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer, is_tools},
     record::EARLIER_ROLES,
 };
 
@@ -24,7 +26,7 @@ pub(super) struct Applies {
     /// Before anything is done to the role that it is about to have: the role is recorded.
     pub(super) first: Option<Action>,
     /// When the role is ready.
-    pub(super) last: Option<Action>,
+    pub(super) last: Vec<Action>,
     /// What people should know.
     pub(super) notes: Vec<String>,
 }
@@ -55,9 +57,12 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     if observed.is_none_or(ObservedServiceAccount::is_made_by_tool) {
         applied.labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     }
-    applied.labels.extend(observed.iter().flat_map(|observed| marks_on(observed)));
-    applied.labels.extend(desired.job.iter().map(|job| (job.label(), Mark::Wanted.value())));
-    let Some(observed) = observed else { return Ok(Applies { last: Some(apply(applied)), ..Applies::default() }) };
+    let others = observed.iter().flat_map(|observed| earlier_marks(observed));
+    applied.labels.extend(others.filter(|(key, _)| desired.job.as_ref().is_none_or(|job| *key != job.label())));
+    let mark = desired.job.as_ref().and_then(|job| wanted(&desired.subject, observed, job));
+    let Some(observed) = observed else {
+        return Ok(Applies { last: [apply(applied)].into_iter().chain(mark).collect(), ..Applies::default() });
+    };
     let present = observed.role().filter(|present| *present != desired.role);
     let mut earlier = observed.earlier_roles();
     if let Some(present) = &present {
@@ -68,11 +73,15 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     let fields = applied.fields();
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut notes = Vec::new();
-    for (field, value) in &fields {
+    let own_mark = desired.job.iter().map(|job| (Field::Label(job.label()), Mark::Wanted.value()));
+    let own_mark: BTreeMap<Field, String> = own_mark.filter(|_| mark.is_some()).collect();
+    for (field, value) in fields.iter().chain(&own_mark) {
         match conflict(&applied.subject, field, value, observed) {
             None => {}
             Some(Conflict::Taken(note)) => {
-                applied.taken.insert(field.clone());
+                if fields.contains_key(field) {
+                    applied.taken.insert(field.clone());
+                }
                 notes.push(note);
             }
             Some(Conflict::Refused(refusal)) => refusals.push(refusal),
@@ -83,12 +92,12 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     }
     if !applied.taken.is_empty() && present.is_some() {
         // First what was there before, so that what is forced is what was seen; the other role follows.
-        return Ok(Applies { first: None, last: Some(apply(set_back(&applied, observed))), notes });
+        return Ok(Applies { first: None, last: vec![apply(set_back(&applied, observed))], notes });
     }
     let in_place = fields.iter().all(|(field, value)| observed.values.get(field) == Some(value) && observed.held_by_tool(field));
     let nothing_else = observed.managers.keys().all(|field| fields.contains_key(field) || !observed.held_by_tool(field));
     if in_place && nothing_else {
-        return Ok(Applies::default());
+        return Ok(Applies { first: None, last: mark.into_iter().collect(), notes });
     }
     let mut record = observed.earlier_roles();
     let first = (present.is_some() && !record.contains(&desired.role)).then(|| {
@@ -97,14 +106,45 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     });
     // What was recorded before has given it another version.
     applied.seen = first.is_none().then(|| seen(observed));
-    Ok(Applies { first, last: Some(apply(applied)), notes })
+    Ok(Applies { first, last: [apply(applied)].into_iter().chain(mark).collect(), notes })
+}
+
+/// The mark of a job that wants it, if that is not on it.
+fn wanted(subject: &Subject, observed: Option<&ObservedServiceAccount>, job: &JobMark) -> Option<Action> {
+    if observed.is_some_and(|observed| observed.is_marked_by(job) && observed.marks().of(Some(job)) == Some(Mark::Wanted)) {
+        return None;
+    }
+    let uid = observed.map(|observed| observed.uid.clone());
+    // Whose value may not be taken is refused before.
+    let force = observed.is_some_and(|observed| observed.others(&Field::Label(job.label())).next().is_some());
+    Some(Action::MarkServiceAccount { subject: subject.clone(), job: job.clone(), mark: Some(Mark::Wanted), uid, force })
 }
 
 /// Dates the mark of a job whose manifest no longer names the ServiceAccount.
-pub(super) fn date(subject: &Subject, observed: &ObservedServiceAccount, job: &JobMark, at: Date) -> Action {
-    let mut applied = held(subject, observed, Applying::Date);
-    applied.labels.insert(job.label(), Mark::LeftSince(at).value());
-    apply_held(applied, observed)
+pub(super) fn date(subject: &Subject, observed: &ObservedServiceAccount, job: &JobMark, at: Date) -> Vec<Action> {
+    mark(subject, observed, job, Some(Mark::LeftSince(at)))
+}
+
+/// Sets the mark of a job, or takes it away.
+fn mark(subject: &Subject, observed: &ObservedServiceAccount, job: &JobMark, mark: Option<Mark>) -> Vec<Action> {
+    let (mut actions, label) = (Vec::new(), Field::Label(job.label()));
+    let is_brought_back = observed.others(&label).next().is_some();
+    if mark.is_none() && is_brought_back {
+        // What somebody else holds too stays when the tool lets go of it. Whose value is overwritten holds it no more.
+        let mut applied = held(subject, observed, Applying::Unmark);
+        applied.labels.insert(job.label(), LEAVING.to_owned());
+        return vec![apply_held(applied, observed)];
+    }
+    if observed.held_by_tool(&label) {
+        let mut applied = held(subject, observed, Applying::Unmark);
+        applied.labels.remove(&job.label());
+        actions.push(apply_held(applied, observed));
+    }
+    if mark.is_some() || observed.is_marked_by(job) {
+        let uid = Some(observed.uid.clone());
+        actions.push(Action::MarkServiceAccount { subject: subject.clone(), job: job.clone(), mark, uid, force: is_brought_back });
+    }
+    actions
 }
 
 /// Drops roles from its record that it has left; nothing if they are not recorded.
@@ -121,34 +161,26 @@ pub(super) fn forget(subject: &Subject, observed: &ObservedServiceAccount, left:
 
 /// Takes it from a job. While another job wants it, only the job's mark goes. Else one that the tool created and nobody else holds a field
 /// of is deleted; of any other only the tool's fields go.
-pub(super) fn remove(
-    subject: &Subject,
-    observed: &ObservedServiceAccount,
-    job: Option<&JobMark>,
-    gone: &BTreeSet<JobMark>,
-) -> Option<Action> {
+pub(super) fn remove(subject: &Subject, observed: &ObservedServiceAccount, job: Option<&JobMark>, gone: &BTreeSet<JobMark>) -> Vec<Action> {
     let marks = observed.marks();
     if !marks.others(job, gone).is_empty() {
-        let own = job.filter(|job| marks.of(Some(job)).is_some())?;
-        let mut applied = held(subject, observed, Applying::Unmark);
-        let label = own.label();
-        if observed.others(&Field::Label(label.clone())).next().is_some() {
-            // What somebody else holds too stays when the tool lets go of it. Whose value is overwritten holds it no more.
-            applied.labels.insert(label, LEAVING.to_owned());
-        } else {
-            applied.labels.remove(&label);
-        }
-        return Some(apply_held(applied, observed));
+        return job.map(|job| mark(subject, observed, job, None)).unwrap_or_default();
     }
     if is_deletable(observed) {
-        Some(Action::DeleteServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
-    } else if observed.values.keys().any(|field| is_ours(field, observed) && observed.others(field).next().is_some()) {
-        Some(apply_held(reclaimed(subject, observed), observed))
-    } else if observed.is_touched() {
-        Some(Action::ReleaseServiceAccount { subject: subject.clone(), uid: observed.uid.clone() })
-    } else {
-        None
+        return vec![Action::DeleteServiceAccount { subject: subject.clone(), seen: seen(observed) }];
     }
+    if observed.values.keys().any(|field| is_ours(field, observed) && observed.others(field).next().is_some()) {
+        return vec![apply_held(reclaimed(subject, observed), observed)];
+    }
+    let is_held = observed.managers.keys().any(|field| observed.held_by_tool(field));
+    let release = is_held.then(|| Action::ReleaseServiceAccount { subject: subject.clone(), uid: observed.uid.clone() });
+    let marked = marks.jobs().filter(|job| observed.is_marked_by(job));
+    let uid = Some(observed.uid.clone());
+    let unmark = marked.map(|job| {
+        let (subject, job, uid) = (subject.clone(), job.clone(), uid.clone());
+        Action::MarkServiceAccount { subject, job, mark: None, uid, force: false }
+    });
+    release.into_iter().chain(unmark).collect()
 }
 
 /// Why a ServiceAccount of which the tool's fields are removed stays itself, unless it is plainly somebody else's.
@@ -175,7 +207,7 @@ fn is_deletable(observed: &ObservedServiceAccount) -> bool {
 
 /// The managers that hold a field, but the tool's and those that only bring back what was there.
 fn other_managers(observed: &ObservedServiceAccount) -> impl Iterator<Item = &String> {
-    observed.managers.values().flatten().filter(|manager| *manager != FIELD_MANAGER && !is_restorer(manager))
+    observed.managers.values().flatten().filter(|manager| !is_tools(manager) && !is_restorer(manager))
 }
 
 /// Whether a field is one that only the tool sets, and nobody else claims.
@@ -244,7 +276,9 @@ fn held(subject: &Subject, observed: &ObservedServiceAccount, how: Applying) -> 
         automount: None,
         taken: BTreeSet::new(),
     };
-    for (field, value) in observed.values.iter().filter(|(field, _)| observed.held_by_tool(field) || is_ours(field, observed)) {
+    // What a job's field manager holds, its mark, is no other manager's.
+    let is_held = |field: &Field| observed.held_by_tool(field) || (is_ours(field, observed) && !observed.is_held_by_job(field));
+    for (field, value) in observed.values.iter().filter(|(field, _)| is_held(field)) {
         match field {
             Field::Annotation(key) => drop(applied.annotations.insert(key.clone(), value.clone())),
             Field::Label(key) => drop(applied.labels.insert(key.clone(), value.clone())),
@@ -263,10 +297,10 @@ fn with_record(mut applied: AppliedServiceAccount, record: Option<String>) -> Ap
     applied
 }
 
-/// The marks on it, as labels.
-fn marks_on(observed: &ObservedServiceAccount) -> impl Iterator<Item = (String, String)> {
+/// The marks on it that the jobs of an earlier version wrote, all by one field manager.
+fn earlier_marks(observed: &ObservedServiceAccount) -> impl Iterator<Item = (String, String)> {
     observed.values.iter().filter_map(|(field, value)| match field {
-        Field::Label(key) if marks::is_label(key) && observed.is_left_to_tool(field) => Some((key.clone(), value.clone())),
+        Field::Label(key) if marks::is_label(key) && observed.held_by_tool(field) => Some((key.clone(), value.clone())),
         _ => None,
     })
 }
@@ -277,7 +311,7 @@ pub fn overridden(applied: &AppliedServiceAccount, after: &ObservedServiceAccoun
     let others = applied.fields().into_iter().filter(|(field, value)| after.values.get(field) != Some(value));
     let others = others.map(|(field, value)| Overridden {
         found: after.values.get(&field).cloned(),
-        manager: after.managers.get(&field).and_then(|managers| managers.iter().find(|manager| *manager != FIELD_MANAGER).cloned()),
+        manager: after.managers.get(&field).and_then(|managers| managers.iter().find(|manager| !is_tools(manager)).cloned()),
         field: field.to_string(),
         applied: value,
     });

@@ -1,6 +1,9 @@
 //! What has left the manifest, and a delete that has none: by the real binary.
 
+use std::time::Duration;
+
 use qovery_irsa::model::date::Date;
+use qovery_irsa_sandbox::faults::{Fault, When};
 use serde_json::{Value, json};
 
 use crate::{
@@ -257,6 +260,31 @@ fn a_role_that_no_identity_names_and_the_job_may_not_read_fails_neither_deploy_n
         assert!(deleted.out.lines().last().unwrap().contains("2 things left"), "{}", deleted.out);
         assert_eq!((environment.roles(), service_accounts(&environment).len()), (2, 0), "{denied}: {}", deleted.out);
     }
+}
+
+/// Both have looked before either writes.
+#[test]
+fn two_jobs_that_make_one_service_account_at_once_both_mark_it() {
+    let mut environment = environment(&manifest(&[one("app", "{scope: shared, name: together}")]));
+    environment.start();
+    environment.delete();
+    let rule = environment.sandbox.faults().add("kubernetes:patch serviceaccounts", When::Always, Fault::Latency(Duration::from_secs(2)));
+    let one = environment.spawn_in(NAMESPACE, &["start"]);
+    environment.set("QOVERY_JOB_ID", "bbbbbbbb-0000-4000-8000-000000000000");
+    let other = environment.spawn_in(NAMESPACE, &["start"]);
+    one.end().ended(0);
+    other.end().ended(0);
+    environment.sandbox.faults().remove(rule);
+    let account = environment.service_account().unwrap();
+    for job in ["1a2b3c4d", "bbbbbbbb"] {
+        assert_eq!(account["metadata"]["labels"][format!("qovery-irsa/job-{job}")], "wanted", "{account}");
+    }
+    says(&environment.delete(), "it has the mark of job `1a2b3c4d`");
+    assert_eq!(environment.roles(), 1);
+    environment.set("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
+    assert_eq!(environment.start().writes, 0);
+    environment.delete();
+    assert_eq!((environment.roles(), environment.service_account()), (0, None));
 }
 
 /// An earlier version wrote no marks, and no tag on the provider.

@@ -150,12 +150,14 @@ fn wanted<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> BTreeSet<(String, Stri
 /// goes.
 fn of_the_dead(world: &World, jobs: &[Job]) -> BTreeSet<(String, String)> {
     let alive: BTreeSet<&JobMark> = jobs.iter().filter_map(|job| job.place.job.as_ref()).collect();
-    let only_dead = |marks: Marks| !marks.is_empty() && marks.jobs().all(|job| !alive.contains(job));
+    let only_dead = |marks: &BTreeSet<JobMark>| !marks.is_empty() && marks.iter().all(|job| !alive.contains(job));
     let accounts = world.service_accounts.borrow();
-    let dead = accounts.iter().filter(|(_, (_, applied))| only_dead(Marks::of_labels(&applied.labels))).map(|(subject, _)| subject.claim());
+    let dead =
+        accounts.iter().filter(|(_, account)| only_dead(&account.marks.keys().cloned().collect())).map(|(subject, _)| subject.claim());
     let dead: BTreeSet<String> = dead.collect();
-    let roles: BTreeMap<String, bool> =
-        world.now(|aws| aws.roles().iter().map(|(name, role)| (name.clone(), only_dead(Marks::of_tags(&role.tags)))).collect());
+    let roles: BTreeMap<String, bool> = world.now(|aws| {
+        aws.roles().iter().map(|(name, role)| (name.clone(), only_dead(&Marks::of_tags(&role.tags).jobs().cloned().collect()))).collect()
+    });
     trusted(world).into_iter().filter(|(role, subject)| dead.contains(subject) || roles[role]).collect()
 }
 
@@ -244,5 +246,38 @@ fn what_is_left_of_any_sequence_is_what_the_last_manifests_say_and_after_their_d
     for seed in 0..SEQUENCES {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(sequence(seed));
+    }
+}
+
+/// Neither sees the other's mark, and neither may take it away: when it makes the ServiceAccount, and when its role changes.
+#[test]
+fn two_jobs_of_one_environment_that_write_at_once_both_leave_their_mark() {
+    async fn both(world: &Rc<World>, jobs: &[Job; 2]) {
+        tokio::join!(jobs[0].start(world, None), jobs[1].start(world, None));
+        let accounts = world.service_accounts.borrow();
+        let marked: Vec<usize> = accounts.values().map(|account| account.marks.len()).collect();
+        assert_eq!(marked, [2]);
+    }
+    for seed in 0..200 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let world = Rc::new(World::new(seed, Duration::from_secs(4)));
+            sleep(Duration::from_hours(1)).await;
+            let job = |id: &str, identity: Identity| {
+                let place = Place { job: id.parse().ok(), ..place(1) };
+                Job { place, accounts: ["app", "worker"], manifest: vec![identity], deployed: true }
+            };
+            let mut jobs = ["aaaaaaaa", "bbbbbbbb"].map(|id| job(id, if seed % 2 == 0 { own() } else { shared() }));
+            both(&world, &jobs).await;
+            for job in &mut jobs {
+                job.manifest = vec![if seed % 2 == 0 { shared() } else { own() }];
+            }
+            both(&world, &jobs).await;
+            // IAM may still show the role without the mark that was written last.
+            sleep(Duration::from_mins(1)).await;
+            jobs[1].delete(&world, None).await;
+            assert!(wanted(&jobs[..1]).is_subset(&trusted(&world)), "seed {seed}: {:?}", trusted(&world));
+            assert_eq!(world.service_accounts.borrow().len(), 1, "seed {seed}");
+        });
     }
 }

@@ -20,7 +20,7 @@ use qovery_irsa::{
         date::Date,
         desired::Place,
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
-        marks::Jobs,
+        marks::{JobMark, Jobs, Mark},
         names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
@@ -48,7 +48,7 @@ pub(crate) struct World {
     /// How long STS decides by what was.
     pub(crate) propagation: Cell<Duration>,
     /// The ServiceAccounts of the cluster with their versions; Kubernetes shows no past.
-    pub(crate) service_accounts: RefCell<BTreeMap<Subject, (u32, AppliedServiceAccount)>>,
+    pub(crate) service_accounts: RefCell<BTreeMap<Subject, ServiceAccount>>,
 }
 
 impl World {
@@ -118,6 +118,14 @@ impl World {
     }
 }
 
+/// A ServiceAccount of the cluster: what the tool holds of it, and the marks of the jobs.
+#[derive(Clone)]
+pub(crate) struct ServiceAccount {
+    pub(crate) version: u32,
+    pub(crate) applied: AppliedServiceAccount,
+    pub(crate) marks: BTreeMap<JobMark, Mark>,
+}
+
 /// The account and the cluster as one environment's job reaches them.
 pub(crate) struct Reached {
     pub(crate) world: Rc<World>,
@@ -173,11 +181,18 @@ impl Reached {
     fn service_accounts(&self) -> BTreeMap<ServiceAccountName, ObservedServiceAccount> {
         let applied = self.world.service_accounts.borrow();
         let here = applied.iter().filter(|(subject, _)| subject.namespace == self.place.namespace);
-        let found = here.map(|(subject, (version, applied))| {
+        let found = here.map(|(subject, ServiceAccount { version, applied, marks })| {
             let annotations = applied.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
             let labels = applied.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
             let values: BTreeMap<Field, String> = annotations.chain(labels).collect();
-            let managers = values.keys().map(|field| (field.clone(), [FIELD_MANAGER.to_owned()].into())).collect();
+            let mut managers: BTreeMap<Field, BTreeSet<String>> =
+                values.keys().map(|field| (field.clone(), [FIELD_MANAGER.to_owned()].into())).collect();
+            let mut values = values;
+            for (job, mark) in marks {
+                let field = Field::Label(job.label());
+                managers.entry(field.clone()).or_default().insert(job.field_manager());
+                values.insert(field, mark.value());
+            }
             let (namespace, version) = (subject.namespace.clone(), version.to_string());
             let observed = ObservedServiceAccount { namespace, uid: "uid".to_owned(), version, ends: false, values, managers };
             (subject.service_account.clone(), observed)
@@ -301,15 +316,36 @@ impl Cloud for Reached {
             Action::DeleteRole { role } => world.write("DeleteRole", &[("RoleName", role.as_str())]),
             Action::ApplyServiceAccount(applied) => {
                 let mut accounts = world.service_accounts.borrow_mut();
-                let present = accounts.get(&applied.subject).map_or(0, |(version, _)| *version);
-                if applied.seen.as_ref().is_some_and(|seen| present > 0 && seen.version != present.to_string()) {
+                let present = accounts.get(&applied.subject).cloned();
+                let version = present.as_ref().map_or(0, |present| present.version);
+                if applied.seen.as_ref().is_some_and(|seen| version > 0 && seen.version != version.to_string()) {
                     return Err(CallError::new(ErrorKind::AlreadyExists, "Conflict", "the object has been modified"));
                 }
-                accounts.insert(applied.subject.clone(), (present + 1, (**applied).clone()));
+                let marks = present.map(|present| present.marks).unwrap_or_default();
+                let account = ServiceAccount { version: version + 1, applied: (**applied).clone(), marks };
+                accounts.insert(applied.subject.clone(), account);
                 Ok(())
             }
-            Action::DeleteServiceAccount { subject, .. } => {
-                world.service_accounts.borrow_mut().remove(subject);
+            Action::MarkServiceAccount { subject, job, mark, uid, .. } => {
+                let mut accounts = world.service_accounts.borrow_mut();
+                let Some(account) = accounts.get_mut(subject) else {
+                    assert!(uid.is_some() || mark.is_some(), "an apply of nothing would create");
+                    let code = if mark.is_some() { ErrorKind::AlreadyExists } else { return Ok(()) };
+                    return Err(CallError::new(code, "Conflict", "uid"));
+                };
+                account.version += 1;
+                match mark {
+                    Some(mark) => drop(account.marks.insert(job.clone(), *mark)),
+                    None => drop(account.marks.remove(job)),
+                }
+                Ok(())
+            }
+            Action::DeleteServiceAccount { subject, seen } => {
+                let mut accounts = world.service_accounts.borrow_mut();
+                if accounts.get(subject).is_some_and(|present| present.version.to_string() != seen.version) {
+                    return Err(CallError::new(ErrorKind::AlreadyExists, "Conflict", "the object has been modified"));
+                }
+                accounts.remove(subject);
                 Ok(())
             }
             other => panic!("a call nobody expected: {other}"),

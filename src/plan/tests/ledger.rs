@@ -11,6 +11,7 @@ use crate::{
         identity::{Identity, Prune, RoleOrigin, Scope},
         marks::Jobs,
         names::RoleName,
+        observed::{FIELD_MANAGER, Field},
         pods::Use,
     },
     plan::{Freshness, Goal, is_due, plan},
@@ -72,7 +73,7 @@ fn what_comes_back_into_the_manifest_in_time_stays() {
     world.identities.push(own_role("old"));
     insta::assert_snapshot!(start(&world), @"
     tag role `old-z1-esabsk5adn` with `qovery-irsa/job/aaaaaaaa`
-    apply ServiceAccount `z1/old` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/old-z1-esabsk5adn`
+    mark ServiceAccount `z1/old` as wanted by job `aaaaaaaa`
     ");
     world.apply(Goal::Start);
     world.later(120);
@@ -133,7 +134,7 @@ fn what_an_earlier_version_made_is_named_until_delete_takes_it() {
     world.identities.truncate(1);
     insta::assert_snapshot!(start(&world), @"
     tag role `app-z1-a3udxbr63m` with `qovery-irsa/job/aaaaaaaa`
-    apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     note: role `old-z1-esabsk5adn`: no identity names it and no job's mark is on it, kept: `delete` takes it away with the environment, or remove it by hand
     note: ServiceAccount `z1/old`: no identity names it and no job's mark is on it, kept: `delete` takes it away with the environment, or remove it by hand
     ");
@@ -355,6 +356,46 @@ fn two_jobs_with_one_manifest_do_not_take_each_others_things() {
                 .all(|role| role.attached.is_empty() && !role.tags.keys().any(|key| key.starts_with("qovery-irsa/")))
         );
     }
+}
+
+/// Before each job wrote its mark by a field manager of its own, one field manager wrote all.
+#[test]
+fn marks_that_one_field_manager_wrote_are_understood_and_written_anew() {
+    let earlier = || {
+        let mut world = World::in_sync(vec![own_role("app"), own_role("old")]);
+        for account in world.observed.service_accounts.values_mut() {
+            for job in [JOB, "bbbbbbbb"] {
+                let field = Field::Label(format!("qovery-irsa/job-{job}"));
+                account.values.insert(field.clone(), "wanted".to_owned());
+                account.managers.insert(field, [FIELD_MANAGER.to_owned()].into());
+            }
+        }
+        world
+    };
+    let mut world = earlier();
+    world.identities.truncate(1);
+    insta::assert_snapshot!(start(&world), @"
+    apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
+    tag role `old-z1-esabsk5adn` with `qovery-irsa/job/aaaaaaaa`
+    take a mark of an earlier version from ServiceAccount `z1/old`
+    mark ServiceAccount `z1/old` as no longer named
+    note: role `old-z1-esabsk5adn`: no identity names it any more; a deploy after 1970-01-01T01:00:00Z takes it away, unless somebody still uses it
+    note: ServiceAccount `z1/old`: no identity names it any more; a deploy after 1970-01-01T01:00:00Z takes it away, unless somebody still uses it or job `bbbbbbbb` still wants it
+    ");
+    world.apply(Goal::Start);
+    assert!(start(&world).lines().all(|line| line.starts_with("note: ")), "{}", start(&world));
+    for name in ["app", "old"] {
+        let account = &world.observed.service_accounts[&name.parse::<crate::model::names::ServiceAccountName>().unwrap()];
+        assert!(account.is_marked_by(&JOB.parse().unwrap()) && account.marks().jobs().count() == 2, "{account:?}");
+    }
+    // The other job's stays where it is until that job runs, and each takes its own away.
+    for job in [JOB, "bbbbbbbb"] {
+        let mut leaving = as_job(&world, job, Vec::new());
+        leaving.apply(Goal::Delete);
+        world = leaving;
+    }
+    assert!(world.observed.service_accounts.is_empty(), "{:?}", world.observed.service_accounts);
 }
 
 #[test]

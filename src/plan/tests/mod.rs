@@ -44,6 +44,7 @@ fn an_empty_account_gets_provider_role_and_service_account_in_this_order() {
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
     put inline policy `own` on role `app-z1-a3udxbr63m`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     ");
 }
 
@@ -93,7 +94,11 @@ fn drift_of_each_field_is_one_action() {
             service_account_mut(world).values.remove(&field);
             service_account_mut(world).managers.remove(&field);
         }),
-        ("ServiceAccount", |world| world.observed.service_accounts.clear()),
+        ("mark", |world| {
+            let field = Field::Label("qovery-irsa/job-aaaaaaaa".to_owned());
+            service_account_mut(world).values.remove(&field);
+            service_account_mut(world).managers.remove(&field);
+        }),
     ];
     let mut shown = Vec::new();
     for (name, change) in cases {
@@ -119,7 +124,7 @@ fn drift_of_each_field_is_one_action() {
     inline gone: put inline policy `own` on role `app-z1-a3udxbr63m`
     trust: update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`
     annotation: apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
-    ServiceAccount: create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    mark: mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     ");
 }
 
@@ -254,7 +259,10 @@ fn a_field_that_another_manager_holds_with_the_same_value_is_shared() {
     observed.values.remove(&Field::Label("app.kubernetes.io/managed-by".to_owned()));
     observed.managers.clear();
     observed.managers.insert(Field::Annotation("eks.amazonaws.com/role-arn".to_owned()), ["helm".to_owned()].into());
-    insta::assert_snapshot!(start(&world), @"apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`");
+    insta::assert_snapshot!(start(&world), @"
+    apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
+    ");
     world.apply(Goal::Start);
     assert_eq!(start(&world), "");
     // What Helm made stays when the environment's part goes.
@@ -263,6 +271,7 @@ fn a_field_that_another_manager_holds_with_the_same_value_is_shared() {
     delete inline policy `own` of role `app-z1-a3udxbr63m`
     delete role `app-z1-a3udxbr63m`
     remove the tool's fields from ServiceAccount `z1/app`
+    take the mark of job `aaaaaaaa` from ServiceAccount `z1/app`
     ");
 }
 
@@ -322,6 +331,7 @@ fn a_given_role_gets_a_registry_tag_and_a_statement_and_nothing_else() {
     insta::assert_snapshot!(start(&World::empty(given())), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     tag role `shared` with `qovery-irsa/subject/4batr6h4nflypzxg`
     update the trust policy of role `shared`: trust `system:serviceaccount:z1:app`
     ");
@@ -394,6 +404,7 @@ fn a_foreign_statement_that_trusts_the_subject_already_is_enough() {
     insta::assert_snapshot!(start(&world), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     ");
 }
 
@@ -614,10 +625,13 @@ fn a_service_account_of_which_another_manager_holds_a_field_is_released_and_not_
     let mut world = World::in_sync(World::identity());
     let theirs = Field::Other("imagePullSecrets".to_owned());
     service_account_mut(&mut world).managers.insert(theirs, ["kubectl-patch".to_owned()].into());
-    insta::assert_snapshot!(delete(&world).lines().rev().take(2).collect::<Vec<_>>().join("\n"), @"
+    insta::assert_snapshot!(delete(&world).lines().rev().take(3).collect::<Vec<_>>().join("\n"), @"
     note: ServiceAccount `z1/app` stays: `kubectl-patch` holds fields of it; if nobody needs it, `kubectl -n z1 delete serviceaccount app` removes it
+    take the mark of job `aaaaaaaa` from ServiceAccount `z1/app`
     remove the tool's fields from ServiceAccount `z1/app`
     ");
+    world.apply(Goal::Delete);
+    assert!(!service_account_mut(&mut world).is_touched() && delete(&world).is_empty(), "{}", delete(&world));
 }
 
 /// What somebody does to a field: they hold it now, and nobody else.
@@ -650,7 +664,10 @@ fn what_a_person_changes_by_hand_is_set_back() {
             let mut world = in_sync.clone();
             edit(&mut world, &field, value, managers);
             let plan = start(&world);
-            assert!(plan.starts_with(&format!("set {field} of ServiceAccount `z1/app` back\nnote: ")), "{plan}");
+            // A job's mark is set by the job's own field manager.
+            let back = format!("set {field} of ServiceAccount `z1/app` back\nnote: ");
+            let marked = field == Field::Label("qovery-irsa/job-aaaaaaaa".to_owned()) && plan.starts_with("mark ServiceAccount `z1/app`");
+            assert!(plan.starts_with(&back) || marked, "{plan}");
             assert!(plan.contains(&format!("{field} was changed to `{value}` by `{}", managers.iter().min().unwrap())), "{plan}");
             world.apply(Goal::Start);
             assert_eq!(start(&world), "", "{field} {managers:?}");
@@ -710,7 +727,7 @@ fn what_was_cleared_or_brought_back_is_the_tools_all_the_same() {
         let mut restored = world.clone();
         // The next deploy takes hold again, of the mark too.
         let plan = start(&restored);
-        assert!(plan.starts_with("apply ServiceAccount `z1/app`") && plan.lines().count() == 1, "{plan}");
+        assert!(plan.starts_with("apply ServiceAccount `z1/app`") && plan.lines().count() == 2, "{plan}");
         restored.apply(Goal::Start);
         assert_eq!(start(&restored), "");
         for mut world in [world, restored] {
@@ -730,13 +747,15 @@ fn a_service_account_that_no_longer_says_whose_it_is_is_left_with_a_word() {
     observed.values.remove(&label);
     observed.managers.remove(&label);
     assert_eq!(start(&world), "");
-    insta::assert_snapshot!(delete(&world).lines().rev().take(2).collect::<Vec<_>>().join("\n"), @"
+    insta::assert_snapshot!(delete(&world).lines().rev().take(3).collect::<Vec<_>>().join("\n"), @"
     note: ServiceAccount `z1/app` stays: its label `app.kubernetes.io/managed-by` does not say that this tool created it; if nobody needs it, `kubectl -n z1 delete serviceaccount app` removes it
+    take the mark of job `aaaaaaaa` from ServiceAccount `z1/app`
     remove the tool's fields from ServiceAccount `z1/app`
     ");
     // Somebody else's, by contrast, is left without: it is theirs.
     service_account_mut(&mut world).managers.insert(Field::Label("app".to_owned()), ["helm".to_owned()].into());
-    assert!(delete(&world).ends_with("remove the tool's fields from ServiceAccount `z1/app`"), "{}", delete(&world));
+    let ends = "remove the tool's fields from ServiceAccount `z1/app`\ntake the mark of job `aaaaaaaa` from ServiceAccount `z1/app`";
+    assert!(delete(&world).ends_with(ends), "{}", delete(&world));
 }
 
 #[test]

@@ -52,8 +52,8 @@ fn a_service_is_bound_after_its_service_account_is_there() {
     let mut world = World::empty(binding(&["api"]));
     world.observed.services = vec![service(API, "APPLICATION", "api", None)];
     let plan = start(&world);
-    let last: Vec<&str> = plan.lines().rev().take(2).collect();
-    assert!(last[0].starts_with("bind application `api`") && last[1].starts_with("create ServiceAccount `z1/app`"), "{plan}");
+    let last: Vec<&str> = plan.lines().rev().take(3).collect();
+    assert!(last[0].starts_with("bind application `api`") && last[2].starts_with("create ServiceAccount `z1/app`"), "{plan}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn a_shared_role_is_made_once_and_joined_by_the_next_environment() {
     insta::assert_snapshot!(start(&first), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     create role `together` below `/qovery/`, trusting `system:serviceaccount:z1:app`
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `together`
     put inline policy `own` on role `together`
@@ -50,6 +51,7 @@ fn a_shared_role_is_made_once_and_joined_by_the_next_environment() {
     let mut second = elsewhere(&first, "z2");
     insta::assert_snapshot!(start(&second), @"
     create ServiceAccount `z2/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    mark ServiceAccount `z2/app` as wanted by job `aaaaaaaa`
     tag role `together` with `qovery-irsa/subject/fmgithyahsg47ppq`
     update the trust policy of role `together`: trust `system:serviceaccount:z2:app`
     ");
@@ -108,6 +110,7 @@ fn a_cluster_role_trusts_a_pattern_says_so_in_words_and_stays() {
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `together`
     put inline policy `own` on role `together`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/together`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
     note: role `together` may be assumed by the pods of every ServiceAccount `app` in namespace `prod`
     note: role `together` may be assumed by the pods of every ServiceAccount `app` in every namespace that matches `team-?`
     note: role `together` may be assumed by the pods of every ServiceAccount `app` in every namespace that begins with `z`

@@ -224,6 +224,28 @@ impl World {
                 let observed = self.observed.service_accounts.get_mut(&subject.service_account).unwrap();
                 release(observed, &BTreeMap::new());
             }
+            Action::MarkServiceAccount { subject, job, mark, uid, force } => {
+                let observed = self.observed.service_accounts.get_mut(&subject.service_account).unwrap();
+                assert!(uid.as_ref().is_none_or(|uid| *uid == observed.uid));
+                observed.version = (observed.version.parse::<u32>().unwrap() + 1).to_string();
+                let (field, manager) = (Field::Label(job.label()), job.field_manager());
+                let holders = observed.managers.entry(field.clone()).or_default();
+                if let Some(mark) = mark {
+                    let equal = observed.values.get(&field).is_none_or(|value| *value == mark.value());
+                    if *force && !equal {
+                        holders.clear();
+                    }
+                    assert!(equal || holders.iter().all(|holder| *holder == manager), "Conflict");
+                    holders.insert(manager);
+                    observed.values.insert(field, mark.value());
+                } else {
+                    assert!(holders.remove(&manager));
+                    if holders.is_empty() {
+                        observed.managers.remove(&field);
+                        observed.values.remove(&field);
+                    }
+                }
+            }
             Action::DeleteServiceAccount { subject, .. } => {
                 assert!(self.observed.service_accounts.remove(&subject.service_account).is_some());
             }
