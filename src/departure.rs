@@ -26,8 +26,13 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// What a delete event is to do.
 pub(crate) enum Departure {
-    /// Nothing, for this reason.
-    Stays(String),
+    /// Nothing.
+    Stays {
+        /// For this reason.
+        why: String,
+        /// Which jobs exist.
+        jobs: Jobs,
+    },
     /// Remove what the environment added.
     Goes {
         /// Which jobs exist, if Qovery was asked.
@@ -47,14 +52,31 @@ pub(crate) async fn before_delete(
     patience: &Patience,
     report: &mut Report<'_>,
 ) -> Result<Departure, StepError> {
+    let departure = departure(config, connection, patience, report).await;
+    let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
+    match wait_for_pods(config, connection, patience, unless_used, report).await {
+        Err(StepError::Observe(failed)) if !unless_used => {
+            report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
+        }
+        Err(StepError::Observe(failed)) if failed.source.kind.is_denied() => {
+            let why = format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source);
+            return Ok(Departure::Stays { why, jobs: Jobs::Unknown });
+        }
+        waited => waited?,
+    }
+    Ok(departure)
+}
+
+/// Finds out whether the environment goes, and which jobs exist.
+pub(crate) async fn departure(config: &Config, connection: &Connection, patience: &Patience, report: &mut Report<'_>) -> Departure {
     let by_a_job = config.environment.job.is_some();
-    let departure = match (config.on_delete, &connection.qovery) {
+    match (config.on_delete, &connection.qovery) {
         // A person says so: no mark of a job keeps anything.
         (OnDelete::Remove, _) if !by_a_job => Departure::Goes { jobs: Jobs::Exist(BTreeSet::new()), unless_used: false },
         (on_delete, None) => Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed },
         (on_delete, Some(qovery)) => match (on_delete, ask(config.environment.job.as_ref(), qovery, patience).await) {
             (OnDelete::Ask, Ok((states, jobs))) => match verdict(&states) {
-                Verdict::Stays => return Ok(Departure::Stays(STAYS.to_owned())),
+                Verdict::Stays => Departure::Stays { why: STAYS.to_owned(), jobs: Jobs::Exist(jobs) },
                 verdict => Departure::Goes { jobs: Jobs::Exist(jobs), unless_used: verdict == Verdict::Unclear },
             },
             (OnDelete::Ask, Err(failed)) => {
@@ -67,18 +89,7 @@ pub(crate) async fn before_delete(
                 Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed }
             }
         },
-    };
-    let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
-    match wait_for_pods(config, connection, patience, unless_used, report).await {
-        Err(StepError::Observe(failed)) if !unless_used => {
-            report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
-        }
-        Err(StepError::Observe(failed)) if failed.source.kind.is_denied() => {
-            return Ok(Departure::Stays(format!("nothing is removed: it cannot be seen which pods still run: {}", failed.source)));
-        }
-        waited => waited?,
     }
-    Ok(departure)
 }
 
 const STAYS: &str = "nothing is removed: the environment stays, only its job is deleted. Its roles and ServiceAccounts stay for the services. To remove them, run `delete` with `IRSA_ON_DELETE=remove`: from a machine where `QOVERY_JOB_ID` is not set, or from another job that has an API token. Or delete the environment and run `sweep`";

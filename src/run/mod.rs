@@ -88,12 +88,18 @@ async fn execute(
         patience: &patience,
         settle: config.settle,
     };
-    if !applies {
-        return plan_only(&work, report).await;
-    }
     if goal == Goal::Delete {
-        match departure::before_delete(&config, &connection, &patience, report).await? {
-            Departure::Stays(why) => return Ok((DONE, why)),
+        let departure = if applies {
+            departure::before_delete(&config, &connection, &patience, report).await?
+        } else {
+            departure::departure(&config, &connection, &patience, report).await
+        };
+        match departure {
+            Departure::Stays { why, .. } if applies => return Ok((DONE, why)),
+            Departure::Stays { jobs, .. } => {
+                report.note("this is what the deletion of the environment removes. `delete` alone removes nothing now: Qovery says that the environment stays");
+                work.jobs = jobs;
+            }
             Departure::Goes { jobs, unless_used } => {
                 work.jobs = jobs;
                 if unless_used {
@@ -101,6 +107,9 @@ async fn execute(
                 }
             }
         }
+    }
+    if !applies {
+        return plan_only(&work, report).await;
     }
     let Converged { desired, observed, applied, plan } = Box::pin(work.converge(report)).await?;
     let Plan { mut left, kept, .. } = plan;

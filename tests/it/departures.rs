@@ -210,6 +210,33 @@ fn a_job_under_a_new_id_takes_what_the_one_before_it_made() {
 }
 
 #[test]
+fn a_plan_of_the_delete_is_what_the_deletion_of_the_environment_does_and_says_what_the_command_alone_does() {
+    in_worlds(&World::pairwise(), |world| {
+        let shop = running(world);
+        let plan = |more: &[(&str, &str)]| {
+            let mut variables = shop.environment.variables.clone();
+            variables.insert("QOVERY_JOB_ID".to_owned(), shop.service(&shop.id, "aws-identity"));
+            variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            shop.environment.run_with(&["plan", "delete"], &variables)
+        };
+        let used = plan(&[("IRSA_ON_DELETE", "keep-if-used")]).ended(0);
+        assert!(used.planned().is_empty() && used.out.contains("stays: pod `"), "{}", used.out);
+        // What a job has made that no longer exists goes too.
+        ended_well(&shop.delete_job());
+        shop.environment.run(&["install"]).ended(0);
+        let planned = plan(&[]).ended(10);
+        assert!(
+            planned.out.contains("note: this is what the deletion of the environment removes. `delete` alone removes nothing now"),
+            "{}",
+            planned.out
+        );
+        let deleted = shop.delete(&shop.id);
+        ended_well(&deleted);
+        assert_eq!((planned.planned(), shop.environment.roles()), (only(&deleted).done(), 0));
+    });
+}
+
+#[test]
 fn a_job_that_is_deleted_alone_removes_if_it_cannot_ask_or_is_told_to() {
     in_worlds(&World::pairwise(), |world| {
         for (name, value) in [("IRSA_QOVERY_TOKEN", ""), ("IRSA_ON_DELETE", "remove")] {
