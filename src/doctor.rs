@@ -16,7 +16,8 @@ use crate::{
         arn::{Account, RoleArn},
         containers::Wanted,
         desired::Desired,
-        diagnosis::{Link, broken},
+        diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose},
+        explain::{POD_IDENTITY as EKS_PODS, POD_IDENTITY_ACTIONS, Verdict, lets_pod_identity},
         names::Subject,
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
@@ -96,10 +97,8 @@ pub async fn examine(patient: &Patient, connection: &Connection, account: &Accou
     let mut checks = Vec::new();
     let Some((role, audience)) = doctor.service_account(patient, account, &mut checks).await else { return checks };
     let token = doctor.token(&patient.subject, &audience, &mut checks).await;
-    // What depends on a broken link would only say the same again.
-    if doctor.chain(&patient.subject, &role, &audience, token.as_deref(), &mut checks).await {
-        doctor.session(&role, token.as_deref(), &mut checks).await;
-    }
+    let session = doctor.session(&role, token.as_deref()).await;
+    doctor.chain(&patient.subject, &role, &audience, token.as_deref(), session, &mut checks).await;
     let associated = doctor.pod_identity(&patient.subject, &role, &mut checks).await;
     if connection.place.cluster.is_none() {
         let evidence = "associations are not looked for: the name of the cluster is not known";
@@ -198,13 +197,22 @@ impl Doctor<'_> {
         ends.unwrap_or(false)
     }
 
-    /// Issuer, provider, audience, role and trust, up to the first that is broken; whether none was seen to be.
-    async fn chain(&self, subject: &Subject, role: &RoleArn, audience: &Audience, token: Option<&str>, checks: &mut Vec<Check>) -> bool {
+    /// Issuer, provider, audience, role, trust and session: what is read, and what STS says, which is believed.
+    async fn chain(
+        &self,
+        subject: &Subject,
+        role: &RoleArn,
+        audience: &Audience,
+        token: Option<&str>,
+        session: Option<Result<String, CallError>>,
+        checks: &mut Vec<Check>,
+    ) {
         // Without a token its claims are still known: the cluster writes them so.
         let claims = token.and_then(Claims::of).unwrap_or_else(|| Claims {
             issuer: self.connection.place.issuer.to_string(),
             audiences: vec![audience.as_str().to_owned()],
             subject: subject.claim(),
+            methods: Vec::new(),
         });
         let aws = &self.connection.aws;
         let (provider, observed) = tokio::join!(
@@ -216,11 +224,12 @@ impl Doctor<'_> {
             unknown.into_iter().filter_map(|(link, call, error)| Some(Check::unknown(link.name(), call, error?))).collect();
         if !unknown.is_empty() {
             checks.extend(unknown);
-            return true;
+            checks.extend(session.map(|session| of_session(session, &Diagnosis::Holds)));
+            return;
         }
         let (provider, observed): (Option<ObservedProvider>, Option<ObservedRole>) = (provider.ok().flatten(), observed.ok().flatten());
         let observed = observed.filter(|observed| observed.arn == *role);
-        let found = broken(&claims, &self.provider, provider.as_ref(), observed.as_ref());
+        let found = diagnose(&claims, &self.provider, provider.as_ref(), observed.as_ref());
         let links = [
             (Link::Issuer, format!("`{}`", self.provider.issuer)),
             (Link::Provider, format!("`{}`", self.provider.arn)),
@@ -228,36 +237,13 @@ impl Doctor<'_> {
             (Link::Role, format!("`{role}` is there")),
             (Link::Trust, "the trust policy lets the token in".to_owned()),
         ];
-        for (link, evidence) in links {
-            match &found {
-                Some(found) if found.link == link => {
-                    checks.push(Check::broken(link.name(), found.evidence.join("; "), &found.remedy));
-                    return false;
-                }
-                _ => checks.push(Check::ok(link.name(), evidence)),
-            }
-        }
-        true
+        checks.extend(judged(links, &found, session));
     }
 
-    async fn session(&self, role: &RoleArn, token: Option<&str>, checks: &mut Vec<Check>) {
-        let Some(token) = token else { return };
-        match self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await {
-            Ok(session) => checks.push(Check::ok("session", format!("STS gives `{session}`"))),
-            Err(error) if error.kind.passes() || error.kind == ErrorKind::Throttled || error.is_foreign => {
-                checks.push(Check::unknown("session", ASSUME, &error));
-            }
-            Err(error) => {
-                let failed = Failed::to("assume the role", ASSUME)(error);
-                // That the trust does not let it in yet is said of each link above.
-                let of_the_trust = matches!(failed.source.kind, ErrorKind::Denied(Denial { by: DeniedBy::Unsaid, .. }));
-                let remedy = hint::of_call(&failed, &Known::default()).filter(|_| !of_the_trust);
-                let remedy = remedy.unwrap_or_else(|| {
-                    "mend what is broken above; if all is ok, IAM may be slow to show it: try again in a minute".to_owned()
-                });
-                checks.push(Check::broken("session", failed.source.to_string(), &remedy));
-            }
-        }
+    /// What STS says to the token; nothing where there is none.
+    async fn session(&self, role: &RoleArn, token: Option<&str>) -> Option<Result<String, CallError>> {
+        let token = token?;
+        Some(self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await)
     }
 
     /// Whether an association gives pods a role, if that can be seen.
@@ -266,6 +252,7 @@ impl Doctor<'_> {
         let seen = self.patience.call(ASSOCIATIONS, async || self.connection.aws.pod_identity_roles(cluster, subject).await).await;
         let (check, associated) = match seen {
             Ok(roles) if roles.is_empty() => (Check::ok(POD_IDENTITY, "no association stands in the way"), Some(false)),
+            Ok(roles) if roles.iter().all(|other| *other == role.to_string()) => (self.own_association(role).await, Some(true)),
             Ok(roles) => {
                 let evidence = format!("an association gives pods `{}`, before the annotation's `{role}`", roles.join("`, `"));
                 let remedy = "delete the Pod Identity association, or remove the annotation";
@@ -275,6 +262,32 @@ impl Doctor<'_> {
         };
         checks.push(check);
         associated
+    }
+
+    /// An association with the role of the annotation: pods get the role by it, if the role trusts EKS Pod Identity.
+    async fn own_association(&self, role: &RoleArn) -> Check {
+        let observed = match self.patience.call(ROLE, async || self.connection.aws.role(&role.name).await).await {
+            Ok(observed) => observed.filter(|observed| observed.arn == *role),
+            Err(error) => return Check::unknown(POD_IDENTITY, ROLE, &error),
+        };
+        let said = |verdict| {
+            let lets =
+                |action: &&&str| observed.as_ref().map_or(Verdict::Refused, |role| lets_pod_identity(&role.trust, action)) == verdict;
+            POD_IDENTITY_ACTIONS.iter().filter(lets).copied().collect::<Vec<_>>().join("` and `")
+        };
+        let (refused, unknown) = (said(Verdict::Refused), said(Verdict::Unknown));
+        if !refused.is_empty() {
+            let evidence = format!(
+                "an association gives pods `{role}` too, before the annotation, and its trust policy does not allow `{EKS_PODS}` `{refused}`"
+            );
+            return Check::broken(
+                POD_IDENTITY,
+                evidence,
+                "delete the Pod Identity association, or allow it in the trust policy of the role",
+            );
+        }
+        let unknown = if unknown.is_empty() { String::new() } else { "; its conditions cannot be judged from here".to_owned() };
+        Check::ok(POD_IDENTITY, format!("an association gives pods the same role, which trusts `{EKS_PODS}`{unknown}"))
     }
 
     async fn pods(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
@@ -324,6 +337,57 @@ fn unread(observed: &ObservedServiceAccount) -> Option<Check> {
         .then(|| Check::note("annotation", evidence, &format!("remove it, or correct it: EKS reads `{}`", READ_BY_EKS.join("`, `"))))
 }
 
+/// The links as they were read, with what STS says to the token: it is believed more than what is read.
+fn judged(links: [(Link, String); 5], found: &Diagnosis, session: Option<Result<String, CallError>>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let given = matches!(session, Some(Ok(_)));
+    for (link, evidence) in links {
+        match found {
+            // STS knows nothing of the setting that names another issuer than the token's.
+            Diagnosis::Broken(found) if found.link == link && (!given || link == Link::Issuer) => {
+                // What depends on a broken link would only say the same again.
+                checks.push(Check::broken(link.name(), found.evidence.join("; "), &found.remedy));
+                return checks;
+            }
+            Diagnosis::Broken(found) if found.link == link => {
+                checks.push(Check::ok(link.name(), format!("STS gives a session, though this is read: {}", found.evidence.join("; "))));
+                break;
+            }
+            Diagnosis::Unknown(statements) if link == Link::Trust => {
+                let (state, then) = if given { (State::Ok, "; STS lets the token in") } else { (State::Unknown, "") };
+                checks.push(Check::new(link.name(), state, format!("{}{then}", statements.join("; ")), None));
+            }
+            _ => checks.push(Check::ok(link.name(), evidence)),
+        }
+    }
+    checks.extend(session.map(|session| of_session(session, found)));
+    checks
+}
+
+/// What STS said, after what was read.
+fn of_session(session: Result<String, CallError>, found: &Diagnosis) -> Check {
+    match session {
+        Ok(session) => Check::ok("session", format!("STS gives `{session}`")),
+        Err(error) if error.kind.passes() || error.kind == ErrorKind::Throttled || error.is_foreign => {
+            Check::unknown("session", ASSUME, &error)
+        }
+        Err(error) => {
+            // That nobody is named whose policy it is: then the role's own may be it.
+            let of_the_trust = matches!(error.kind, ErrorKind::Denied(Denial { by: DeniedBy::Unsaid, .. }));
+            let remedy = match found {
+                Diagnosis::Unknown(_) if of_the_trust => format!(
+                    "see whether the requests of the pods meet what the trust policy asks for and cannot be judged from here; {OTHER_CAUSES}"
+                ),
+                _ if of_the_trust => format!("all else is ok: IAM may be slow to show it, try again in a minute; {OTHER_CAUSES}"),
+                _ => hint::of_call(&Failed::to("assume the role", ASSUME)(error.clone()), &Known::default()).unwrap_or_else(|| {
+                    "mend what is broken above; if all is ok, IAM may be slow to show it: try again in a minute".to_owned()
+                }),
+            };
+            Check::broken("session", error.to_string(), &remedy)
+        }
+    }
+}
+
 fn annotation(observed: &ObservedServiceAccount, desired: Option<&RoleArn>, account: &Account) -> (Check, Option<RoleArn>) {
     let link = "annotation";
     let Some(value) = observed.values.get(&Field::Annotation(ROLE_ANNOTATION.to_owned())) else {
@@ -345,4 +409,45 @@ fn annotation(observed: &ObservedServiceAccount, desired: Option<&RoleArn>, acco
     };
     let role = (check.state == State::Ok).then_some(role);
     (check, role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::diagnosis::Broken;
+
+    fn states(found: &Diagnosis, session: Option<Result<String, CallError>>) -> Vec<(String, State)> {
+        let links = [Link::Issuer, Link::Provider, Link::Audience, Link::Role, Link::Trust].map(|link| (link, String::new()));
+        judged(links, found, session).into_iter().map(|check| (check.link, check.state)).collect()
+    }
+
+    fn broken(link: Link) -> Diagnosis {
+        Diagnosis::Broken(Broken { link, evidence: vec!["read".to_owned()], remedy: "mend it".to_owned(), is_foreign: false })
+    }
+
+    fn last(found: &Diagnosis, session: Option<Result<String, CallError>>) -> (String, State) {
+        states(found, session).pop().unwrap()
+    }
+
+    #[test]
+    fn no_link_is_broken_by_the_reading_alone_where_sts_gives_a_session() {
+        for link in [Link::Provider, Link::Audience, Link::Role, Link::Trust] {
+            let given = states(&broken(link), Some(Ok("session".to_owned())));
+            assert!(given.iter().all(|(_, state)| *state == State::Ok), "{given:?}");
+            assert_eq!(given.last(), Some(&("session".to_owned(), State::Ok)));
+            for session in [None, Some(Err(CallError::new(ErrorKind::denied(), "AccessDenied", "no")))] {
+                assert_eq!(last(&broken(link), session), (link.name().to_owned(), State::Broken));
+            }
+        }
+        assert_eq!(last(&broken(Link::Issuer), Some(Ok("session".to_owned()))), ("issuer".to_owned(), State::Broken));
+    }
+
+    #[test]
+    fn a_trust_policy_that_cannot_be_judged_is_what_sts_says_it_is() {
+        let unknown = Diagnosis::Unknown(vec!["statement 2".to_owned()]);
+        let trust = |session| states(&unknown, session).into_iter().find(|(link, _)| link == "trust").unwrap().1;
+        assert_eq!(trust(Some(Ok("session".to_owned()))), State::Ok);
+        assert_eq!(trust(None), State::Unknown);
+        assert_eq!(trust(Some(Err(CallError::new(ErrorKind::Transient, "NoConnection", "no")))), State::Unknown);
+    }
 }

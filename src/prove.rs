@@ -15,24 +15,23 @@ use crate::{
     model::{
         arn::RoleArn,
         desired::{Desired, DesiredServiceAccount},
-        diagnosis::{Broken, broken},
+        diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose, worth_waiting},
         identity::Identity,
         line::one_line,
         names::{ServiceAccountName, Subject},
         oidc::Audience,
         token::Claims,
     },
+    plan::Action,
     report::Report,
 };
 
-/// How long a read that shows a broken link may be of the past.
-const SHOWS_THE_PAST: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An identity whose pods do not get their role.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("not proven: {}{}", self.said(), told(broken.as_ref()))]
+#[error("not proven: {}{}", self.said(), told(diagnosis.as_ref()))]
 pub struct NotProven {
     /// The ServiceAccount.
     pub subject: Subject,
@@ -40,18 +39,22 @@ pub struct NotProven {
     pub role: RoleArn,
     /// The ARN of the OIDC provider.
     pub provider: String,
-    /// The broken link, if one was found.
-    pub broken: Option<Broken>,
+    /// What was seen of the chain, if it was looked at.
+    pub diagnosis: Option<Diagnosis>,
+    /// Whether this run has changed it.
+    pub changed: bool,
     /// What was answered.
     #[source]
     pub source: Failed,
 }
 
-fn told(broken: Option<&Broken>) -> String {
-    let lines = broken
-        .into_iter()
-        .flat_map(|broken| broken.evidence.iter().map(|evidence| format!("\n  {}: {}", broken.link.name(), one_line(evidence))));
-    lines.collect::<Vec<_>>().concat()
+fn told(diagnosis: Option<&Diagnosis>) -> String {
+    let (link, evidence) = match diagnosis {
+        Some(Diagnosis::Broken(broken)) => (broken.link, broken.evidence.as_slice()),
+        Some(Diagnosis::Unknown(statements)) => (Link::Trust, statements.as_slice()),
+        Some(Diagnosis::Holds) | None => return String::new(),
+    };
+    evidence.iter().map(|evidence| format!("\n  {}: {}", link.name(), one_line(evidence))).collect::<Vec<_>>().concat()
 }
 
 impl NotProven {
@@ -68,11 +71,16 @@ impl NotProven {
     /// What to do.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        match (&self.broken, &self.source.source.kind) {
-            (Some(broken), _) => Some(broken.remedy.clone()),
-            (None, kind) if is_of_the_trust(kind) => {
-                Some("all that was seen is right: IAM may be slow to show it. Deploy again, or raise `IRSA_TIMEOUT`".to_owned())
-            }
+        let of_trust = is_of_the_trust(&self.source.source.kind);
+        match &self.diagnosis {
+            Some(Diagnosis::Broken(broken)) => Some(broken.remedy.clone()),
+            Some(Diagnosis::Unknown(_)) if of_trust => Some(format!(
+                "compare what those statements ask for with what the pods' requests to STS have (their network, region, session name), and change the statements or ask for it there; {OTHER_CAUSES}"
+            )),
+            _ if of_trust && self.changed => Some(format!(
+                "all that was seen is right: IAM may be slow to show it. Deploy again, or raise `IRSA_TIMEOUT`; {OTHER_CAUSES}"
+            )),
+            _ if of_trust => Some(format!("all that was seen is right, and this run changed none of it; {OTHER_CAUSES}")),
             _ => None,
         }
     }
@@ -80,12 +88,16 @@ impl NotProven {
 
 /// Proves every identity, side by side: by the sessions that its pods were seen to get, else by asking for one.
 ///
+/// `applied` is what the run has carried out: for that to show is worth waiting for.
+///
 /// # Errors
 /// Those whose pods do not get their role.
+#[allow(clippy::too_many_arguments, reason = "each is another thing, and one caller has them all")]
 pub async fn prove(
     identities: &[Identity],
     desired: &Desired,
     seen: &BTreeMap<ServiceAccountName, String>,
+    applied: &[Action],
     cloud: &impl Cloud,
     patience: &Patience,
     proof: Proof,
@@ -94,7 +106,7 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, seen, cloud, patience };
+    let prover = Prover { identities, desired, seen, applied, cloud, patience };
     let audiences = identities.iter().map(|identity| &identity.service_account.audience);
     let proofs = join_all(desired.service_accounts.iter().zip(audiences).map(|(account, audience)| prover.prove(account, audience))).await;
     let mut failed = Vec::new();
@@ -122,6 +134,7 @@ struct Prover<'a, C> {
     identities: &'a [Identity],
     desired: &'a Desired,
     seen: &'a BTreeMap<ServiceAccountName, String>,
+    applied: &'a [Action],
     cloud: &'a C,
     patience: &'a Patience,
 }
@@ -132,11 +145,14 @@ impl<C: Cloud> Prover<'_, C> {
         if self.seen.get(&subject.service_account).is_some_and(|session| is_of_role(session, role)) {
             return Ok(());
         }
-        let not_proven = |source, broken| NotProven {
+        let changed = self.applied.iter().any(|action| action.changes_chain_to(&role.name));
+        let provider = &self.desired.provider.arn;
+        let not_proven = |source, diagnosis| NotProven {
             subject: subject.clone(),
             role: role.clone(),
-            provider: self.desired.provider.arn.clone(),
-            broken,
+            provider: provider.clone(),
+            diagnosis,
+            changed,
             source,
         };
         let doing = format!("request a token of ServiceAccount `{subject}`");
@@ -154,20 +170,19 @@ impl<C: Cloud> Prover<'_, C> {
             };
             let may_pass = is_of_the_trust(&source.kind);
             let source = Failed { doing, call: ASSUME, source };
-            let broken = self.broken(account, &token).await;
-            // What is seen to be right must only show; what is seen to be broken may be the past, for a while.
-            let passes = may_pass && (broken.is_none() || started.elapsed() < SHOWS_THE_PAST);
+            let diagnosis = self.diagnosis(account, &token).await;
+            let passes = may_pass && worth_waiting(diagnosis.as_ref(), changed).is_none_or(|limit| started.elapsed() < limit);
             if !passes || !self.patience.sleep(pause).await {
-                return Err(not_proven(source, broken));
+                return Err(not_proven(source, diagnosis));
             }
             pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
-    async fn broken(&self, account: &DesiredServiceAccount, token: &str) -> Option<Broken> {
+    async fn diagnosis(&self, account: &DesiredServiceAccount, token: &str) -> Option<Diagnosis> {
         let claims = Claims::of(token)?;
         let observed = self.cloud.observe(Look::Wanted, self.identities, self.patience).await.ok()?;
-        broken(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name))
+        Some(diagnose(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name)))
     }
 }
 

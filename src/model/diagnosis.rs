@@ -1,10 +1,15 @@
-//! Why a token does not get a role: the links of the chain, each held against what was observed.
+//! Why a token does not get a role: the links of the chain, each held against what was observed; and what STS says then.
+
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::{
-    explain::{Verdict, explain, lets_in},
+    explain::{Said, Verdict, explain, verdict},
     observed::{ObservedProvider, ObservedRole},
     oidc::Provider,
     token::Claims,
+    trust::{TrustPolicy, is_own},
 };
 
 /// One link of the chain from a token to a role.
@@ -45,12 +50,53 @@ pub struct Broken {
     pub evidence: Vec<String>,
     /// What to do.
     pub remedy: String,
+    /// Whether it is somebody else's decision, which no write of this tool brings about: then it is no change that is still to show.
+    pub is_foreign: bool,
 }
 
-/// The first broken link between a token and a role, if there is one.
+/// What is seen of the chain from a token to a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    /// Every link is as it should be.
+    Holds,
+    /// No link is seen to be broken, and the trust policy depends on what cannot be judged from here: the statements, in words.
+    Unknown(Vec<String>),
+    /// The first link that is broken.
+    Broken(Broken),
+}
+
+/// How long a read that shows a broken link may be of the past.
+const SHOWS_THE_PAST: Duration = Duration::from_secs(10);
+/// How long STS may know less than what is seen to be right and was not changed by this run.
+const UNCHANGED: Duration = Duration::from_mins(1);
+
+/// Why STS refuses a token although the whole chain is as it should be. A deny in a policy of the organization or of an endpoint shows in
+/// no policy of the role.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
+pub const OTHER_CAUSES: &str = "if it stays, look for a deny outside the role: a service control policy (SCP) or resource control policy (RCP) of the organization, the policy of a VPC endpoint for STS; and whether STS is active for this region";
+
+/// For how long it is worth asking STS again which refuses a token: for ever, if nothing is named.
+///
+/// | seen | chain changed by this run | |
+/// |---|---|---|
+/// | somebody else denies it | | not at all |
+/// | a link is broken | | ten seconds: the read may be of the past |
+/// | all right, or not to be judged | no | a minute |
+/// | all right, or not to be judged | yes | until the deadline: the change must only show |
 #[must_use]
-pub fn broken(claims: &Claims, provider: &Provider, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>) -> Option<Broken> {
-    let found = |link, evidence: String, remedy: &str| Some(Broken { link, evidence: vec![evidence], remedy: remedy.to_owned() });
+pub fn worth_waiting(diagnosis: Option<&Diagnosis>, changed: bool) -> Option<Duration> {
+    match diagnosis {
+        Some(Diagnosis::Broken(broken)) => Some(if broken.is_foreign { Duration::ZERO } else { SHOWS_THE_PAST }),
+        _ => (!changed).then_some(UNCHANGED),
+    }
+}
+
+/// Looks for the first broken link between a token and a role.
+#[must_use]
+pub fn diagnose(claims: &Claims, provider: &Provider, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>) -> Diagnosis {
+    let found = |link, evidence: String, remedy: &str| {
+        Diagnosis::Broken(Broken { link, evidence: vec![evidence], remedy: remedy.to_owned(), is_foreign: false })
+    };
     if claims.issuer != provider.issuer.as_str() {
         let evidence = format!("the token is of issuer `{}`, the provider for `{}`", claims.issuer, provider.issuer);
         return found(Link::Issuer, evidence, "correct `IRSA_OIDC_ISSUER`, or the cluster that the job speaks to");
@@ -67,19 +113,49 @@ pub fn broken(claims: &Claims, provider: &Provider, observed: Option<&ObservedPr
     let Some(role) = role else {
         return found(Link::Role, "the role does not exist".to_owned(), "run `start`, or correct the role's ARN");
     };
-    let verdicts = explain(&role.trust, provider, claims);
-    if lets_in(&verdicts) {
-        return None;
+    trust(&role.trust, provider, claims)
+}
+
+fn trust(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Diagnosis {
+    let said = explain(trust, provider, claims);
+    // Only what decides is worth naming: nothing outweighs a certain denial, and what may allow does not matter beside what does.
+    let (denied, allowed) = (said.contains(&Said::Denies), said.contains(&Said::Allows));
+    let decides = |said: &Said| match said {
+        Said::Allows => false,
+        Said::Denies => true,
+        Said::MayDeny(_) => !denied,
+        Said::MayAllow(_) | Said::Silent(_) => !denied && !allowed,
+    };
+    let verdict = verdict(&said);
+    let deciding = (1..).zip(&said).zip(trust.statements()).filter(|((_, said), _)| decides(said));
+    let evidence = deciding.filter(|((_, said), _)| verdict != Verdict::Unknown || !matches!(said, Said::Silent(_)));
+    let evidence = evidence.map(|((number, said), statement)| in_words(number, statement, said)).collect();
+    match verdict {
+        Verdict::Allowed => Diagnosis::Holds,
+        Verdict::Unknown => Diagnosis::Unknown(evidence),
+        Verdict::Refused => {
+            let is_foreign =
+                said.iter().zip(trust.statements()).any(|(said, statement)| *said == Said::Denies && !is_own(statement, provider));
+            let remedy = if is_foreign {
+                "remove or narrow that statement of the trust policy by hand"
+            } else {
+                "run `start`: it repairs the trust policy"
+            };
+            Diagnosis::Broken(Broken { link: Link::Trust, evidence, remedy: remedy.to_owned(), is_foreign })
+        }
     }
-    let evidence = (1..).zip(&verdicts).filter_map(|(number, verdict)| match verdict {
-        Verdict::Allows => None,
-        Verdict::Denies => Some(format!("statement {number} denies it, whatever the others allow")),
-        Verdict::Silent(reasons) => Some(format!("statement {number} does not let it in: {}", reasons.join("; "))),
-    });
-    let denied = verdicts.contains(&Verdict::Denies);
-    let remedy =
-        if denied { "remove or narrow that statement of the trust policy by hand" } else { "run `start`: it repairs the trust policy" };
-    Some(Broken { link: Link::Trust, evidence: evidence.collect(), remedy: remedy.to_owned() })
+}
+
+fn in_words(number: usize, statement: &Value, said: &Said) -> String {
+    let name = statement["Sid"].as_str().map(|sid| format!(" `{sid}`")).unwrap_or_default();
+    let says = match said {
+        Said::Allows => "lets it in".to_owned(),
+        Said::Denies => "denies it, whatever the others allow".to_owned(),
+        Said::MayAllow(unknown) => format!("may let it in; cannot be judged from here: {}", unknown.join(", ")),
+        Said::MayDeny(unknown) => format!("may deny it; cannot be judged from here: {}", unknown.join(", ")),
+        Said::Silent(reasons) => format!("does not let it in: {}", reasons.join("; ")),
+    };
+    format!("statement {number}{name} {says}")
 }
 
 #[cfg(test)]
@@ -119,14 +195,19 @@ mod tests {
             issuer: provider().issuer.to_string(),
             audiences: vec!["sts.amazonaws.com".to_owned()],
             subject: "system:serviceaccount:z1:app".to_owned(),
+            methods: Vec::new(),
         };
         let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false };
-        assert_eq!(broken(&claims, &provider(), Some(&known), Some(&role())), None);
+        assert_eq!(diagnose(&claims, &provider(), Some(&known), Some(&role())), Diagnosis::Holds);
 
-        let link = |claims: &Claims, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>| {
-            broken(claims, &provider(), observed, role)
-                .map(|broken| format!("{}: {}", broken.link.name(), broken.evidence.join(" / ")))
-                .unwrap()
+        let link = |claims: &Claims, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>| match diagnose(
+            claims,
+            &provider(),
+            observed,
+            role,
+        ) {
+            Diagnosis::Broken(broken) => format!("{}: {}", broken.link.name(), broken.evidence.join(" / ")),
+            other => panic!("{other:?}"),
         };
         let other_issuer = Claims { issuer: "https://other".to_owned(), ..claims.clone() };
         assert_eq!(
@@ -143,12 +224,52 @@ mod tests {
         let other_subject = Claims { subject: "system:serviceaccount:z2:app".to_owned(), ..claims.clone() };
         assert_eq!(
             link(&other_subject, Some(&known), Some(&role())),
-            "trust: statement 1 does not let it in: it wants `sub` = `system:serviceaccount:z1:app`, the token has `system:serviceaccount:z2:app`"
+            "trust: statement 1 `QoveryIrsalnlnei66` does not let it in: it wants `sub` = `system:serviceaccount:z1:app`, the token has `system:serviceaccount:z2:app`"
         );
         let mut denied = role();
         let mut document = denied.trust.to_value();
         document["Statement"].as_array_mut().unwrap().push(json!({"Effect": "Deny", "Principal": "*", "Action": "sts:*"}));
         denied.trust = TrustPolicy::parse(&document.to_string()).unwrap();
         assert_eq!(link(&claims, Some(&known), Some(&denied)), "trust: statement 2 denies it, whatever the others allow");
+    }
+    fn with(statements: &[Value]) -> ObservedRole {
+        let mut role = role();
+        let mut document = role.trust.to_value();
+        document["Statement"].as_array_mut().unwrap().extend(statements.iter().cloned());
+        role.trust = TrustPolicy::parse(&document.to_string()).unwrap();
+        role
+    }
+
+    fn of_role(role: &ObservedRole) -> Diagnosis {
+        let claims = Claims {
+            issuer: provider().issuer.to_string(),
+            audiences: vec!["sts.amazonaws.com".to_owned()],
+            subject: "system:serviceaccount:z1:app".to_owned(),
+            methods: Vec::new(),
+        };
+        let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false };
+        diagnose(&claims, &provider(), Some(&known), Some(role))
+    }
+
+    #[test]
+    fn a_denial_that_depends_on_what_is_not_seen_is_named_as_unknown() {
+        let region = json!({"Sid": "Region", "Effect": "Deny", "Principal": "*", "Action": "sts:*", "Condition": {"StringNotEquals": {"aws:RequestedRegion": "eu-west-3"}}});
+        let beside = json!({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"});
+        assert_eq!(
+            of_role(&with(&[beside, region.clone()])),
+            Diagnosis::Unknown(vec!["statement 3 `Region` may deny it; cannot be judged from here: `aws:RequestedRegion`".to_owned()])
+        );
+        let everybody = json!({"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:*"});
+        let Diagnosis::Broken(broken) = of_role(&with(&[region, everybody])) else { panic!() };
+        assert_eq!(broken.evidence, ["statement 3 denies it, whatever the others allow"]);
+        assert!(broken.is_foreign);
+    }
+
+    #[test]
+    fn the_tools_own_denial_is_repaired_by_a_start() {
+        let mut role = role();
+        role.trust = role.trust.rendered(&provider(), &Trusted::nobody(crate::model::trust::Kind::Subjects));
+        let Diagnosis::Broken(broken) = of_role(&role) else { panic!() };
+        assert_eq!((broken.is_foreign, broken.remedy.as_str()), (false, "run `start`: it repairs the trust policy"));
     }
 }

@@ -1,10 +1,11 @@
-//! Why a trust policy lets a token in or does not: statement by statement, condition by condition, in words.
+//! What a trust policy says to a token: statement by statement, condition by condition, in words.
+//!
+//! A verdict has three values. `sub`, `aud` and `amr` of the token are known. The network, the region, the name of the session and all
+//! else that a condition may ask for are not known here: then only STS can say.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     document::{pattern_matches, texts},
@@ -15,104 +16,371 @@ use super::{
 
 /// What one statement says to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Said {
     /// It lets the token in.
     Allows,
     /// It keeps the token out, whatever others say.
     Denies,
+    /// It lets the token in, if what is named here holds. That cannot be judged from here.
+    MayAllow(Vec<String>),
+    /// It keeps the token out, if what is named here holds. That cannot be judged from here.
+    MayDeny(Vec<String>),
     /// It is not about this token, for these reasons.
     Silent(Vec<String>),
 }
 
+/// What a whole trust policy says to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token is let in.
+    Allowed,
+    /// The token is kept out.
+    Refused,
+    /// It depends on what cannot be seen from here.
+    Unknown,
+}
+
 /// What each statement says, in order.
 #[must_use]
-pub fn explain(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec<Verdict> {
-    trust.statements().iter().map(|statement| verdict(statement, provider, claims)).collect()
+pub fn explain(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec<Said> {
+    let request = Request::Token { provider, claims };
+    trust.statements().iter().map(|statement| said(statement, &request)).collect()
 }
 
-/// Whether the token is let in: some statement allows and none denies.
+/// The service that assumes a role for pods with an association.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html>
+pub const POD_IDENTITY: &str = "pods.eks.amazonaws.com";
+
+/// What it must be allowed: the second for the tags that it gives every session.
+pub const POD_IDENTITY_ACTIONS: [&str; 2] = ["sts:AssumeRole", "sts:TagSession"];
+
+/// Whether a trust policy lets EKS Pod Identity do this.
 #[must_use]
-pub fn lets_in(verdicts: &[Verdict]) -> bool {
-    verdicts.contains(&Verdict::Allows) && !verdicts.contains(&Verdict::Denies)
+pub fn lets_pod_identity(trust: &TrustPolicy, action: &str) -> Verdict {
+    let request = Request::Service { name: POD_IDENTITY, action };
+    verdict(&trust.statements().iter().map(|statement| said(statement, &request)).collect::<Vec<_>>())
 }
 
-fn verdict(statement: &Value, provider: &Provider, claims: &Claims) -> Verdict {
-    let mut reasons = Vec::new();
-    reasons.extend(principal(statement, provider));
-    reasons.extend(action(statement));
-    reasons.extend(conditions(&statement["Condition"], provider, claims));
-    match (reasons.is_empty(), statement["Effect"].as_str()) {
-        (true, Some("Allow")) => Verdict::Allows,
-        (true, _) => Verdict::Denies,
-        (false, _) => Verdict::Silent(reasons),
-    }
+/// Who asks, and for what.
+#[derive(Clone, Copy)]
+enum Request<'a> {
+    /// A pod shows its token.
+    Token { provider: &'a Provider, claims: &'a Claims },
+    /// A service of AWS assumes the role.
+    Service { name: &'a str, action: &'a str },
 }
 
-fn principal(statement: &Value, provider: &Provider) -> Option<String> {
-    if statement["Principal"] == "*" || texts(&statement["Principal"]["Federated"]).iter().any(|arn| *arn == provider.arn || *arn == "*") {
-        return None;
-    }
-    if !statement["NotPrincipal"].is_null() {
-        return Some("its `NotPrincipal` is not understood here".to_owned());
-    }
-    match texts(&statement["Principal"]["Federated"]).as_slice() {
-        [] => Some("its principal is no OIDC provider".to_owned()),
-        others => Some(format!("its principal is `{}`, the token's provider is `{}`", others.join("`, `"), provider.arn)),
-    }
-}
-
-fn action(statement: &Value) -> Option<String> {
-    let actions = texts(&statement["Action"]);
-    let fits = actions.iter().any(|action| pattern_matches(&action.to_lowercase(), &ASSUME.to_lowercase()));
-    (!fits).then(|| format!("its action is `{}`, not `{ASSUME}`", actions.join("`, `")))
-}
-
-fn conditions(condition: &Value, provider: &Provider, claims: &Claims) -> Vec<String> {
-    let context: BTreeMap<String, Vec<String>> = BTreeMap::from([
-        (provider.subject_key().to_lowercase(), vec![claims.subject.clone()]),
-        (provider.audience_key().to_lowercase(), claims.audiences.clone()),
-    ]);
-    let operators = condition.as_object().into_iter().flatten();
-    operators
-        .flat_map(|(operator, keys)| keys.as_object().into_iter().flatten().map(move |(key, values)| (operator, key, values)))
-        .filter_map(|(operator, key, values)| unmet(operator, key, values, context.get(&key.to_lowercase()).map(Vec::as_slice)))
-        .collect()
-}
-
-/// Why one condition does not hold, if it does not.
-fn unmet(operator: &str, key: &str, values: &Value, actual: Option<&[String]>) -> Option<String> {
-    let name = key.rsplit(':').next().unwrap_or(key);
-    let wanted = texts(values);
-    let shown = || format!("`{}`", wanted.join("` or `"));
-    let (operator, if_exists) = operator.strip_suffix("IfExists").map_or((operator, false), |operator| (operator, true));
-    let operator = operator.trim_start_matches("ForAnyValue:");
-    if operator == "Null" {
-        let wants_absent = wanted.first() == Some(&"true") || values == &Value::Bool(true);
-        return (wants_absent == actual.is_some())
-            .then(|| format!("it wants `{name}` to be {}", if wants_absent { "absent" } else { "there" }));
-    }
-    let negated = operator.contains("Not");
-    let matches = |text: &str| match operator {
-        "StringEquals" | "StringNotEquals" => Some(wanted.contains(&text)),
-        "StringLike" | "StringNotLike" => Some(wanted.iter().any(|pattern| pattern_matches(pattern, text))),
-        "StringEqualsIgnoreCase" | "StringNotEqualsIgnoreCase" => Some(wanted.iter().any(|other| other.eq_ignore_ascii_case(text))),
-        _ => None,
-    };
-    let Some(actual) = actual else {
-        return (!if_exists && !negated).then(|| format!("it wants `{key}` = {}, which the token does not have", shown()));
-    };
-    let mut met = false;
-    for text in actual {
-        match matches(text) {
-            None => return Some(format!("its condition `{operator}` on `{name}` is not understood here")),
-            Some(fits) => met |= fits,
+impl Request<'_> {
+    fn action(&self) -> &str {
+        match self {
+            Self::Token { .. } => ASSUME,
+            Self::Service { action, .. } => action,
         }
     }
-    let has = actual.join("` and `");
-    match (negated, met) {
-        (false, false) => Some(format!("it wants `{name}` = {}, the token has `{has}`", shown())),
-        (true, true) => Some(format!("it wants `{name}` not to be {}, the token has `{has}`", shown())),
+
+    /// The kind of principal that it is, and its name.
+    fn principal(&self) -> (&str, &str) {
+        match self {
+            Self::Token { provider, .. } => ("Federated", &provider.arn),
+            Self::Service { name, .. } => ("Service", name),
+        }
+    }
+
+    /// What is known of a condition key. Their names ignore case. A request has the claims of its own issuer, never those of another.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif>
+    fn actual(&self, key: &str) -> Actual<'_> {
+        let Self::Token { provider, claims } = self else { return Actual::Unknown };
+        let key = key.to_lowercase();
+        let Some((issuer, claim)) = key.rsplit_once(':') else { return Actual::Unknown };
+        let own = issuer == provider.issuer.host_and_path().to_lowercase();
+        match claim {
+            "sub" if own => Actual::Values(std::slice::from_ref(&claims.subject)),
+            "aud" if own && claims.audiences.is_empty() => Actual::Unknown,
+            "aud" if own => Actual::Values(&claims.audiences),
+            "amr" if own && claims.methods.is_empty() => Actual::Absent,
+            "amr" if own => Actual::Values(&claims.methods),
+            // `aws` and `sts` are no hosts.
+            "sub" | "aud" | "amr" if issuer.contains('.') => Actual::Absent,
+            _ => Actual::Unknown,
+        }
+    }
+}
+
+/// What the statements say together.
+///
+/// | denies | may deny | allows | may allow | verdict |
+/// |---|---|---|---|---|
+/// | yes | | | | refused |
+/// | no | | no | no | refused |
+/// | no | no | yes | | allowed |
+/// | no | otherwise | | | unknown |
+#[must_use]
+pub fn verdict(said: &[Said]) -> Verdict {
+    let any = |fits: fn(&Said) -> bool| said.iter().any(fits);
+    let (allows, may_allow) = (any(|said| *said == Said::Allows), any(|said| matches!(said, Said::MayAllow(_))));
+    if any(|said| *said == Said::Denies) || !(allows || may_allow) {
+        Verdict::Refused
+    } else if allows && !any(|said| matches!(said, Said::MayDeny(_))) {
+        Verdict::Allowed
+    } else {
+        Verdict::Unknown
+    }
+}
+
+/// What one statement says.
+fn said(statement: &Value, request: &Request<'_>) -> Said {
+    let (mut unmet, mut unknown) = (Vec::new(), Vec::new());
+    let Some(members) = statement.as_object() else { return Said::Silent(vec!["it is no statement".to_owned()]) };
+    for truth in truths(members, request) {
+        match truth {
+            Truth::Holds => {}
+            Truth::Fails(why) => unmet.push(why),
+            Truth::Unknown(what) => unknown.push(what),
+        }
+    }
+    match (statement["Effect"].as_str(), unmet.is_empty(), unknown.is_empty()) {
+        (_, false, _) => Said::Silent(unmet),
+        (Some("Allow"), true, true) => Said::Allows,
+        (Some("Allow"), true, false) => Said::MayAllow(unknown),
+        (Some("Deny"), true, true) => Said::Denies,
+        (Some("Deny"), true, false) => Said::MayDeny(unknown),
+        (..) => Said::Silent(vec!["its `Effect` is neither `Allow` nor `Deny`".to_owned()]),
+    }
+}
+
+/// Whether one part of a statement is about a token.
+enum Truth {
+    Holds,
+    /// With the reason.
+    Fails(String),
+    /// With what it depends on.
+    Unknown(String),
+}
+
+impl Truth {
+    fn of(holds: bool, otherwise: impl FnOnce() -> String) -> Self {
+        if holds { Self::Holds } else { Self::Fails(otherwise()) }
+    }
+}
+
+fn truths(members: &Map<String, Value>, request: &Request<'_>) -> Vec<Truth> {
+    let mut truths = vec![principal(members, request), action(members, request.action())];
+    // IAM takes no other elements in a trust policy.
+    let known = |key: &str| ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Condition"].contains(&key);
+    truths.extend(members.keys().filter(|key| !known(key)).map(|key| Truth::Unknown(format!("its element `{key}`"))));
+    match members.get("Condition") {
+        None => {}
+        Some(Value::Object(operators)) => truths.extend(conditions(operators, request)),
+        Some(_) => truths.push(Truth::Unknown("its `Condition`".to_owned())),
+    }
+    truths
+}
+
+/// `"*"` and `{"AWS": "*"}` are everybody, also those who come with a token. Of a name only the whole counts, never a pattern.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-anonymous>
+fn principal(members: &Map<String, Value>, request: &Request<'_>) -> Truth {
+    match (members.get("Principal"), members.get("NotPrincipal")) {
+        (Some(principal), None) => match names(principal, request) {
+            Some(named) => Truth::of(named, || match (request, texts(&principal["Federated"]).as_slice()) {
+                (Request::Service { name, .. }, _) => format!("its principal is not `{name}`"),
+                (Request::Token { .. }, []) => "its principal is no OIDC provider".to_owned(),
+                (Request::Token { provider, .. }, others) => {
+                    format!("its principal is `{}`, the token's provider is `{}`", others.join("`, `"), provider.arn)
+                }
+            }),
+            None => Truth::Unknown("its `Principal`".to_owned()),
+        },
+        // All but those that are named. AWS advises against it, and an `Allow` with it is not supported.
+        // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html>
+        (None, Some(excepted)) if members.get("Effect").is_some_and(|effect| effect == "Deny") => match names(excepted, request) {
+            Some(false) => Truth::Holds,
+            _ if everybody(excepted) => Truth::Fails("its `NotPrincipal` excepts everybody".to_owned()),
+            _ => Truth::Unknown("its `NotPrincipal`".to_owned()),
+        },
+        _ => Truth::Unknown("its principal".to_owned()),
+    }
+}
+
+fn everybody(principal: &Value) -> bool {
+    principal == "*" || ["AWS", "Federated"].iter().any(|kind| texts(&principal[kind]).contains(&"*"))
+}
+
+/// Whether a principal is who asks, or everybody; none if that is not certain.
+fn names(principal: &Value, request: &Request<'_>) -> Option<bool> {
+    if everybody(principal) {
+        return Some(true);
+    }
+    let (kind, name) = request.principal();
+    let kinds = principal.as_object()?;
+    let known = |(kind, who): (&String, &Value)| {
+        let well_formed = who.is_string() || who.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+        well_formed && ["AWS", "Federated", "Service", "CanonicalUser"].contains(&kind.as_str())
+    };
+    let named = texts(&principal[kind]);
+    if named.contains(&name) {
+        return Some(true);
+    }
+    let perhaps = |pattern: &&str| pattern.contains(['*', '?']) && pattern_matches(pattern, name);
+    (kinds.iter().all(known) && !named.iter().any(perhaps)).then_some(false)
+}
+
+/// The names of actions ignore case and may be patterns.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_action.html>
+fn action(members: &Map<String, Value>, asked: &str) -> Truth {
+    let (element, actions, wanted) = match (members.get("Action"), members.get("NotAction")) {
+        (Some(actions), None) => ("Action", actions, true),
+        (None, Some(actions)) => ("NotAction", actions, false),
+        _ => return Truth::Unknown("its action".to_owned()),
+    };
+    let named = texts(actions);
+    if named.is_empty() || actions.as_array().is_some_and(|list| list.len() != named.len()) {
+        return Truth::Unknown(format!("its `{element}`"));
+    }
+    let fits = named.iter().any(|action| pattern_matches(&action.to_lowercase(), &asked.to_lowercase()));
+    let shown = named.join("`, `");
+    Truth::of(fits == wanted, || match element {
+        "Action" => format!("its action is `{shown}`, not `{asked}`"),
+        _ => format!("its `NotAction` is `{shown}`"),
+    })
+}
+
+fn conditions(operators: &Map<String, Value>, request: &Request<'_>) -> Vec<Truth> {
+    let of_operator = |(operator, keys): (&String, &Value)| match keys.as_object() {
+        Some(keys) => keys.iter().map(|(key, values)| condition(operator, key, values, &request.actual(key))).collect::<Vec<_>>(),
+        None => vec![Truth::Unknown(format!("its condition `{operator}`"))],
+    };
+    operators.iter().flat_map(of_operator).collect()
+}
+
+/// What a request has for a condition key.
+enum Actual<'a> {
+    /// These values, or one of them.
+    Values(&'a [String]),
+    /// Nothing.
+    Absent,
+    /// It is not known here.
+    Unknown,
+}
+
+/// Whether a condition holds.
+fn condition(operator: &str, key: &str, values: &Value, actual: &Actual<'_>) -> Truth {
+    let name = key.rsplit(':').next().unwrap_or(key);
+    let not_understood = || Truth::Unknown(format!("its condition `{operator}` on `{name}`"));
+    let actual = match actual {
+        Actual::Unknown => return Truth::Unknown(format!("`{key}`")),
+        Actual::Absent => None,
+        Actual::Values(values) => Some(*values),
+    };
+    let Some(wanted) = scalars(values) else { return not_understood() };
+    let shown = || format!("`{}`", wanted.join("` or `"));
+    if operator == "Null" {
+        let [wants] = wanted.as_slice() else { return not_understood() };
+        let Ok(wants_absent) = wants.parse::<bool>() else { return not_understood() };
+        return Truth::of(wants_absent != actual.is_some(), || {
+            format!("it wants `{name}` to be {}", if wants_absent { "absent" } else { "there" })
+        });
+    }
+    let Some(operator) = Operator::of(operator) else { return not_understood() };
+    let Some(actual) = actual else {
+        return match operator.of_absent() {
+            Some(holds) => Truth::of(holds, || format!("it wants `{key}` = {}, which the token does not have", shown())),
+            None => not_understood(),
+        };
+    };
+    // Of several values each alone must come to the same: then it does not matter which of them IAM takes.
+    let results: Option<Vec<bool>> = actual.iter().map(|text| operator.holds(&wanted, text)).collect();
+    match results.as_deref() {
+        Some(results) if results.iter().all(|holds| *holds) => Truth::Holds,
+        Some(results) if results.iter().all(|holds| !holds) => {
+            let has = actual.join("` and `");
+            let not = if operator.negated { " not to be" } else { " =" };
+            Truth::Fails(format!("it wants `{name}`{not} {}, the token has `{has}`", shown()))
+        }
+        _ => not_understood(),
+    }
+}
+
+/// The values of a condition as texts; none if one is no single value, or is computed from the request.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
+fn scalars(values: &Value) -> Option<Vec<String>> {
+    let list = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+    let scalar = |value: &Value| match value {
+        Value::String(text) if text.contains("${") => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         _ => None,
+    };
+    let wanted: Vec<String> = list.iter().map(scalar).collect::<Option<_>>()?;
+    (!wanted.is_empty()).then_some(wanted)
+}
+
+/// How the values of a key are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quantifier {
+    None,
+    ForAny,
+    ForAll,
+}
+
+#[derive(Clone, Copy)]
+enum Test {
+    Equals,
+    EqualsIgnoreCase,
+    Like,
+}
+
+/// An operator on texts, taken apart: `ForAnyValue:StringNotLikeIfExists`. The others compare what no claim is.
+#[derive(Clone, Copy)]
+struct Operator {
+    quantifier: Quantifier,
+    test: Test,
+    negated: bool,
+    if_exists: bool,
+}
+
+impl Operator {
+    fn of(name: &str) -> Option<Self> {
+        let (quantifier, rest) = match name.split_once(':') {
+            None => (Quantifier::None, name),
+            Some(("ForAnyValue", rest)) => (Quantifier::ForAny, rest),
+            Some(("ForAllValues", rest)) => (Quantifier::ForAll, rest),
+            Some(_) => return None,
+        };
+        let (base, if_exists) = rest.strip_suffix("IfExists").map_or((rest, false), |base| (base, true));
+        let (test, negated) = match base {
+            "StringEquals" => (Test::Equals, false),
+            "StringNotEquals" => (Test::Equals, true),
+            "StringEqualsIgnoreCase" => (Test::EqualsIgnoreCase, false),
+            "StringNotEqualsIgnoreCase" => (Test::EqualsIgnoreCase, true),
+            "StringLike" => (Test::Like, false),
+            "StringNotLike" => (Test::Like, true),
+            _ => return None,
+        };
+        Some(Self { quantifier, test, negated, if_exists })
+    }
+
+    /// Whether it holds where the key is not there; none where AWS does not say.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html>
+    fn of_absent(self) -> Option<bool> {
+        match (self.quantifier, self.if_exists) {
+            (Quantifier::ForAny, true) => None,
+            (Quantifier::ForAny, false) => Some(false),
+            (Quantifier::ForAll, _) | (Quantifier::None, true) => Some(true),
+            (Quantifier::None, false) => Some(self.negated),
+        }
+    }
+
+    /// Whether it holds for one value; none if that is not certain.
+    fn holds(self, wanted: &[String], text: &str) -> Option<bool> {
+        let fits = match self.test {
+            Test::Equals => wanted.iter().any(|wanted| wanted == text),
+            Test::Like => wanted.iter().any(|pattern| pattern_matches(pattern, text)),
+            Test::EqualsIgnoreCase if wanted.iter().all(|wanted| wanted.is_ascii()) && text.is_ascii() => {
+                wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(text))
+            }
+            Test::EqualsIgnoreCase => return None,
+        };
+        Some(fits != self.negated)
     }
 }
 
@@ -134,15 +402,18 @@ mod tests {
             issuer: "https://oidc.example.com/id/A".to_owned(),
             audiences: vec!["sts.amazonaws.com".to_owned()],
             subject: "system:serviceaccount:z1:app".to_owned(),
+            methods: Vec::new(),
         }
     }
 
     fn said(statement: &Value) -> String {
         let trust = TrustPolicy::parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()).unwrap();
         match explain(&trust, &provider(), &claims()).remove(0) {
-            Verdict::Allows => "allows".to_owned(),
-            Verdict::Denies => "denies".to_owned(),
-            Verdict::Silent(reasons) => reasons.join("; "),
+            Said::Allows => "allows".to_owned(),
+            Said::Denies => "denies".to_owned(),
+            Said::MayAllow(unknown) => format!("may allow: {}", unknown.join(", ")),
+            Said::MayDeny(unknown) => format!("may deny: {}", unknown.join(", ")),
+            Said::Silent(reasons) => reasons.join("; "),
         }
     }
 
@@ -159,7 +430,6 @@ mod tests {
                 ),
                 "allows",
             ),
-            (web(json!({"StringEqualsIfExists": {"aws:SourceIp": "x", sub: "system:serviceaccount:z1:app"}})), "allows"),
             (web(json!({"Null": {sub: "false"}, "StringNotEquals": {sub: "system:serviceaccount:z2:app"}})), "allows"),
             (
                 web(json!({"StringEquals": {aud: "sts.amazonaws.com", sub: "system:serviceaccount:z2:app"}})),
@@ -179,7 +449,7 @@ mod tests {
                 "it wants `oidc.example.com/id/B:sub` = `x`, which the token does not have",
             ),
             (web(json!({"Null": {sub: "true"}})), "it wants `sub` to be absent"),
-            (web(json!({"IpAddress": {sub: "1.2.3.4"}})), "its condition `IpAddress` on `sub` is not understood here"),
+            (web(json!({"IpAddress": {sub: "1.2.3.4"}})), "may allow: its condition `IpAddress` on `sub`"),
             (
                 json!({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}),
                 "its principal is no OIDC provider; its action is `sts:AssumeRole`, not `sts:AssumeRoleWithWebIdentity`",
@@ -189,16 +459,133 @@ mod tests {
                 "its principal is `arn:other`, the token's provider is `arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A`",
             ),
             (json!({"Effect": "Deny", "Principal": "*", "Action": "sts:*"}), "denies"),
-            (json!({"Effect": "Deny", "NotPrincipal": {"AWS": "x"}, "Action": "sts:*"}), "its `NotPrincipal` is not understood here"),
+            (json!({"Effect": "Deny", "NotPrincipal": {"AWS": "x"}, "Action": "sts:*"}), "denies"),
         ] {
             assert_eq!(said(&statement), text, "{statement}");
         }
     }
 
     #[test]
-    fn a_deny_outweighs_any_allow() {
-        assert!(lets_in(&[Verdict::Silent(Vec::new()), Verdict::Allows]));
-        assert!(!lets_in(&[Verdict::Allows, Verdict::Denies]));
-        assert!(!lets_in(&[]));
+    fn what_a_token_does_not_hold_cannot_be_judged() {
+        let (sub, other) = ("oidc.example.com/id/A:sub", "oidc.example.com/id/B:sub");
+        let everybody =
+            |effect: &str, condition: Value| json!({"Effect": effect, "Principal": "*", "Action": "sts:*", "Condition": condition});
+        for (condition, unknown) in [
+            (json!({"StringNotEquals": {"aws:RequestedRegion": ["eu-west-3"]}}), "`aws:RequestedRegion`"),
+            (json!({"NotIpAddress": {"AWS:SOURCEIP": "10.0.0.0/8"}}), "`AWS:SOURCEIP`"),
+            (json!({"StringNotEqualsIfExists": {"aws:SourceVpc": "vpc-1"}}), "`aws:SourceVpc`"),
+            (json!({"StringLike": {"sts:RoleSessionName": "app-*"}}), "`sts:RoleSessionName`"),
+            (json!({"ForAllValues:StringEquals": {"aws:TagKeys": "x"}}), "`aws:TagKeys`"),
+            (json!({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o/*"}}), "`aws:PrincipalOrgPaths`"),
+            (json!({"Null": {"aws:SourceVpce": "true"}}), "`aws:SourceVpce`"),
+            (json!({"StringEquals": {"oidc.example.com/id/A:email": "x"}}), "`oidc.example.com/id/A:email`"),
+            (json!({"StringEquals": {sub: "${aws:username}"}}), "its condition `StringEquals` on `sub`"),
+            (json!({"StringEquals": {sub: []}}), "its condition `StringEquals` on `sub`"),
+            (json!({"StringEquals": {sub: [null]}}), "its condition `StringEquals` on `sub`"),
+            (json!({"Null": {sub: "maybe"}}), "its condition `Null` on `sub`"),
+            (json!({"NullIfExists": {sub: "true"}}), "its condition `NullIfExists` on `sub`"),
+            (json!({"ForAnyValue:StringEqualsIfExists": {other: "x"}}), "its condition `ForAnyValue:StringEqualsIfExists` on `sub`"),
+            (json!({"ForEach:StringEquals": {sub: "x"}}), "its condition `ForEach:StringEquals` on `sub`"),
+            (json!({"StringEqualsIgnoreCase": {sub: "\u{212a}"}}), "its condition `StringEqualsIgnoreCase` on `sub`"),
+            (json!({"StringEquals": "x"}), "its condition `StringEquals`"),
+            (json!([]), "its `Condition`"),
+        ] {
+            assert_eq!(said(&everybody("Deny", condition.clone())), format!("may deny: {unknown}"), "{condition}");
+            assert_eq!(said(&everybody("Allow", condition.clone())), format!("may allow: {unknown}"), "{condition}");
+        }
+        // What is known to fail makes the rest of the statement count for nothing.
+        let both = json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {sub: "x"}});
+        assert_eq!(said(&everybody("Deny", both)), "it wants `sub` = `x`, the token has `system:serviceaccount:z1:app`");
+    }
+
+    #[test]
+    fn every_form_of_everybody_and_every_form_of_the_action_is_read_as_iam_reads_it() {
+        let arn = provider().arn;
+        let deny = |more: Value| {
+            let mut statement = json!({"Effect": "Deny"});
+            statement.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            said(&statement)
+        };
+        for principal in [
+            json!({"Principal": "*"}),
+            json!({"Principal": {"AWS": "*"}}),
+            json!({"Principal": {"AWS": ["arn:aws:iam::123456789012:root", "*"]}}),
+            json!({"Principal": {"Federated": "*"}}),
+            json!({"Principal": {"Federated": ["x", arn]}}),
+            json!({"Principal": {"Service": "ec2.amazonaws.com", "Federated": arn}}),
+            json!({"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:root"}}),
+            json!({"NotPrincipal": {"Federated": ["arn:aws:iam::123456789012:oidc-provider/other"]}}),
+        ] {
+            for action in [
+                json!({"Action": "*"}),
+                json!({"Action": "sts:*"}),
+                json!({"Action": ["sts:TagSession", "STS:assumerole*"]}),
+                json!({"Action": "sts:AssumeRoleWith???Identity"}),
+                json!({"NotAction": "sts:AssumeRole"}),
+                json!({"NotAction": ["iam:*", "sts:TagSession"]}),
+            ] {
+                let mut more = principal.clone();
+                more.as_object_mut().unwrap().extend(action.as_object().unwrap().clone());
+                assert_eq!(deny(more.clone()), "denies", "{more}");
+            }
+        }
+        for (more, text) in [
+            (json!({"Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "*"}), "its principal is no OIDC provider"),
+            (json!({"NotPrincipal": "*", "Action": "*"}), "its `NotPrincipal` excepts everybody"),
+            (json!({"NotPrincipal": {"Federated": arn}, "Action": "*"}), "may deny: its `NotPrincipal`"),
+            (json!({"Principal": {"Federated": "arn:aws:iam::123456789012:oidc-provider/*"}, "Action": "*"}), "may deny: its `Principal`"),
+            (json!({"Principal": {"Else": "x"}, "Action": "*"}), "may deny: its `Principal`"),
+            (json!({"Principal": "*", "NotPrincipal": "*", "Action": "*"}), "may deny: its principal"),
+            (json!({"Principal": "*", "Action": []}), "may deny: its `Action`"),
+            (json!({"Principal": "*", "Action": "*", "NotAction": "x"}), "may deny: its action"),
+            (json!({"Principal": "*", "NotAction": "sts:Assume*"}), "its `NotAction` is `sts:Assume*`"),
+            (json!({"Principal": "*", "Action": "*", "Resource": "*"}), "may deny: its element `Resource`"),
+        ] {
+            assert_eq!(deny(more.clone()), text, "{more}");
+        }
+        assert_eq!(said(&json!({"Effect": "Allow", "NotPrincipal": {"AWS": "x"}, "Action": "*"})), "may allow: its principal");
+        assert_eq!(said(&json!({"Effect": "allow", "Principal": "*", "Action": "*"})), "its `Effect` is neither `Allow` nor `Deny`");
+    }
+
+    #[test]
+    fn statements_together_have_three_values() {
+        use Verdict::{Allowed, Refused, Unknown};
+        let (allows, denies, silent) = (Said::Allows, Said::Denies, Said::Silent(Vec::new()));
+        let (may_allow, may_deny) = (Said::MayAllow(Vec::new()), Said::MayDeny(Vec::new()));
+        for (said, together) in [
+            (vec![], Refused),
+            (vec![&silent], Refused),
+            (vec![&silent, &allows], Allowed),
+            (vec![&allows, &denies], Refused),
+            (vec![&may_allow, &denies], Refused),
+            (vec![&allows, &may_deny, &denies], Refused),
+            (vec![&may_deny], Refused),
+            (vec![&may_deny, &silent], Refused),
+            (vec![&may_deny, &allows], Unknown),
+            (vec![&may_allow], Unknown),
+            (vec![&may_allow, &may_deny], Unknown),
+            (vec![&may_allow, &allows], Allowed),
+        ] {
+            let said: Vec<Said> = said.into_iter().cloned().collect();
+            assert_eq!(verdict(&said), together, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn pod_identity_needs_both_actions_and_its_conditions_are_not_known_here() {
+        let trust = |action: Value, condition: Value| {
+            let statement = json!({"Effect": "Allow", "Principal": {"Service": POD_IDENTITY}, "Action": action, "Condition": condition});
+            TrustPolicy::parse(&json!({"Statement": [statement]}).to_string()).unwrap()
+        };
+        let verdicts = |trust: &TrustPolicy| POD_IDENTITY_ACTIONS.map(|action| lets_pod_identity(trust, action));
+        let both = json!(["sts:AssumeRole", "sts:TagSession"]);
+        assert_eq!(verdicts(&trust(both.clone(), json!({}))), [Verdict::Allowed; 2]);
+        assert_eq!(verdicts(&trust(json!("sts:AssumeRole"), json!({}))), [Verdict::Allowed, Verdict::Refused]);
+        assert_eq!(verdicts(&trust(both, json!({"StringEquals": {"aws:SourceAccount": "123456789012"}}))), [Verdict::Unknown; 2]);
+        let of_pods = TrustPolicy::new(
+            &provider(),
+            &crate::model::trust::Trusted::subjects(&crate::model::oidc::Audience::default(), [&"z1/app".parse().unwrap()]),
+        );
+        assert_eq!(verdicts(&of_pods), [Verdict::Refused; 2]);
     }
 }

@@ -20,6 +20,9 @@ pub struct Claims {
     /// The subject: `sub`.
     #[serde(rename = "sub")]
     pub subject: String,
+    /// How the holder has shown who it is: `amr`. Tokens of Kubernetes have none.
+    #[serde(rename = "amr", default, deserialize_with = "one_or_more")]
+    pub methods: Vec<String>,
 }
 
 impl Claims {

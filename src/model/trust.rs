@@ -96,7 +96,7 @@ impl TrustPolicy {
         let mut own: Vec<Value> = own.map(|(audience, claims)| allow(provider, trusted.kind, audience, claims)).collect();
         // A `Sid` that the tool is about to write is the tool's whatever else was made of its statement by hand: IAM takes it once.
         let sids: Vec<Value> = own.iter().map(|statement| statement["Sid"].clone()).collect();
-        let is_own = |statement: &Value| is_own(statement, provider, trusted.kind) || sids.contains(&statement["Sid"]);
+        let is_own = |statement: &Value| is_own_of(statement, provider, trusted.kind) || sids.contains(&statement["Sid"]);
         let at = self.statements.iter().position(is_own).unwrap_or(self.statements.len());
         let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement)).cloned().collect::<Vec<_>>();
         let (mut statements, after) = (foreign(&self.statements[..at]), foreign(&self.statements[at..]));
@@ -167,12 +167,11 @@ impl TrustPolicy {
     }
 
     fn own(&self, provider: &Provider, kind: Kind) -> impl Iterator<Item = &Value> {
-        self.statements.iter().filter(move |statement| is_own(statement, provider, kind))
+        self.statements.iter().filter(move |statement| is_own_of(statement, provider, kind))
     }
 
     fn foreign(&self, provider: &Provider) -> impl Iterator<Item = &Value> {
-        let own = |statement: &Value| [Kind::Subjects, Kind::Patterns].into_iter().any(|kind| is_own(statement, provider, kind));
-        self.statements.iter().filter(move |statement| !own(statement))
+        self.statements.iter().filter(move |statement| !is_own(statement, provider))
     }
 
     /// The statements, in order.
@@ -231,7 +230,12 @@ fn deny(provider: &Provider) -> Value {
     })
 }
 
-fn is_own(statement: &Value, provider: &Provider, kind: Kind) -> bool {
+/// Whether a statement is the tool's for this cluster.
+pub(super) fn is_own(statement: &Value, provider: &Provider) -> bool {
+    [Kind::Subjects, Kind::Patterns].into_iter().any(|kind| is_own_of(statement, provider, kind))
+}
+
+fn is_own_of(statement: &Value, provider: &Provider, kind: Kind) -> bool {
     let marked = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX)).is_some_and(|rest| match kind {
         Kind::Subjects => !rest.starts_with(PATTERNS),
         Kind::Patterns => rest.starts_with(PATTERNS),

@@ -275,6 +275,17 @@ impl Action {
         self.call().starts_with("iam:")
             && !matches!(self, Self::CreateProvider { .. } | Self::AddAudience { .. } | Self::DeleteProvider { .. } | Self::CreateRole(_))
     }
+
+    /// Whether it changes who gets this role, so that it may take a while until STS knows.
+    #[must_use]
+    pub fn changes_chain_to(&self, name: &RoleName) -> bool {
+        match self {
+            Self::CreateProvider { .. } | Self::AddAudience { .. } => true,
+            Self::CreateRole(role) => role.arn.name == *name,
+            Self::UpdateTrust { role, .. } => role == name,
+            _ => false,
+        }
+    }
 }
 
 impl Call for Action {

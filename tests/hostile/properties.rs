@@ -3,7 +3,7 @@
 //! Each takes bytes that nobody has looked at, and panics if something does not hold.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
     net::TcpListener,
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ use qovery_irsa::{
     model::{
         desired::DesiredServiceAccount,
         document,
-        explain::{Verdict, explain},
+        explain::{Said, Verdict, explain, verdict},
         identity::{RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
@@ -32,6 +32,7 @@ use qovery_irsa::{
     output,
     qovery::Qovery,
 };
+use qovery_irsa_sandbox::aws::evaluate::who_may_assume_under;
 use serde_json::{Value, json};
 
 /// The longest list of problems that a person is shown of any configuration, in bytes.
@@ -201,12 +202,64 @@ pub fn trust_policy(data: &[u8]) {
             assert_eq!(asked(&policy, &provider, trusted.kind), asked(&rendered, &provider, trusted.kind), "{text}");
         }
     }
-    let claims = Claims { issuer: provider.issuer.to_string(), audiences: vec![audience.as_str().to_owned()], subject: subject.claim() };
+    let claims = Claims {
+        issuer: provider.issuer.to_string(),
+        audiences: vec![audience.as_str().to_owned()],
+        subject: subject.claim(),
+        methods: Vec::new(),
+    };
     let verdicts = explain(&policy, &provider, &claims);
     if policy.foreign_trusts(&provider, &audience, &subject) {
-        assert!(verdicts.contains(&Verdict::Allows), "{text}");
+        assert!(verdicts.contains(&Said::Allows), "{text}");
     }
     let _ = policy.deleted_principals();
+    is_judged_as_iam_does(&policy, &provider, &claims);
+}
+
+/// What is certain holds whatever else a request has: the keys that the document names absent, as it asks for them, and otherwise.
+///
+/// # Panics
+/// The product says that a token is let in or kept out, and the sandbox's evaluator, which is written apart from it, says otherwise.
+pub fn is_judged_as_iam_does(policy: &TrustPolicy, provider: &Provider, claims: &Claims) {
+    let verdict = verdict(&explain(policy, provider, claims));
+    let document = policy.to_value();
+    let host = provider.issuer.host_and_path();
+    let of_token: Vec<String> = ["sub", "aud", "amr"].iter().map(|claim| format!("{host}:{claim}").to_lowercase()).collect();
+    let mut asked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for statement in policy.statements() {
+        for keys in statement["Condition"].as_object().into_iter().flat_map(|operators| operators.values()) {
+            for (key, values) in keys.as_object().into_iter().flatten() {
+                // No request has the claims of two issuers.
+                let is_claim = [":sub", ":aud", ":amr"].iter().any(|claim| key.to_lowercase().ends_with(claim));
+                if !of_token.contains(&key.to_lowercase()) && !is_claim {
+                    let values = document::texts(values).into_iter().map(|value| value.replace('*', "x"));
+                    asked.entry(key.clone()).or_default().extend(values);
+                }
+            }
+        }
+    }
+    let each = |value: &dyn Fn(&[String]) -> Vec<String>| -> BTreeMap<String, Vec<String>> {
+        asked.iter().map(|(key, values)| (key.clone(), value(values))).collect()
+    };
+    let settings = [
+        BTreeMap::new(),
+        each(&|values| values.first().cloned().into_iter().collect()),
+        each(&|values| values.last().cloned().into_iter().collect()),
+        each(&|_| vec!["else".to_owned()]),
+        each(&|_| vec!["10.1.2.3".to_owned()]),
+        each(&<[String]>::to_vec),
+    ];
+    for others in settings {
+        // A key without a value is not there.
+        let others = others.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+        let subject = std::slice::from_ref(&claims.subject);
+        let allowed = !who_may_assume_under(&document, &provider.arn, host, &claims.audiences[0], subject, &others).is_empty();
+        match verdict {
+            Verdict::Allowed => assert!(allowed, "said to be let in, under {others:?}: {document}"),
+            Verdict::Refused => assert!(!allowed, "said to be kept out, under {others:?}: {document}"),
+            Verdict::Unknown => {}
+        }
+    }
 }
 
 /// What was percent-encoded is what comes back; what was not is an answer too, or a problem.
@@ -227,7 +280,7 @@ pub fn jwt_claims(data: &[u8]) {
     if let Some(claims) = Claims::of(&token) {
         let payload: Value = serde_json::from_slice(data).unwrap_or_else(|error| panic!("claims out of no JSON: {error}"));
         assert_eq!((payload["sub"].as_str(), payload["iss"].as_str()), (Some(claims.subject.as_str()), Some(claims.issuer.as_str())));
-        let _ = qovery_irsa::model::diagnosis::broken(&claims, &provider(), None, None);
+        let _ = qovery_irsa::model::diagnosis::diagnose(&claims, &provider(), None, None);
     }
 }
 

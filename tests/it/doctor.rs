@@ -226,6 +226,35 @@ fn a_pod_identity_association_that_shadows_the_annotation_is_named_with_both_rol
 }
 
 #[test]
+fn an_association_with_the_role_of_the_annotation_is_ok_if_the_role_trusts_pod_identity() {
+    let environment = made();
+    let role = format!("arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/{}", environment.role_name());
+    environment.sandbox.aws(|aws| aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association(&role)));
+    let of = |what: &str| format!("does not allow `pods.eks.amazonaws.com` `{what}`");
+    for (actions, missing) in [
+        (json!([]), Some(of("sts:AssumeRole` and `sts:TagSession"))),
+        (json!(["sts:AssumeRole"]), Some(of("sts:TagSession"))),
+        (json!(["sts:AssumeRole", "sts:TagSession"]), None),
+    ] {
+        if actions != json!([]) {
+            change_trust(&environment, |trust| {
+                let statements = trust["Statement"].as_array_mut().unwrap();
+                statements.truncate(1);
+                statements.push(json!({"Effect": "Allow", "Principal": {"Service": "pods.eks.amazonaws.com"}, "Action": actions}));
+            });
+        }
+        let found = broken(&environment, &[]);
+        match missing {
+            Some(evidence) => {
+                assert_eq!(found.len(), 1, "{found:?}");
+                assert!(found[0].0 == "pod identity" && found[0].1.ends_with(&evidence), "{found:?}");
+            }
+            None => assert_eq!(found, []),
+        }
+    }
+}
+
+#[test]
 fn more_pods_than_a_page_holds_are_all_looked_at() {
     let environment = made();
     environment.sandbox.kubernetes(|kubernetes| {

@@ -39,4 +39,5 @@ mod sequences;
 mod source;
 mod storm;
 mod together;
+mod verdicts;
 mod virtual_cloud;

@@ -30,7 +30,10 @@ use qovery_irsa::{
     prove::prove,
     report::Report,
 };
-use qovery_irsa_sandbox::aws::{Aws, evaluate::who_may_assume};
+use qovery_irsa_sandbox::aws::{
+    Aws,
+    evaluate::{Context, who_may_assume_under},
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -47,6 +50,10 @@ pub(crate) struct World {
     pub(crate) calls: Cell<usize>,
     /// How long STS decides by what was.
     pub(crate) propagation: Cell<Duration>,
+    /// What requests to STS have beside the claims of their tokens.
+    pub(crate) request_keys: RefCell<Context>,
+    /// Whether a policy outside the account denies every session.
+    pub(crate) denied: Cell<bool>,
     /// The ServiceAccounts of the cluster with their versions; Kubernetes shows no past.
     pub(crate) service_accounts: RefCell<BTreeMap<Subject, ServiceAccount>>,
 }
@@ -63,6 +70,8 @@ impl World {
             lag,
             calls: Cell::new(0),
             propagation: Cell::default(),
+            request_keys: RefCell::default(),
+            denied: Cell::default(),
             service_accounts: RefCell::default(),
         }
     }
@@ -266,7 +275,8 @@ impl Cloud for Reached {
         let issuer = ISSUER.strip_prefix("https://").unwrap();
         let trust = trust.map(|trust| serde_json::from_str(&trust).unwrap()).unwrap_or_default();
         let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
-        if who_may_assume(&trust, &provider, issuer, &claims.audiences[0], std::slice::from_ref(&claims.subject)).is_empty() {
+        let (subject, others) = (std::slice::from_ref(&claims.subject), world.request_keys.borrow());
+        if world.denied.get() || who_may_assume_under(&trust, &provider, issuer, &claims.audiences[0], subject, &others).is_empty() {
             let action = Some("sts:AssumeRoleWithWebIdentity".to_owned());
             let denial = Denial { action, by: DeniedBy::Unsaid, is_explicit: false, caller: None };
             Err(CallError::new(ErrorKind::Denied(denial), "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))
@@ -468,8 +478,8 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let proof = Proof::Required;
     let look = Look::of(Goal::Start, proof);
     let work = work(Goal::Start, look, &identities, &cloud, &patience, Duration::ZERO);
-    let Converged { desired, observed, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
+    let Converged { desired, observed, applied, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let proven = prove(&identities, &desired, &observed.sessions, &cloud, &patience, proof, &mut report).await;
-    proven.map(|()| started.elapsed()).map_err(|failed| failed[0].to_string())
+    let proven = prove(&identities, &desired, &observed.sessions, &applied, &cloud, &patience, proof, &mut report).await;
+    proven.map(|()| started.elapsed()).map_err(|failed| format!("{}\nhint: {}", failed[0], failed[0].hint().unwrap_or_default()))
 }

@@ -32,6 +32,8 @@ impl Aws {
             users: BTreeMap::new(),
             clusters: BTreeMap::new(),
             issuers: BTreeMap::new(),
+            request_keys: BTreeMap::new(),
+            denies_web_identity: false,
             quotas: Quotas::default(),
             equivalent_documents: false,
             exact_case: false,
@@ -77,6 +79,17 @@ impl Aws {
     /// Tells STS a key of an issuer (with `https://`); a second key is accepted beside the first.
     pub fn trust_issuer(&mut self, issuer: &str, key: ClusterKey) {
         self.issuers.entry(issuer.to_owned()).or_default().push(key);
+    }
+
+    /// What the requests of those who show a token have as condition key, as `aws:SourceIp`; without values the key is absent. The region
+    /// and the name of the session are there unless they are set.
+    pub fn set_request_key(&mut self, key: &str, values: &[&str]) {
+        self.request_keys.insert(key.to_lowercase(), values.iter().map(|value| (*value).to_owned()).collect());
+    }
+
+    /// From now on a policy of the organization denies every session by a token: nothing in the account shows it.
+    pub fn deny_web_identity(&mut self, yes: bool) {
+        self.denies_web_identity = yes;
     }
 
     /// Forgets the keys of an issuer: STS cannot fetch them any more.

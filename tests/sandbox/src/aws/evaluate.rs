@@ -3,14 +3,14 @@
 //! Written apart from the product on purpose, so that tests may judge the product's documents by it.
 //! Policy variables (`${aws:username}`) are not expanded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Map, Value};
 
 use super::documents::one_or_many;
 
 /// The keys of a request, in lower case, with their values.
-pub(crate) type Context = BTreeMap<String, Vec<String>>;
+pub type Context = BTreeMap<String, Vec<String>>;
 
 /// Who asks, as a trust policy sees it.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +49,22 @@ pub(crate) enum Decision {
 /// their tokens come from `provider_arn`, whose issuer is `issuer_host` (without `https://`), for `audience`.
 #[must_use]
 pub fn who_may_assume(trust_document: &Value, provider_arn: &str, issuer_host: &str, audience: &str, subjects: &[String]) -> Vec<String> {
+    who_may_assume_under(trust_document, provider_arn, issuer_host, audience, subjects, &Context::new())
+}
+
+/// The same for requests that have these keys too: the network they come from, the region they go to, the name of the session.
+#[must_use]
+pub fn who_may_assume_under(
+    trust_document: &Value,
+    provider_arn: &str,
+    issuer_host: &str,
+    audience: &str,
+    subjects: &[String],
+    others: &Context,
+) -> Vec<String> {
     let may = |subject: &&String| {
-        let context = web_identity_context(issuer_host, subject, audience);
+        let mut context = web_identity_context(issuer_host, subject, audience);
+        context.extend(others.iter().map(|(key, values)| (key.to_lowercase(), values.clone())));
         let question =
             Question { asker: Asker::Federated(provider_arn), action: "sts:AssumeRoleWithWebIdentity", resource: None, context: &context };
         decide([trust_document], &question) == Decision::Allowed
@@ -70,7 +84,11 @@ pub(crate) fn decide<'d>(documents: impl IntoIterator<Item = &'d Value>, questio
     for document in documents {
         let statements = document.get("Statement").into_iter().flat_map(one_or_many);
         for statement in statements.filter_map(Value::as_object) {
-            let deny = statement.get("Effect").and_then(Value::as_str) == Some("Deny");
+            let deny = match statement.get("Effect").and_then(Value::as_str) {
+                Some("Allow") => false,
+                Some("Deny") => true,
+                _ => continue,
+            };
             if applies(statement, question, deny) {
                 if deny {
                     return Decision::Denied;
@@ -86,10 +104,11 @@ fn applies(statement: &Map<String, Value>, question: &Question<'_>, deny: bool) 
     principal_applies(statement, question.asker)
         && action_applies(statement, question.action)
         && question.resource.is_none_or(|resource| resource_applies(statement, resource))
-        && statement
-            .get("Condition")
-            .and_then(Value::as_object)
-            .is_none_or(|condition| condition_applies(condition, question.context, deny))
+        && match statement.get("Condition") {
+            None => true,
+            Some(Value::Object(condition)) => condition_applies(condition, question.context, deny),
+            Some(_) => deny,
+        }
 }
 
 fn principal_applies(statement: &Map<String, Value>, asker: Asker<'_>) -> bool {
@@ -112,6 +131,7 @@ fn principal_names(principal: &Value, asker: Asker<'_>) -> bool {
     };
     // {"AWS": "*"} means the same as "*".
     names("AWS", &|name| name == "*")
+        || names("Federated", &|name| name == "*")
         || match asker {
             Asker::Holder => true,
             Asker::Federated(arn) => names("Federated", &|name| name == arn),
@@ -166,6 +186,7 @@ enum Test {
     Arn,
     Bool,
     Numeric(fn(f64, f64) -> bool),
+    Address,
     /// Known to IAM, not evaluated here: such an `Allow` does not apply and such a `Deny` does.
     Unevaluated,
 }
@@ -197,9 +218,9 @@ pub(crate) fn operator(name: &str) -> Option<Operator> {
         "NumericLessThanEquals" => (Test::Numeric(|left, right| left <= right), false),
         "NumericGreaterThan" => (Test::Numeric(|left, right| left > right), false),
         "NumericGreaterThanEquals" => (Test::Numeric(|left, right| left >= right), false),
+        "IpAddress" => (Test::Address, false),
+        "NotIpAddress" => (Test::Address, true),
         "BinaryEquals"
-        | "IpAddress"
-        | "NotIpAddress"
         | "DateEquals"
         | "DateNotEquals"
         | "DateLessThan"
@@ -264,9 +285,24 @@ impl Test {
                 (Ok(value), Ok(wanted)) => compare(value, wanted),
                 _ => false,
             },
+            Self::Address => in_network(value, wanted).unwrap_or(false),
             Self::Null | Self::Unevaluated => false,
         }
     }
+}
+
+/// Whether an address is in a network, `10.0.0.0/8`, or is that address.
+fn in_network(address: &str, network: &str) -> Option<bool> {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let (network, length) = network.split_once('/').map_or((network, None), |(network, length)| (network, Some(length)));
+    let (address, network) = (address.parse::<IpAddr>().ok()?, network.parse::<IpAddr>().ok()?);
+    let ((one, _), (other, longest)) = (bits(address), bits(network));
+    let length = length.map_or(Some(longest), |length| length.parse::<u32>().ok()).filter(|length| *length <= longest)?;
+    let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+    Some(address.is_ipv4() == network.is_ipv4() && one & mask == other & mask)
 }
 
 fn scalar(value: &Value) -> String {

@@ -128,3 +128,43 @@ fn patterns_fit_whole_texts() {
         assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
     }
 }
+
+#[test]
+fn a_request_has_more_keys_than_those_of_its_token() {
+    let under = |condition: &Value, others: &[(&str, &str)]| {
+        let others = others.iter().map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()])).collect();
+        let subject = ["system:serviceaccount:a:app".to_owned()];
+        !who_may_assume_under(&trust(condition), PROVIDER, HOST, "sts.amazonaws.com", &subject, &others).is_empty()
+    };
+    let (network, elsewhere) = ([("aws:SourceIp", "10.1.2.3")], [("aws:SourceIp", "192.0.2.1")]);
+    let inside = json!({"IpAddress": {"AWS:sourceip": ["10.0.0.0/8", "2001:db8::/32"]}});
+    assert!(under(&inside, &network));
+    assert!(under(&inside, &[("aws:SourceIp", "2001:db8::1")]));
+    assert!(!under(&inside, &elsewhere) && !under(&inside, &[]));
+    let outside = json!({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}});
+    assert!(!under(&outside, &network));
+    assert!(under(&outside, &elsewhere) && under(&outside, &[]));
+    let session = json!({"StringLike": {"sts:RoleSessionName": "app-*"}});
+    assert!(under(&session, &[("sts:RoleSessionName", "app-1")]));
+    assert!(!under(&session, &[("sts:RoleSessionName", "other")]));
+    let vpc = json!({"StringNotEqualsIfExists": {"aws:SourceVpc": "vpc-1"}});
+    assert!(under(&vpc, &[("aws:SourceVpc", "vpc-2")]) && under(&vpc, &[]));
+    assert!(!under(&vpc, &[("aws:SourceVpc", "vpc-1")]));
+}
+
+#[test]
+fn addresses_are_in_a_network_or_are_not() {
+    for (address, network, is) in [
+        ("10.1.2.3", "10.0.0.0/8", Some(true)),
+        ("11.1.2.3", "10.0.0.0/8", Some(false)),
+        ("10.1.2.3", "0.0.0.0/0", Some(true)),
+        ("::1", "0.0.0.0/0", Some(false)),
+        ("10.1.2.3", "10.1.2.3", Some(true)),
+        ("10.1.2.4", "10.1.2.3/32", Some(false)),
+        ("10.1.2.4", "10.1.2.3/33", None),
+        ("10.1.2.4", "x", None),
+        ("x", "10.0.0.0/8", None),
+    ] {
+        assert_eq!(in_network(address, network), is, "{address} {network}");
+    }
+}

@@ -57,6 +57,10 @@ pub struct Aws {
     users: BTreeMap<String, User>,
     clusters: BTreeMap<String, Cluster>,
     issuers: BTreeMap<String, Vec<ClusterKey>>,
+    /// Condition keys of requests for a session, beside those of the token.
+    request_keys: evaluate::Context,
+    /// Whether a policy outside the account denies every session by a token.
+    denies_web_identity: bool,
     quotas: Quotas,
     equivalent_documents: bool,
     exact_case: bool,

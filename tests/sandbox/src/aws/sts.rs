@@ -93,7 +93,7 @@ fn may_assume(aws: &Aws, caller: &Caller, role: &Role, parameters: &Parameters, 
 #[derive(Clone, Debug)]
 pub(super) struct SessionRequest {
     pub(super) role_arn: String,
-    session_name: String,
+    pub(super) session_name: String,
     duration: u32,
 }
 

@@ -56,13 +56,19 @@ pub(super) fn assume(aws: &mut Aws, parameters: &Parameters, now: SystemTime) ->
     let role = aws.role_by_arn(&asked.role_arn).ok_or_else(denied)?;
     let trust: Value = serde_json::from_str(&role.trust).map_err(|_| denied())?;
     let provider_arn = aws.iam_arn(&format!("oidc-provider/{host}"));
-    let question = Question {
-        asker: Asker::Federated(&provider_arn),
-        action: "sts:AssumeRoleWithWebIdentity",
-        resource: None,
-        context: &web_identity_context(host, &token.subject, audience),
-    };
-    if decide([&trust], &question) != Decision::Allowed {
+    let mut context = web_identity_context(host, &token.subject, audience);
+    context.insert("sts:rolesessionname".to_owned(), vec![asked.session_name.clone()]);
+    context.insert("aws:requestedregion".to_owned(), vec![aws.region.clone()]);
+    for (key, values) in &aws.request_keys {
+        if values.is_empty() {
+            context.remove(key);
+        } else {
+            context.insert(key.clone(), values.clone());
+        }
+    }
+    let question =
+        Question { asker: Asker::Federated(&provider_arn), action: "sts:AssumeRoleWithWebIdentity", resource: None, context: &context };
+    if aws.denies_web_identity || decide([&trust], &question) != Decision::Allowed {
         return Err(denied());
     }
     token.check_signature(aws, text)?;
