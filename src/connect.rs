@@ -14,6 +14,7 @@ use crate::{
         desired::Place,
         names::{ClusterName, Namespace},
         oidc::IssuerUrl,
+        trust::ProjectMark,
     },
     qovery::Qovery,
 };
@@ -142,6 +143,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         cluster: config.environment.cluster.clone(),
         paths: config.paths.clone(),
         job: config.environment.job.clone(),
+        project: config.environment.project_id.as_deref().and_then(ProjectMark::of_project),
     };
     let account = assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
     Ok(Connection { aws, kubernetes, qovery, place, account, stated: stated.filter(|_| !confirmed) })

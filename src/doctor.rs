@@ -208,12 +208,8 @@ impl Doctor<'_> {
         checks: &mut Vec<Check>,
     ) {
         // Without a token its claims are still known: the cluster writes them so.
-        let claims = token.and_then(Claims::of).unwrap_or_else(|| Claims {
-            issuer: self.connection.place.issuer.to_string(),
-            audiences: vec![audience.as_str().to_owned()],
-            subject: subject.claim(),
-            methods: Vec::new(),
-        });
+        let issuer = &self.connection.place.issuer;
+        let claims = token.and_then(Claims::of).unwrap_or_else(|| Claims::of_subject(issuer, audience, subject));
         let aws = &self.connection.aws;
         let (provider, observed) = tokio::join!(
             self.patience.call(PROVIDER, async || aws.provider(&self.provider.arn).await),

@@ -37,6 +37,9 @@ const SESSION: RangeInclusive<u32> = 3600..=43_200;
 const TOKEN_EXPIRATION: RangeInclusive<u32> = 600..=86_400;
 /// A role takes 50 tags, eight may be the tool's own: owner, issuer, a job's mark, what was left, and the claims. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 const MOST_TAGS: usize = 50 - 8;
+/// Keys and values of all annotations of a ServiceAccount, in bytes, less what the tool's own may take: ARNs of roles, above all.
+/// <https://github.com/kubernetes/apimachinery/blob/master/pkg/api/validation/objectmeta.go>
+const LARGEST_ANNOTATIONS: usize = 256 * 1024 - 8 * 1024;
 /// What all inline policies of a role may hold together, in characters without white space between them.
 const LARGEST_INLINE_POLICIES: usize = 10_240;
 const LONGEST_DESCRIPTION: usize = 1000;
@@ -289,7 +292,7 @@ fn labels(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BTreeMa
 }
 
 fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BTreeMap<MetadataKey, String> {
-    entries(typed, at, |key, value, at| {
+    let annotations: BTreeMap<MetadataKey, String> = entries(typed, at, |key, value, at| {
         if let Some((_, instead)) = OWN_ANNOTATIONS.iter().find(|(own, _)| *own == key) {
             at.report(format_args!("is set by the tool: use the identity's `{instead}` instead"));
             return None;
@@ -302,7 +305,14 @@ fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BT
         }
         let key = text(key, at);
         Some((key?, value.value()?))
-    })
+    });
+    let size: usize = annotations.iter().map(|(key, value)| key.as_str().len() + value.len()).sum();
+    if size > LARGEST_ANNOTATIONS {
+        at.report(format_args!(
+            "{size} bytes in all annotations: Kubernetes takes 256 KiB, of which {LARGEST_ANNOTATIONS} are left beside the tool's own"
+        ));
+    }
+    annotations
 }
 
 /// Tags that are no two of one key for IAM, which ignores case there: neither among themselves nor with those they are merged into.

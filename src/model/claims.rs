@@ -12,6 +12,8 @@ pub const TAG_KEY: &str = "qovery-irsa/made";
 /// A claim is ten characters with the space after it and a tag value holds 256.
 const CLAIMS_PER_TAG: usize = 25;
 
+const FINGERPRINT: usize = 8;
+
 /// One thing on a role.
 #[derive(Clone, Copy, Debug)]
 pub enum Claim<'a> {
@@ -33,7 +35,7 @@ impl Claim<'_> {
             Self::Tag(key) => ('t', key.to_lowercase()),
             Self::Boundary(arn) => ('b', arn.as_str().to_owned()),
         };
-        format!("{kind}{}", fingerprint(&[&text], 8))
+        format!("{kind}{}", fingerprint(&[&text], FINGERPRINT))
     }
 }
 
@@ -75,6 +77,16 @@ impl Claims {
     /// Claims the thing.
     pub fn add(&mut self, claim: Claim<'_>) {
         self.0.insert(claim.token());
+    }
+
+    /// The claims of a form that this version does not know: a newer one has made them, and needs them.
+    #[must_use]
+    pub fn unknown(&self) -> Self {
+        let is_known = |token: &&String| {
+            let (kind, rest) = token.split_at_checked(1).unwrap_or_default();
+            ["p", "i", "t", "b"].contains(&kind) && rest.len() == FINGERPRINT && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        Self(self.0.iter().filter(|token| !is_known(token)).cloned().collect())
     }
 
     /// These and the others.
@@ -119,5 +131,15 @@ mod tests {
         let name: PolicyName = "Team".parse().unwrap();
         assert!(claims.has(Claim::Tag("team")));
         assert!(!claims.has(Claim::Inline(&name)));
+    }
+
+    #[test]
+    fn claims_of_a_newer_form_are_told_from_known_ones() {
+        let mut claims = Claims::default();
+        claims.add(Claim::Tag("team"));
+        assert_eq!(claims.unknown(), Claims::default());
+        let tags = BTreeMap::from([(TAG_KEY.to_owned(), format!("{} xabcdefgh pabc é", claims.to_tags()[TAG_KEY]))]);
+        let unknown = Claims::from_tags(&tags).unknown();
+        assert_eq!(unknown.to_tags()[TAG_KEY], "pabc xabcdefgh é");
     }
 }

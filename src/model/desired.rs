@@ -11,11 +11,11 @@ use super::{
     identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{ClusterName, Namespace, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
-    observed::{Owner, ROLE_ANNOTATION},
+    observed::{AUDIENCE_ANNOTATION, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
     service::DesiredBinding,
-    trust::{Kind, Trusted},
+    trust::{Kind, ProjectMark, Trusted},
 };
 
 /// Where the identities are, and for whom: namespace, cluster, the paths of its roles, and the job.
@@ -31,6 +31,8 @@ pub struct Place {
     pub paths: BTreeSet<RolePath>,
     /// The mark of the job that runs; nothing outside Qovery.
     pub job: Option<JobMark>,
+    /// The mark of its project.
+    pub project: Option<ProjectMark>,
 }
 
 impl Place {
@@ -181,7 +183,7 @@ pub enum DesiredTrust {
         /// Whether an owned role stays when its last subject leaves.
         retain: bool,
     },
-    /// Whoever matches a pattern: each writer writes the same.
+    /// Whoever matches a pattern: each writer of a project writes the same.
     Patterns(Trusted),
 }
 
@@ -343,7 +345,7 @@ fn add_role(
 ) -> Result<(), DesiredProblem> {
     let role = DesiredRole {
         attributes: attributes(&identity.role, subject, place),
-        trust: trust(&identity.role, subject, &identity.service_account.audience),
+        trust: trust(&identity.role, subject, &identity.service_account.audience, place.project),
         arn,
     };
     let name = role.arn.name.clone();
@@ -392,7 +394,7 @@ fn attributes(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<A
     }))
 }
 
-fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience) -> DesiredTrust {
+fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience, project: Option<ProjectMark>) -> DesiredTrust {
     let subjects = std::iter::once(subject).chain(&spec.extra_subjects);
     match &spec.scope {
         Scope::Environment => DesiredTrust::Environment { audience: audience.clone(), subjects: subjects.cloned().collect() },
@@ -404,7 +406,7 @@ fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience) -> DesiredTrus
             retain: *retain,
         },
         Scope::Cluster { namespaces } => {
-            let mut trusted = Trusted::nobody(Kind::Patterns);
+            let mut trusted = Trusted::nobody(Kind::Patterns(project));
             for namespace in namespaces {
                 trusted.add(audience, format!("system:serviceaccount:{namespace}:{}", subject.service_account));
             }
@@ -419,7 +421,7 @@ fn service_account(spec: &ServiceAccountSpec, place: &Place, subject: Subject, r
         spec.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
     if spec.audience != Audience::default() {
-        annotations.insert("eks.amazonaws.com/audience".to_owned(), spec.audience.as_str().to_owned());
+        annotations.insert(AUDIENCE_ANNOTATION.to_owned(), spec.audience.as_str().to_owned());
     }
     if let Some(seconds) = spec.token_expiration {
         annotations.insert("eks.amazonaws.com/token-expiration".to_owned(), seconds.to_string());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    explain::{Said, Verdict, explain, verdict},
+    explain::{Said, Verdict, explain, named, verdict},
     observed::{ObservedProvider, ObservedRole},
     oidc::Provider,
     token::Claims,
@@ -147,7 +147,6 @@ fn trust(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Diagnosis
 }
 
 fn in_words(number: usize, statement: &Value, said: &Said) -> String {
-    let name = statement["Sid"].as_str().map(|sid| format!(" `{sid}`")).unwrap_or_default();
     let says = match said {
         Said::Allows => "lets it in".to_owned(),
         Said::Denies => "denies it, whatever the others allow".to_owned(),
@@ -155,7 +154,7 @@ fn in_words(number: usize, statement: &Value, said: &Said) -> String {
         Said::MayDeny(unknown) => format!("may deny it; cannot be judged from here: {}", unknown.join(", ")),
         Said::Silent(reasons) => format!("does not let it in: {}", reasons.join("; ")),
     };
-    format!("statement {number}{name} {says}")
+    format!("{} {says}", named(number, statement))
 }
 
 #[cfg(test)]

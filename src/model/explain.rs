@@ -11,7 +11,7 @@ use super::{
     document::{pattern_matches, texts},
     oidc::Provider,
     token::Claims,
-    trust::{ASSUME, TrustPolicy},
+    trust::{ASSUME, TrustPolicy, is_own},
 };
 
 /// What one statement says to a token.
@@ -45,6 +45,28 @@ pub enum Verdict {
 pub fn explain(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec<Said> {
     let request = Request::Token { provider, claims };
     trust.statements().iter().map(|statement| said(statement, &request)).collect()
+}
+
+/// The statements of somebody else's that let this provider's tokens in, and this token only if more holds, which cannot be judged from
+/// here: by number and `Sid`, with what they ask for. A statement of the tool's beside them would undo that.
+#[must_use]
+pub fn perimeters(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec<(String, Vec<String>)> {
+    let statements = (1..).zip(trust.statements()).zip(explain(trust, provider, claims));
+    let foreign = statements.filter(|((_, statement), _)| {
+        !is_own(statement, provider) && texts(&statement["Principal"]["Federated"]).contains(&provider.arn.as_str())
+    });
+    foreign
+        .filter_map(|((number, statement), said)| match said {
+            Said::MayAllow(unknown) => Some((named(number, statement), unknown)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A statement as messages name it: by its number, from 1, and its `Sid`.
+pub(super) fn named(number: usize, statement: &Value) -> String {
+    let name = statement["Sid"].as_str().map(|sid| format!(" `{sid}`")).unwrap_or_default();
+    format!("statement {number}{name}")
 }
 
 /// The service that assumes a role for pods with an association.

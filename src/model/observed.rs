@@ -24,6 +24,9 @@ pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 /// The label that marks a ServiceAccount the tool created, and its value.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-irsa");
+/// The annotation that names the audience of the tokens that pods get.
+/// <https://github.com/aws/amazon-eks-pod-identity-webhook>
+pub const AUDIENCE_ANNOTATION: &str = "eks.amazonaws.com/audience";
 /// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
 /// The tag that says which environment and job made an OIDC provider.

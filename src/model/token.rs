@@ -4,6 +4,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::{
+    names::Subject,
+    oidc::{Audience, IssuerUrl},
+};
+
 /// The longest token that STS takes, in bytes: one that is longer gets no role, whatever it says.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 const LONGEST_TOKEN: usize = 20_000;
@@ -26,6 +31,13 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// Those of a token that the cluster of this issuer gives a ServiceAccount.
+    #[must_use]
+    pub fn of_subject(issuer: &IssuerUrl, audience: &Audience, subject: &Subject) -> Self {
+        let audiences = vec![audience.as_str().to_owned()];
+        Self { issuer: issuer.to_string(), audiences, subject: subject.claim(), methods: Vec::new() }
+    }
+
     /// Reads a token in its compact form; none if it is no such token.
     #[must_use]
     pub fn of(token: &str) -> Option<Self> {

@@ -20,13 +20,33 @@ pub const SID_PREFIX: &str = "QoveryIrsa";
 /// What follows it in a statement of patterns. Fingerprints have no upper-case letters.
 const PATTERNS: &str = "Cluster";
 
-/// The two kinds of statements the tool writes; a document may hold both, and each kind knows only its own.
+/// A Qovery project, as the `Sid` of a statement of patterns names it: each project's manifest declares patterns of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProjectMark([u8; PROJECT]);
+
+const PROJECT: usize = 8;
+
+impl ProjectMark {
+    /// The mark of the project with this id.
+    #[must_use]
+    pub fn of_project(id: &str) -> Option<Self> {
+        fingerprint(&["project", &id.to_ascii_lowercase()], PROJECT).into_bytes().try_into().ok().map(Self).filter(|_| !id.is_empty())
+    }
+}
+
+impl std::fmt::Display for ProjectMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+    }
+}
+
+/// The kinds of statements the tool writes; a document may hold several, and each kind knows only its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `StringEquals`: each subject by name.
     Subjects,
-    /// `StringLike`: patterns of subjects.
-    Patterns,
+    /// `StringLike`: patterns of subjects, declared by this project; outside Qovery by none.
+    Patterns(Option<ProjectMark>),
 }
 
 pub(super) const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
@@ -96,7 +116,12 @@ impl TrustPolicy {
         let mut own: Vec<Value> = own.map(|(audience, claims)| allow(provider, trusted.kind, audience, claims)).collect();
         // A `Sid` that the tool is about to write is the tool's whatever else was made of its statement by hand: IAM takes it once.
         let sids: Vec<Value> = own.iter().map(|statement| statement["Sid"].clone()).collect();
-        let is_own = |statement: &Value| is_own_of(statement, provider, trusted.kind) || sids.contains(&statement["Sid"]);
+        let is_own = |statement: &Value| {
+            is_own_of(statement, provider, trusted.kind)
+                || sids.contains(&statement["Sid"])
+                || is_stand_in(statement, provider)
+                || is_adopted(statement, provider, trusted)
+        };
         let at = self.statements.iter().position(is_own).unwrap_or(self.statements.len());
         let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement)).cloned().collect::<Vec<_>>();
         let (mut statements, after) = (foreign(&self.statements[..at]), foreign(&self.statements[at..]));
@@ -108,23 +133,50 @@ impl TrustPolicy {
         Self { members: self.members.clone(), statements }
     }
 
-    /// Whether the tool's statements of a kind mean the same in both documents.
+    /// This document without the tool's statements of patterns, whichever project has declared them; the same stand-in as in
+    /// [`rendered`](Self::rendered).
     #[must_use]
-    pub fn own_means_the_same(&self, other: &Self, provider: &Provider, kind: Kind) -> bool {
-        let own = |policy: &Self| policy.own(provider, kind).map(canonical_statement).collect::<BTreeSet<Ordered>>();
-        own(self) == own(other)
+    pub fn without_patterns(&self, provider: &Provider) -> Self {
+        let is_of_patterns = |statement: &&Value| is_own(statement, provider) && !is_own_of(statement, provider, Kind::Subjects);
+        let mut statements: Vec<Value> = self.statements.iter().filter(|statement| !is_of_patterns(statement)).cloned().collect();
+        if statements.is_empty() {
+            statements.push(deny(provider));
+        }
+        Self { members: self.members.clone(), statements }
+    }
+
+    /// Whether both documents have the same statements, by their meaning.
+    #[must_use]
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        let statements = |policy: &Self| policy.statements.iter().map(canonical_statement).collect::<BTreeSet<Ordered>>();
+        statements(self) == statements(other)
     }
 
     /// The claims that the tool's statements of a kind allow: the `sub` values of each `Allow` under any operator, as they stand.
     #[must_use]
     pub fn own_claims(&self, provider: &Provider, kind: Kind) -> BTreeSet<String> {
-        let key = provider.subject_key();
-        self.own(provider, kind)
-            .filter(|statement| statement["Effect"] == "Allow")
-            .filter_map(|statement| statement["Condition"].as_object())
-            .flat_map(|operators| operators.values().flat_map(|keys| texts(&keys[key.as_str()])))
-            .map(str::to_owned)
-            .collect()
+        self.own(provider, kind).flat_map(|statement| claims_of(statement, provider)).collect()
+    }
+
+    /// The same by audience; without those of a statement that names none.
+    #[must_use]
+    pub fn own_trusted(&self, provider: &Provider, kind: Kind) -> Trusted {
+        let mut trusted = Trusted::nobody(kind);
+        for statement in self.own(provider, kind) {
+            for audience in texts(&statement["Condition"]["StringEquals"][provider.audience_key()]) {
+                let Ok(audience) = audience.parse() else { continue };
+                claims_of(statement, provider).into_iter().for_each(|claim| trusted.add(&audience, claim));
+            }
+        }
+        trusted
+    }
+
+    /// The patterns that the tool's statements allow, whichever project has declared them.
+    #[must_use]
+    pub fn patterns(&self, provider: &Provider) -> BTreeSet<String> {
+        let of_patterns =
+            self.statements.iter().filter(|statement| is_own(statement, provider) && !is_own_of(statement, provider, Kind::Subjects));
+        of_patterns.flat_map(|statement| claims_of(statement, provider)).collect()
     }
 
     /// Whether a foreign statement already lets this subject in with a token for this audience.
@@ -160,10 +212,22 @@ impl TrustPolicy {
         self.foreign(provider).any(|statement| statement["Effect"] != "Deny")
     }
 
-    /// How many statements are not the tool's for this cluster.
+    /// How many statements are not the tool's, for this cluster or another.
     #[must_use]
     pub fn foreign_count(&self, provider: &Provider) -> usize {
-        self.foreign(provider).count()
+        self.foreign(provider).filter(|statement| other_cluster(statement).is_none()).count()
+    }
+
+    /// The issuers of other clusters for which the tool has written a statement, without `https://`.
+    #[must_use]
+    pub fn other_clusters(&self, provider: &Provider) -> BTreeSet<&str> {
+        self.foreign(provider).filter_map(other_cluster).collect()
+    }
+
+    /// Whether a statement that is not the tool's for any cluster lets anybody in.
+    #[must_use]
+    pub fn lets_strangers_in(&self, provider: &Provider) -> bool {
+        self.foreign(provider).any(|statement| statement["Effect"] != "Deny" && other_cluster(statement).is_none())
     }
 
     fn own(&self, provider: &Provider, kind: Kind) -> impl Iterator<Item = &Value> {
@@ -202,7 +266,7 @@ fn allow(provider: &Provider, kind: Kind, audience: &Audience, claims: &BTreeSet
     let (audience_key, subject_key) = (provider.audience_key(), provider.subject_key());
     let condition = match kind {
         Kind::Subjects => json!({ "StringEquals": { audience_key: audience.as_str(), subject_key: claims } }),
-        Kind::Patterns => json!({ "StringEquals": { audience_key: audience.as_str() }, "StringLike": { subject_key: claims } }),
+        Kind::Patterns(_) => json!({ "StringEquals": { audience_key: audience.as_str() }, "StringLike": { subject_key: claims } }),
     };
     json!({
         "Sid": sid(provider, kind, audience.as_str()),
@@ -215,11 +279,15 @@ fn allow(provider: &Provider, kind: Kind, audience: &Audience, claims: &BTreeSet
 
 fn sid(provider: &Provider, kind: Kind, audience: &str) -> String {
     let kind = match kind {
-        Kind::Subjects => "",
-        Kind::Patterns => PATTERNS,
+        Kind::Subjects => String::new(),
+        Kind::Patterns(None) => PATTERNS.to_owned(),
+        Kind::Patterns(Some(project)) => format!("{PATTERNS}{project}"),
     };
-    format!("{SID_PREFIX}{kind}{}", fingerprint(&[provider.issuer.as_str(), audience], 8))
+    format!("{SID_PREFIX}{kind}{}", fingerprint(&[provider.issuer.as_str(), audience], FINGERPRINT))
 }
+
+/// The length of the fingerprint of issuer and audience.
+const FINGERPRINT: usize = 8;
 
 fn deny(provider: &Provider) -> Value {
     json!({
@@ -230,17 +298,53 @@ fn deny(provider: &Provider) -> Value {
     })
 }
 
+/// Whether a statement is the one that denies where nothing else would be left. Whatever comes, it gives way.
+fn is_stand_in(statement: &Value, provider: &Provider) -> bool {
+    is_own_of(statement, provider, Kind::Subjects) && statement["Effect"] == "Deny"
+}
+
 /// Whether a statement is the tool's for this cluster.
 pub(super) fn is_own(statement: &Value, provider: &Provider) -> bool {
-    [Kind::Subjects, Kind::Patterns].into_iter().any(|kind| is_own_of(statement, provider, kind))
+    own_sid(statement).is_some() && texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
+}
+
+/// What follows the mark of the tool in a statement's `Sid`.
+fn own_sid(statement: &Value) -> Option<&str> {
+    statement["Sid"].as_str()?.strip_prefix(SID_PREFIX)
 }
 
 fn is_own_of(statement: &Value, provider: &Provider, kind: Kind) -> bool {
-    let marked = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX)).is_some_and(|rest| match kind {
-        Kind::Subjects => !rest.starts_with(PATTERNS),
-        Kind::Patterns => rest.starts_with(PATTERNS),
+    let of_kind = own_sid(statement).is_some_and(|rest| match (kind, rest.strip_prefix(PATTERNS)) {
+        (Kind::Subjects, patterns) => patterns.is_none(),
+        (Kind::Patterns(_), None) => false,
+        // What has another length is of no project.
+        (Kind::Patterns(None), Some(rest)) => rest.len() != PROJECT + FINGERPRINT,
+        (Kind::Patterns(Some(project)), Some(rest)) => rest.len() == PROJECT + FINGERPRINT && rest.starts_with(&project.to_string()),
     });
-    marked && texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
+    of_kind && is_own(statement, provider)
+}
+
+/// Whether a statement of patterns is of no project, and says nothing that this project does not say too: then it is this project's, from
+/// before projects were told apart.
+fn is_adopted(statement: &Value, provider: &Provider, trusted: &Trusted) -> bool {
+    matches!(trusted.kind, Kind::Patterns(Some(_))) && is_own_of(statement, provider, Kind::Patterns(None)) && {
+        let declared: BTreeSet<&String> = trusted.claims.values().flatten().collect();
+        claims_of(statement, provider).iter().all(|claim| declared.contains(claim))
+    }
+}
+
+/// The claims that a statement allows.
+fn claims_of(statement: &Value, provider: &Provider) -> Vec<String> {
+    let key = provider.subject_key();
+    let operators = statement["Condition"].as_object().filter(|_| statement["Effect"] == "Allow").into_iter();
+    operators.flat_map(|operators| operators.values().flat_map(|keys| texts(&keys[key.as_str()]))).map(str::to_owned).collect()
+}
+
+/// The issuer, without `https://`, for which this is the tool's statement. Whether it is another cluster's is for the caller to know.
+fn other_cluster(statement: &Value) -> Option<&str> {
+    let [provider] = texts(&statement["Principal"]["Federated"])[..] else { return None };
+    let issuer = provider.split_once(":oidc-provider/").map(|(_, issuer)| issuer)?;
+    own_sid(statement).filter(|_| statement["Action"] == ASSUME).map(|_| issuer)
 }
 
 fn allows(statement: &Value, provider: &Provider, audience: &Audience, subject: &Subject) -> bool {
@@ -332,11 +436,11 @@ mod tests {
 
     #[test]
     fn a_statement_of_patterns_checks_the_audience_by_equality_and_stands_beside_one_of_subjects() {
-        let mut patterns = Trusted::nobody(Kind::Patterns);
+        let mut patterns = Trusted::nobody(Kind::Patterns(None));
         patterns.add(&Audience::default(), "system:serviceaccount:z*:app".to_owned());
         let both = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &patterns);
         insta::assert_snapshot!(both.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":"system:serviceaccount:z1:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsalnlnei66"},{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com"},"StringLike":{"oidc.example.com/id/A:sub":"system:serviceaccount:z*:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsaClusterlnlnei66"}],"Version":"2012-10-17"}"#);
-        assert_eq!(both.own_claims(&provider(), Kind::Patterns), BTreeSet::from(["system:serviceaccount:z*:app".to_owned()]));
+        assert_eq!(both.own_claims(&provider(), Kind::Patterns(None)), BTreeSet::from(["system:serviceaccount:z*:app".to_owned()]));
         assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&provider(), &patterns));
         assert_eq!(both.foreign_count(&provider()), 0);
     }
@@ -357,20 +461,68 @@ mod tests {
         let mut statement = ours.statements[0].clone();
         statement["Action"] = json!(["sts:assumerolewithwebidentity"]);
         statement["Condition"]["StringEquals"]["oidc.example.com/id/A:sub"] = json!(["system:serviceaccount:z1:app"]);
-        assert!(ours.own_means_the_same(&document(&[foreign(), statement.clone()]), &provider(), Kind::Subjects));
+        assert!(ours.means_the_same(&document(&[statement.clone()])));
+        assert!(!ours.means_the_same(&document(&[foreign(), statement.clone()])));
         statement["Condition"]["StringEquals"]["oidc.example.com/id/A:sub"] = json!("system:serviceaccount:*:app");
-        assert!(!ours.own_means_the_same(&document(&[statement]), &provider(), Kind::Subjects));
+        assert!(!ours.means_the_same(&document(&[statement])));
     }
 
     #[test]
-    fn the_statement_of_another_cluster_is_foreign() {
+    fn the_statement_of_another_cluster_stays_and_is_known_as_that() {
         let other = Provider {
             arn: "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/B".to_owned(),
             issuer: "https://oidc.example.com/id/B".parse().unwrap(),
         };
         let both = TrustPolicy::new(&other, &trusted(&["z9/app"])).rendered(&provider(), &trusted(&["z1/app"]));
-        assert_eq!((both.foreign_count(&provider()), both.foreign_count(&other)), (1, 1));
+        assert_eq!(both.statements.len(), 2);
+        // It is not somebody else's: the tool has written it for another cluster.
+        assert_eq!((both.foreign_count(&provider()), both.foreign_count(&other)), (0, 0));
+        assert_eq!(both.other_clusters(&provider()), BTreeSet::from(["oidc.example.com/id/B"]));
+        assert!(both.has_foreign_allow(&provider()) && !both.lets_strangers_in(&provider()));
         assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&other, &trusted(&["z9/app"])));
+    }
+
+    fn patterns(project: &str, claims: &[&str]) -> Trusted {
+        let mut patterns = Trusted::nobody(Kind::Patterns(ProjectMark::of_project(project)));
+        claims.iter().for_each(|claim| patterns.add(&Audience::default(), (*claim).to_owned()));
+        patterns
+    }
+
+    #[test]
+    fn each_project_replaces_its_own_patterns_and_no_others() {
+        let (one, other) =
+            (patterns("p1", &["system:serviceaccount:z1-*:metrics"]), patterns("p2", &["system:serviceaccount:z2-*:reports"]));
+        let both = TrustPolicy::new(&provider(), &one).rendered(&provider(), &other);
+        assert_eq!(both.patterns(&provider()).len(), 2);
+        assert!(both.rendered(&provider(), &one).means_the_same(&both));
+        let changed = both.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z3-*:metrics"]));
+        assert_eq!(
+            changed.patterns(&provider()).into_iter().collect::<Vec<_>>(),
+            ["system:serviceaccount:z2-*:reports", "system:serviceaccount:z3-*:metrics"]
+        );
+        assert_eq!(changed.foreign_count(&provider()), 0);
+        let sids: BTreeSet<&str> = changed.statements.iter().filter_map(|statement| statement["Sid"].as_str()).collect();
+        assert!(sids.len() == 2 && sids.iter().all(|sid| sid.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{sids:?}");
+    }
+
+    #[test]
+    fn a_statement_of_no_project_is_taken_over_by_a_project_that_says_the_same_and_more_and_by_no_other() {
+        let before = TrustPolicy::new(&provider(), &patterns("", &["system:serviceaccount:z1-*:app"]));
+        let taken = before.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z1-*:app", "system:serviceaccount:z2-*:app"]));
+        assert_eq!(taken.statements.len(), 1);
+        let kept = before.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z2-*:app"]));
+        assert_eq!(kept.statements.len(), 2);
+    }
+
+    #[test]
+    fn the_stand_in_gives_way_to_patterns_too() {
+        let nobody = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &Trusted::nobody(Kind::Subjects));
+        for project in ["", "p1"] {
+            let wanted = patterns(project, &["system:serviceaccount:z*:app"]);
+            assert!(nobody.rendered(&provider(), &wanted).means_the_same(&TrustPolicy::new(&provider(), &wanted)));
+        }
+        // It is no statement of somebody else's either.
+        assert_eq!(nobody.foreign_count(&provider()), 0);
     }
 
     #[test]

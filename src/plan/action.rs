@@ -247,13 +247,28 @@ pub struct SubjectChange {
     pub added: BTreeSet<String>,
     /// The `sub` claims it removes.
     pub removed: BTreeSet<String>,
+    /// The audiences of tokens that it takes and the one before did not.
+    pub new_audiences: BTreeSet<Audience>,
+    /// The audiences of tokens that it no longer takes.
+    pub old_audiences: BTreeSet<Audience>,
 }
 
 impl SubjectChange {
     /// What changes between two sets of `sub` claims.
     #[must_use]
     pub fn between(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Self {
-        Self { added: after.difference(before).cloned().collect(), removed: before.difference(after).cloned().collect() }
+        Self { added: after.difference(before).cloned().collect(), removed: before.difference(after).cloned().collect(), ..Self::default() }
+    }
+
+    /// The same, with what changes between two sets of audiences.
+    #[must_use]
+    pub fn with_audiences(self, before: &BTreeSet<Audience>, after: &BTreeSet<Audience>) -> Self {
+        // Where nobody was let in before, or is after, an audience is no news.
+        if before.is_empty() || after.is_empty() {
+            return self;
+        }
+        let (new_audiences, old_audiences) = (after.difference(before).cloned().collect(), before.difference(after).cloned().collect());
+        Self { new_audiences, old_audiences, ..self }
     }
 }
 
@@ -264,7 +279,14 @@ impl fmt::Display for SubjectChange {
             (false, true) => write!(f, "trust {}", listed(&self.added)),
             (true, false) => write!(f, "no longer trust {}", listed(&self.removed)),
             (true, true) => f.write_str("same subjects"),
+        }?;
+        if !self.new_audiences.is_empty() {
+            write!(f, ", tokens now for {}", listed(&self.new_audiences))?;
         }
+        if !self.old_audiences.is_empty() {
+            write!(f, ", no longer tokens for {}", listed(&self.old_audiences))?;
+        }
+        Ok(())
     }
 }
 

@@ -27,6 +27,30 @@ pub enum Refusal {
     /// IAM says that the name is taken, and shows no role of that name.
     #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
     NameTaken(RoleName),
+    /// A statement of somebody else's lets a subject in under conditions, and the tool's would let it in without.
+    #[error(
+        "role `{role}`: {statement} of its trust policy lets in `{subject}` only under {asks}; this tool's statement would let it in without"
+    )]
+    Perimeter {
+        /// The role.
+        role: RoleName,
+        /// Who is to be let in.
+        subject: Subject,
+        /// The statement.
+        statement: String,
+        /// What it asks for, each in backticks.
+        asks: String,
+    },
+    /// A tag of the tool's has a form that this version does not know.
+    #[error("role `{role}`: tag `{key}` with value `{value}` is of a form that this version of the tool does not know")]
+    NewerForm {
+        /// The role.
+        role: RoleName,
+        /// The tag.
+        key: String,
+        /// Its value.
+        value: String,
+    },
     /// A role of the wanted name belongs to another identity.
     #[error("role `{role}` belongs to {owner}")]
     OwnedByOther {
@@ -268,6 +292,10 @@ impl Refusal {
             Self::OwnedByOther { .. } => {
                 "give each identity its own `name` or leave it out, add a subject to another environment's role there by `extraSubjects`; for a role of many environments give all of them the same `scope` and `name`".to_owned()
             }
+            Self::Perimeter { .. } => {
+                "decide which of the two holds: leave that statement alone and take the identity out of the manifest, or replace that statement by this tool's: remove it from the trust policy, then deploy again".to_owned()
+            }
+            Self::NewerForm { .. } => "a newer version of this tool has made the role: use that version or a newer one".to_owned(),
             Self::OtherPath { .. } => {
                 "IAM cannot move a role: set `path` and the cluster's name back, or run `delete` with the old ones and deploy again"
                     .to_owned()

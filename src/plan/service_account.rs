@@ -13,7 +13,8 @@ use crate::model::{
     desired::DesiredServiceAccount,
     marks::{self, JobMark, Mark},
     names::Subject,
-    observed::{Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer, is_tools},
+    observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer, is_tools},
+    oidc::Audience,
     record::EARLIER_ROLES,
 };
 
@@ -118,6 +119,23 @@ fn wanted(subject: &Subject, observed: Option<&ObservedServiceAccount>, job: &Jo
     // Whose value may not be taken is refused before.
     let force = observed.is_some_and(|observed| observed.others(&Field::Label(job.label())).next().is_some());
     Some(Action::MarkServiceAccount { subject: subject.clone(), job: job.clone(), mark: Some(Mark::Wanted), uid, force })
+}
+
+/// That pods must be restarted because the audience of their tokens changes: a pod that runs keeps asking for tokens of the old one, which
+/// the role takes no longer.
+pub(super) fn audience_note(desired: &DesiredServiceAccount, observed: Option<&ObservedServiceAccount>) -> Option<String> {
+    let default = Audience::default().to_string();
+    // A ServiceAccount that was not bound has no pods with such tokens.
+    let observed = observed.filter(|observed| observed.values.contains_key(&Field::Annotation(ROLE_ANNOTATION.to_owned())))?;
+    let before = observed.values.get(&Field::Annotation(AUDIENCE_ANNOTATION.to_owned())).unwrap_or(&default);
+    let after = desired.annotations.get(AUDIENCE_ANNOTATION).unwrap_or(&default);
+    let Subject { namespace, service_account } = &desired.subject;
+    (before != after).then(|| {
+        format!(
+            "ServiceAccount `{}`: the audience of its tokens changes from `{before}` to `{after}`. Pods that run keep tokens for `{before}`, which the role no longer takes: restart those that `kubectl -n {namespace} get pods --field-selector spec.serviceAccountName={service_account}` lists",
+            desired.subject
+        )
+    })
 }
 
 /// Dates the mark of a job whose manifest no longer names the ServiceAccount.

@@ -26,6 +26,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
         let mut first = Vec::new();
         for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
             let present = observed.service_accounts.get(&wanted.subject.service_account);
+            plan.notes.extend(service_account::audience_note(wanted, present));
             let mut applies = service_account::start(wanted, present, observed.at);
             plan.notes.extend(applies.as_mut().map(|applies| std::mem::take(&mut applies.notes)).unwrap_or_default());
             match applies {

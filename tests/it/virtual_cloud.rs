@@ -419,6 +419,7 @@ pub(crate) fn place(number: usize) -> Place {
         cluster: "demo".parse().ok(),
         paths: ["/qovery/".parse().unwrap()].into(),
         job: format!("{number:0>8x}").parse().ok(),
+        project: None,
     }
 }
 

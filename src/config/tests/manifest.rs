@@ -410,6 +410,17 @@ fn beside_an_arn_only_what_concerns_its_trust_stands() {
 }
 
 #[test]
+fn more_annotations_than_kubernetes_takes_are_a_problem() {
+    let manifest = |size: usize| format!("identities: [{{serviceAccount: a, annotations: {{x: {}, y: z}}, role: {{}}}}]", "v".repeat(size));
+    let most = 256 * 1024 - 8 * 1024;
+    assert!(loaded(&[], &manifest(most - 3)).is_ok());
+    assert_eq!(
+        problems(&manifest(most - 2)),
+        "identities[0].annotations: 253953 bytes in all annotations: Kubernetes takes 256 KiB, of which 253952 are left beside the tool's own"
+    );
+}
+
+#[test]
 fn what_iam_would_refuse_for_its_size_is_a_problem() {
     let tags = |count: usize| (0..count).map(|number| format!("t{number}: x")).collect::<Vec<_>>().join(", ");
     assert!(loaded(&[], &format!("identities: [{{serviceAccount: a, role: {{tags: {{{}}}}}}}]", tags(42))).is_ok());

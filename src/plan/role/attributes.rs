@@ -109,8 +109,11 @@ impl<'a> Made<'a> {
         let inline = observed.inline_policies.keys().filter(|policy| self.is_foreign_inline(policy));
         let inline = inline.map(|policy| format!("inline policy `{policy}` was put there by somebody else"));
         let profiles = observed.instance_profiles.iter().map(|profile| format!("it is in instance profile `{profile}`"));
-        let statement = self.lets_others_in(provider).then(|| "a statement of its trust policy lets somebody else in".to_owned());
-        attached.chain(inline).chain(profiles).chain(statement).collect()
+        let trust = &observed.trust;
+        let statement = trust.lets_strangers_in(provider).then(|| "a statement of its trust policy lets somebody else in".to_owned());
+        let clusters = trust.other_clusters(provider).into_iter();
+        let clusters = clusters.map(|issuer| format!("a statement of this tool's lets in subjects of another cluster, `{issuer}`"));
+        attached.chain(inline).chain(profiles).chain(statement).chain(clusters).collect()
     }
 
     /// How many managed policies it has in the end: the desired ones, and those of others.
@@ -141,7 +144,7 @@ impl<'a> Made<'a> {
 
     /// What the tool claims once all is done: each desired thing that it claimed before or that it puts there now.
     fn claims_after(&self) -> Claims {
-        let mut after = Claims::default();
+        let mut after = self.before.unknown();
         let mut claim = |claim: Claim<'_>, in_place: bool| {
             if !in_place || self.before.has(claim) {
                 after.add(claim);
@@ -287,6 +290,10 @@ impl<'a> Made<'a> {
             .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
         let count = self.observed.trust.foreign_count(provider);
         let statements = (count > 0).then(|| format!("role `{name}`: {count} statement(s) of its trust policy are of somebody else, kept"));
-        attached.chain(inline).chain(boundary).chain(statements)
+        let clusters = self.observed.trust.other_clusters(provider).into_iter();
+        let clusters = clusters.map(move |issuer| {
+            format!("role `{name}`: a statement of its trust policy is this tool's for another cluster, `{issuer}`, kept")
+        });
+        attached.chain(inline).chain(boundary).chain(statements).chain(clusters.collect::<Vec<_>>())
     }
 }

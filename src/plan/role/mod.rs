@@ -1,7 +1,8 @@
 //! The roles: those the tool makes and those given by ARN, whomever they trust.
 //!
 //! The order for a role that exists, so that at no moment it grants more than is wanted: the claims of what comes, a boundary where
-//! there was none, who leaves, what is taken away or changes, who comes in, what is given, the claims of what is gone.
+//! there was none, who leaves, what is taken away, another boundary or none, what changes, who comes in, what is given, the claims of what
+//! is gone.
 
 mod attributes;
 mod trust;
@@ -14,10 +15,9 @@ use crate::model::{
     date::Date,
     desired::{Attributes, Desired, DesiredRole, DesiredTrust},
     names::{Namespace, RoleName, TagValue},
-    observed::{LEFT_TAG, Limits, Observed, ObservedRole, Owner, RETAIN_TAG},
+    observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
     registry::{self, Entry},
-    trust::{Kind, Trusted},
 };
 
 /// What to do with a role.
@@ -78,12 +78,14 @@ pub(super) fn start(
     let actions = &mut outcome.actions;
     let before = observed.trust.own_claims(provider, trust::kind(&desired.trust));
     let boundary = made.put_boundary();
-    // A boundary that replaces another may allow more: then it comes after what is taken away. One where there was none only bounds.
+    // A boundary that replaces another may allow more, as none does: then it comes after what is taken away. One where there was none only bounds.
     let (bounds, replaces) = if observed.permissions_boundary.is_none() { (boundary, None) } else { (None, boundary) };
     let (changed, new) = made.put_inline();
     let mut given_and_taken = made.take_away();
-    given_and_taken.extend(changed);
+    // A guard comes before what it guards: a call on it that is denied ends the lane before anything is given.
     given_and_taken.extend(replaces);
+    given_and_taken.extend(made.delete_boundary());
+    given_and_taken.extend(changed);
 
     // Claims before what they claim: a crash between leaves a claim too many, which is harmless.
     actions.extend((!tags.is_empty()).then(|| Action::TagRole { role: desired.arn.name.clone(), tags }));
@@ -107,7 +109,6 @@ pub(super) fn start(
     }
     actions.extend(made.attach());
     actions.extend(new);
-    actions.extend(made.delete_boundary());
     actions.extend(made.update());
     actions.extend(made.clear_up(no_longer_so(&desired.trust, observed)));
     Ok(outcome)
@@ -137,6 +138,9 @@ fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<Strin
 pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> Outcome {
     let provider = &desired.provider;
     if let Err(refusal) = refuse_other(wanted, found) {
+        if matches!(refusal, Refusal::NewerForm { .. }) {
+            return Outcome { left: Some(refusal.to_string()), ..Outcome::default() };
+        }
         return Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() };
     }
     match (&wanted.trust, wanted.attributes.as_deref()) {
@@ -151,6 +155,10 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         }
         (DesiredTrust::Registry { .. }, _) => {
             let actions = Trust::delete(wanted, found, provider);
+            let unread = trust::unread_in_words(&wanted.arn.name, found);
+            if freshness == Freshness::Settled && actions.is_empty() && !unread.is_empty() {
+                return Outcome { left: Some(unread.join("; ")), ..Outcome::default() };
+            }
             if !actions.is_empty() {
                 return Outcome { waits: is_last_out(wanted, found, provider), actions, ..Outcome::default() };
             }
@@ -203,7 +211,7 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Prov
     if matches!(wanted.trust, DesiredTrust::Environment { .. }) || refuse_other(wanted, found).is_err() {
         return Outcome::default();
     }
-    let Some(without) = trust::update(&wanted.arn.name, found, provider, &Trusted::nobody(Kind::Patterns)) else {
+    let Some(without) = trust::without_patterns(&wanted.arn.name, found, provider) else {
         return sweep(wanted, found, provider, &BTreeSet::new(), at, freshness);
     };
     let mut narrowed = found.clone();
@@ -271,7 +279,11 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
 
 /// A role that is not the one desired is not touched: one given by ARN has that ARN, one that the tool makes that owner.
 fn refuse_other(desired: &DesiredRole, observed: &ObservedRole) -> Result<(), Refusal> {
-    match (desired.attributes.as_deref(), Owner::from_tags(&observed.tags)) {
+    let owner = Owner::from_tags(&observed.tags);
+    if let (None, Some(value)) = (&owner, observed.tags.get(OWNER_TAG)) {
+        return Err(Refusal::NewerForm { role: observed.arn.name.clone(), key: OWNER_TAG.to_owned(), value: value.clone() });
+    }
+    match (desired.attributes.as_deref(), owner) {
         // One environment's role has one writer: two would remove each other's subject, for ever.
         (None, Some(owner @ Owner::Identity(..))) => Err(other_owner(observed, owner, None)),
         (None, _) if observed.arn == desired.arn => Ok(()),

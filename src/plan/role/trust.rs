@@ -8,10 +8,12 @@ use crate::{
     model::{
         desired::{DesiredRole, DesiredTrust},
         document::pattern_matches,
+        explain::perimeters,
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
-        oidc::Provider,
+        oidc::{Audience, Provider},
         registry::{self, Entry, projection},
+        token::Claims,
         trust::{Kind, TrustPolicy, Trusted},
     },
     plan::{Action, Refusal, SubjectChange},
@@ -76,14 +78,30 @@ impl Trust {
         let trusted = match &desired.trust {
             DesiredTrust::Environment { audience, subjects } => {
                 let before = observed.trust.own_claims(provider, Kind::Subjects);
-                let needed = subjects
+                let needed: Vec<&Subject> = subjects
                     .iter()
-                    .filter(|subject| before.contains(&subject.claim()) || !observed.trust.foreign_trusts(provider, audience, subject));
+                    .filter(|subject| before.contains(&subject.claim()) || !observed.trust.foreign_trusts(provider, audience, subject))
+                    .collect();
+                for subject in &needed {
+                    let joins = !before.contains(&subject.claim());
+                    trust.notes.extend(keep_perimeters(name, observed, provider, audience, subject, joins)?);
+                }
                 Trusted::subjects(audience, needed)
             }
             DesiredTrust::Registry { entries, declarers, .. } => trust.register(entries, declarers, observed, provider, limits, name)?,
             DesiredTrust::Patterns(trusted) => {
                 trust.notes = patterns_in_words(name, &desired.trust);
+                let own: BTreeSet<&String> = trusted.claims.values().flatten().collect();
+                let others = observed
+                    .trust
+                    .patterns(provider)
+                    .into_iter()
+                    .filter(|pattern| !own.contains(pattern) && !observed.trust.own_claims(provider, trusted.kind).contains(pattern));
+                trust.notes.extend(others.map(|pattern| {
+                    format!(
+                        "role `{name}`: its trust policy also lets in `{pattern}`, which the manifest of another project declares, kept"
+                    )
+                }));
                 trusted.clone()
             }
         };
@@ -109,25 +127,32 @@ impl Trust {
         let foreign = |entry: &&Entry| observed.trust.foreign_trusts(provider, &entry.audience, &entry.subject);
         let new: BTreeSet<Entry> = wanted.difference(&registered).filter(|entry| !foreign(entry)).cloned().collect();
         short_enough(name, &new)?;
+        for entry in wanted {
+            let joins = new.contains(entry);
+            if joins || registered.contains(entry) {
+                self.notes.extend(keep_perimeters(name, observed, provider, &entry.audience, &entry.subject, joins)?);
+            }
+        }
         let stale: BTreeSet<Entry> =
             registered.iter().filter(|entry| declarers.contains(&entry.declared_by) && !wanted.contains(entry)).cloned().collect();
         let after: BTreeSet<Entry> = registered.union(&new).filter(|entry| !stale.contains(entry)).cloned().collect();
         self.tags = tags_of(&new, provider);
         self.keys = tags_of(&stale, provider).into_keys().collect();
         self.gone = gone(&registered, limits);
-        let backed = projection(&registered.union(&after).cloned().collect());
-        let backed: BTreeSet<&String> = backed.claims.values().flatten().collect();
+        let mut trusted = projection(&after);
+        let known: BTreeSet<Entry> = registered.union(&after).cloned().collect();
+        let unread = keep_unread(&mut trusted, observed, provider, &known);
+        let backed: BTreeSet<String> = projection(&known).claims.into_values().flatten().chain(unread).collect();
         let unbacked = observed.trust.own_claims(provider, Kind::Subjects).into_iter().filter(|claim| !backed.contains(claim));
         self.notes.extend(unbacked.map(|claim| format!("role `{name}`: `{claim}` stands in the tool's statement but in no tag, removed")));
-        let patterns = observed.trust.own_claims(provider, Kind::Patterns).into_iter();
+        let patterns = observed.trust.patterns(provider).into_iter();
         self.notes.extend(patterns.map(|pattern| {
             format!(
                 "role `{name}`: a statement of scope `cluster` still lets in `{pattern}`, kept: remove it by hand if no environment uses it"
             )
         }));
-        let unknown = registry::unknown(&observed.tags).into_iter();
-        self.notes.extend(unknown.map(|(key, value)| format!("role `{name}`: tag `{key}` with value `{value}` is of unknown form, kept")));
-        Ok(projection(&after))
+        self.notes.extend(unread_in_words(name, observed));
+        Ok(trusted)
     }
 
     /// Removes what this environment registered, and with it its subjects.
@@ -160,17 +185,82 @@ pub(in crate::plan) fn unregister(
     others: &BTreeSet<Entry>,
 ) -> Vec<Action> {
     let untag = (!gone.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys: tags_of(gone, provider).into_keys().collect() });
-    untag.into_iter().chain(update(role, observed, provider, &projection(others))).collect()
+    let mut trusted = projection(others);
+    keep_unread(&mut trusted, observed, provider, &gone.union(others).cloned().collect());
+    untag.into_iter().chain(update(role, observed, provider, &trusted)).collect()
+}
+
+/// Where a tag of the registry is of a form that this version does not know, a newer one has written it: the subjects that no known tag
+/// backs may be its, and stay. Which they are.
+fn keep_unread(trusted: &mut Trusted, observed: &ObservedRole, provider: &Provider, known: &BTreeSet<Entry>) -> BTreeSet<String> {
+    if registry::unknown(&observed.tags).is_empty() {
+        return BTreeSet::new();
+    }
+    let backed = projection(known);
+    let mut kept = BTreeSet::new();
+    for (audience, claims) in observed.trust.own_trusted(provider, Kind::Subjects).claims {
+        for claim in claims.into_iter().filter(|claim| !backed.claims.get(&audience).is_some_and(|backed| backed.contains(claim))) {
+            kept.insert(claim.clone());
+            trusted.add(&audience, claim);
+        }
+    }
+    kept
+}
+
+/// The tags of a newer form.
+pub(super) fn unread_in_words(role: &RoleName, observed: &ObservedRole) -> Vec<String> {
+    let unknown = registry::unknown(&observed.tags).into_iter();
+    unknown
+        .map(|(key, value)| {
+            format!("role `{role}`: tag `{key}` with value `{value}` is of unknown form, perhaps of a newer version of this tool: kept, with the subjects that no other tag explains")
+        })
+        .collect()
 }
 
 pub(super) fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<Action> {
     let trust = observed.trust.rendered(provider, trusted);
-    if trust.own_means_the_same(&observed.trust, provider, trusted.kind) {
+    if trust.means_the_same(&observed.trust) {
         return None;
     }
     let claims = |policy: &TrustPolicy| policy.own_claims(provider, trusted.kind);
-    let subjects = SubjectChange::between(&claims(&observed.trust), &claims(&trust));
+    let audiences = |policy: &TrustPolicy| policy.own_trusted(provider, trusted.kind).claims.into_keys().collect::<BTreeSet<Audience>>();
+    let subjects =
+        SubjectChange::between(&claims(&observed.trust), &claims(&trust)).with_audiences(&audiences(&observed.trust), &audiences(&trust));
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+/// Takes away all patterns of an issuer, whichever project has declared them.
+pub(super) fn without_patterns(role: &RoleName, observed: &ObservedRole, provider: &Provider) -> Option<Action> {
+    let trust = observed.trust.without_patterns(provider);
+    let subjects = SubjectChange::between(&observed.trust.patterns(provider), &BTreeSet::new());
+    (trust != observed.trust).then(|| Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+/// Whoever is about to be let in must not be let in under less than a statement of somebody else's asks for. What stands already is said.
+fn keep_perimeters(
+    role: &RoleName,
+    observed: &ObservedRole,
+    provider: &Provider,
+    audience: &Audience,
+    subject: &Subject,
+    joins: bool,
+) -> Result<Vec<String>, Refusal> {
+    let claims = Claims::of_subject(&provider.issuer, audience, subject);
+    let perimeters = perimeters(&observed.trust, provider, &claims);
+    match perimeters.into_iter().map(|(statement, asks)| (statement, asks.join(", "))).collect::<Vec<_>>() {
+        all if joins && !all.is_empty() => {
+            let (statement, asks) = all.into_iter().next().unwrap_or_default();
+            Err(Refusal::Perimeter { role: role.clone(), subject: subject.clone(), statement, asks })
+        }
+        all => Ok(all
+            .into_iter()
+            .map(|(statement, asks)| {
+                format!(
+                    "role `{role}`: {statement} of its trust policy lets in `{subject}` only under {asks}, the tool's own statement without"
+                )
+            })
+            .collect()),
+    }
 }
 
 fn covered(claim: &str, before: &BTreeSet<String>) -> bool {

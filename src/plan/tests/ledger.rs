@@ -655,7 +655,7 @@ fn patterns_of_an_issuer_that_is_gone_are_retired() {
     let mut both = World::in_sync(together(Scope::Shared { retain: true }));
     both.observed.provider = None;
     let provider = both.provider();
-    let mut patterns = crate::model::trust::Trusted::nobody(crate::model::trust::Kind::Patterns);
+    let mut patterns = crate::model::trust::Trusted::nobody(crate::model::trust::Kind::Patterns(None));
     patterns.add(&crate::model::oidc::Audience::default(), "system:serviceaccount:z*:app".to_owned());
     let role = role_mut(&mut both);
     role.trust = role.trust.rendered(&provider, &patterns);

@@ -12,7 +12,7 @@ use self::world::{World, given, role_mut, service_account_mut};
 use super::{Call as _, Goal, Refusals};
 use crate::model::{
     claims::{Claim, Claims},
-    identity::RoleOrigin,
+    identity::{MadeRole, RoleOrigin},
     observed::{Field, OWNER_TAG},
     trust::{Kind, TrustPolicy},
 };
@@ -540,6 +540,20 @@ fn a_boundary_that_replaces_another_comes_after_what_is_taken_away_and_one_where
     order(&world, &["tag role", "detach policy", "put permissions boundary", "attach policy"]);
     role_mut(&mut world).permissions_boundary = None;
     order(&world, &["put permissions boundary", "detach policy", "attach policy"]);
+}
+
+#[test]
+fn a_guard_is_changed_or_dropped_before_anything_is_given() {
+    let mut world = World::in_sync(World::identity());
+    let made = world::made_role(&mut world.identities[0]);
+    made.policies.insert("arn:aws:iam::aws:policy/AdministratorAccess".parse().unwrap());
+    made.inline_policies.insert("own".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}));
+    made.inline_policies.insert("new".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}));
+    let without = made.clone();
+    made.permissions_boundary = "arn:aws:iam::123456789012:policy/narrower".parse().ok();
+    order(&world, &["put permissions boundary", "put inline policy `own`", "attach policy", "put inline policy `new`"]);
+    *world::made_role(&mut world.identities[0]) = MadeRole { permissions_boundary: None, ..without };
+    order(&world, &["delete the permissions boundary", "put inline policy `own`", "attach policy", "put inline policy `new`"]);
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn a_tag_whose_subject_is_missing_is_put_back_and_a_tag_of_unknown_form_is_left_
     role_mut(&mut world).tags.insert(format!("{TAG_PREFIX}by-hand"), "whatever".to_owned());
     insta::assert_snapshot!(start(&world), @"
     update the trust policy of role `shared`: trust `system:serviceaccount:z2:app`
-    note: role `shared`: tag `qovery-irsa/subject/by-hand` with value `whatever` is of unknown form, kept
+    note: role `shared`: tag `qovery-irsa/subject/by-hand` with value `whatever` is of unknown form, perhaps of a newer version of this tool: kept, with the subjects that no other tag explains
     ");
 }
 
@@ -390,4 +390,189 @@ fn a_sweep_deletes_a_shared_role_whose_last_environment_is_gone() {
     role_mut(&mut world).tags.retain(|key, _| !gone.contains(key));
     world.apply(Goal::Sweep);
     assert!(world.plan(Goal::Sweep).unwrap().actions().any(|action| action.call() == "iam:DeleteRole"));
+}
+
+/// The same role, seen by the job of another environment and project.
+fn of_project(world: &World, namespace: &str, project: &str, account: &str, patterns: &[&str]) -> World {
+    let mut other = elsewhere(world, namespace);
+    other.place.project = crate::model::trust::ProjectMark::of_project(project);
+    other.identities[0].service_account.name = account.parse().unwrap();
+    let namespaces = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+    other.identities[0].role.scope = Scope::Cluster { namespaces };
+    other
+}
+
+#[test]
+fn two_projects_keep_the_patterns_of_each_other_on_a_cluster_role() {
+    let nothing = World::empty(together(Scope::Cluster { namespaces: ["z1-*".parse().unwrap()].into() }));
+    let mut one = of_project(&nothing, "z1-a", "p1", "metrics", &["z1-*"]);
+    one.apply(Goal::Start);
+    let mut other = of_project(&one, "z2-a", "p2", "reports", &["z2-*"]);
+    other.apply(Goal::Start);
+    let patterns = |world: &World| role(world).trust.patterns(&world.provider()).into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(patterns(&other), "system:serviceaccount:z1-*:metrics system:serviceaccount:z2-*:reports");
+    one.observed.roles = other.observed.roles.clone();
+    insta::assert_snapshot!(start(&one), @"
+    note: role `together` may be assumed by the pods of every ServiceAccount `metrics` in every namespace that begins with `z1-`
+    note: role `together`: its trust policy also lets in `system:serviceaccount:z2-*:reports`, which the manifest of another project declares, kept
+    ");
+    // A change replaces the project's own, and a delete removes none.
+    let mut changed = of_project(&one, "z1-a", "p1", "metrics", &["z3-*"]);
+    changed.apply(Goal::Start);
+    assert_eq!(patterns(&changed), "system:serviceaccount:z2-*:reports system:serviceaccount:z3-*:metrics");
+    changed.apply(Goal::Delete);
+    assert_eq!(patterns(&changed), "system:serviceaccount:z2-*:reports system:serviceaccount:z3-*:metrics");
+}
+
+#[test]
+fn the_tools_own_denial_gives_way_to_patterns_on_a_role_that_was_shared() {
+    let mut world = World::empty(given());
+    role_mut(&mut world).trust = TrustPolicy::parse(r#"{"Version":"2012-10-17","Statement":[]}"#).unwrap();
+    world.apply(Goal::Start);
+    world.apply(Goal::Delete);
+    assert_eq!(role(&world).trust.statements()[0]["Effect"], "Deny");
+    world.identities[0].role.scope = Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() };
+    world.apply(Goal::Start);
+    let statements = role(&world).trust.statements().to_vec();
+    assert!(statements.len() == 1 && statements[0]["Effect"] == "Allow", "{statements:?}");
+    assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
+}
+
+#[test]
+fn an_owned_role_stays_while_a_foreign_statement_lets_somebody_in() {
+    for issuer in ["oidc.example.com/id/A", "oidc.example.com/id/ELSE"] {
+        let mut world = World::in_sync(shared());
+        let mut document = role(&world).trust.to_value();
+        document["Statement"].as_array_mut().unwrap().push(json!({
+            "Effect": "Allow", "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{issuer}")}, "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": {format!("{issuer}:aud"): "sts.amazonaws.com"}, "StringLike": {format!("{issuer}:sub"): "system:serviceaccount:z*:app"}},
+        }));
+        role_mut(&mut world).trust = TrustPolicy::parse(&document.to_string()).unwrap();
+        // Another environment deploys; it may be let in by that statement, and then needs no entry.
+        let mut other = elsewhere(&world, "z2");
+        other.apply(Goal::Start);
+        world.observed.roles = other.observed.roles.clone();
+        while world.plan(Goal::Delete).unwrap().actions().count() > 0 {
+            world.apply(Goal::Delete);
+        }
+        other.observed.roles = world.observed.roles.clone();
+        if issuer.ends_with('A') {
+            assert_eq!(delete(&world), "left: role `together`: a statement of its trust policy lets somebody else in");
+        }
+        while other.plan(Goal::Delete).unwrap().actions().count() > 0 {
+            other.apply(Goal::Delete);
+        }
+        assert_eq!(delete(&other), "left: role `together`: a statement of its trust policy lets somebody else in");
+        assert_eq!(other.observed.roles.len(), 1);
+    }
+}
+
+#[test]
+fn the_tools_statement_for_another_cluster_is_not_called_somebody_elses() {
+    let mut world = World::in_sync(shared());
+    let mut other = elsewhere(&world, "z1");
+    other.place.issuer = "https://oidc.example.com/id/B".parse().unwrap();
+    other.apply(Goal::Start);
+    world.observed.roles = other.observed.roles.clone();
+    insta::assert_snapshot!(start(&world), @"note: role `together`: a statement of its trust policy is this tool's for another cluster, `oidc.example.com/id/B`, kept");
+}
+
+#[test]
+fn what_a_newer_version_has_registered_keeps_its_subjects_and_the_role() {
+    let mut world = World::in_sync(shared());
+    let provider = world.provider();
+    let mut trusted = crate::model::registry::projection(&crate::model::registry::entries(&role(&world).tags, &provider.issuer));
+    trusted.add(&Audience::default(), "system:serviceaccount:z5:app".to_owned());
+    let newer = role(&world).trust.rendered(&provider, &trusted);
+    role_mut(&mut world).trust = newer;
+    let fingerprint = "a".repeat(16);
+    role_mut(&mut world).tags.insert(format!("{TAG_PREFIX}{fingerprint}"), "z5/app from 2030".to_owned());
+    assert!(
+        start(&world).starts_with("note: ") && start(&world).contains("is of unknown form, perhaps of a newer version"),
+        "{}",
+        start(&world)
+    );
+    while world.plan(Goal::Delete).unwrap().actions().count() > 0 {
+        world.apply(Goal::Delete);
+    }
+    assert_eq!(subjects(&world), ["system:serviceaccount:z5:app"]);
+    assert!(delete(&world).starts_with("left: role `together`: tag `qovery-irsa/subject/aaaaaaaaaaaaaaaa`"), "{}", delete(&world));
+}
+
+#[test]
+fn a_role_whose_owner_is_of_a_newer_form_is_refused_and_left() {
+    let mut world = World::in_sync(shared());
+    role_mut(&mut world).tags.insert("qovery-irsa/owner".to_owned(), "fleet v2".to_owned());
+    insta::assert_snapshot!(start(&world), @"
+    refused: role `together`: tag `qovery-irsa/owner` with value `fleet v2` is of a form that this version of the tool does not know
+    hint: a newer version of this tool has made the role: use that version or a newer one
+    ");
+    let plan = delete(&world);
+    assert!(
+        plan.contains("left: role `together`: tag `qovery-irsa/owner` with value `fleet v2`") && !plan.contains("delete role"),
+        "{plan}"
+    );
+}
+
+/// Lets the ServiceAccount in under more than its name and audience.
+fn perimeter(more: &serde_json::Value) -> TrustPolicy {
+    let host = "oidc.example.com/id/A";
+    let mut condition =
+        json!({"StringEquals": {format!("{host}:aud"): "sts.amazonaws.com", format!("{host}:sub"): "system:serviceaccount:z1:app"}});
+    condition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let statement = json!({"Sid": "AppOfShop", "Effect": "Allow", "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{host}")},
+        "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition});
+    TrustPolicy::parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()).unwrap()
+}
+
+#[test]
+fn a_perimeter_of_somebody_elses_is_not_undone_by_a_statement_beside_it() {
+    for (more, asks) in [
+        (json!({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}), "`aws:SourceIp`"),
+        (json!({"StringLike": {"sts:RoleSessionName": "app-*"}}), "`sts:RoleSessionName`"),
+    ] {
+        let mut world = World::empty(given());
+        role_mut(&mut world).trust = perimeter(&more);
+        let plan = start(&world);
+        assert!(
+            plan.starts_with(&format!(
+                "refused: role `shared`: statement 1 `AppOfShop` of its trust policy lets in `z1/app` only under {asks}; this tool's statement would let it in without\nhint: "
+            )),
+            "{plan}"
+        );
+        // For somebody else's ServiceAccount it stands in nobody's way.
+        world.place.namespace = "z2".parse().unwrap();
+        assert!(start(&world).contains("trust `system:serviceaccount:z2:app`"), "{}", start(&world));
+        // Where the tool's statement stands already, nothing new is let in.
+        world.place.namespace = "z1".parse().unwrap();
+        role_mut(&mut world).trust = TrustPolicy::parse(r#"{"Version":"2012-10-17","Statement":[]}"#).unwrap();
+        world.apply(Goal::Start);
+        let mut both = role(&world).trust.to_value();
+        both["Statement"].as_array_mut().unwrap().extend(perimeter(&more).statements().iter().cloned());
+        role_mut(&mut world).trust = TrustPolicy::parse(&both.to_string()).unwrap();
+        let note = format!(
+            "note: role `shared`: statement 2 `AppOfShop` of its trust policy lets in `z1/app` only under {asks}, the tool's own statement without"
+        );
+        assert_eq!(start(&world), note);
+    }
+}
+
+#[test]
+fn a_change_of_the_audience_is_said_with_the_pods_to_restart() {
+    for identities in [World::identity(), given()] {
+        let mut world = World::empty(identities);
+        world.identities[0].service_account.audience = "other".parse().unwrap();
+        world.apply(Goal::Start);
+        assert_eq!(start(&world).matches("audience").count(), 0, "{}", start(&world));
+        world.identities[0].service_account.audience = Audience::default();
+        let plan = start(&world);
+        assert!(plan.contains(": same subjects, tokens now for `sts.amazonaws.com`, no longer tokens for `other`\n"), "{plan}");
+        assert!(
+            plan.contains("note: ServiceAccount `z1/app`: the audience of its tokens changes from `other` to `sts.amazonaws.com`. Pods that run keep tokens for `other`")
+                && plan.contains("kubectl -n z1 get pods --field-selector spec.serviceAccountName=app"),
+            "{plan}"
+        );
+        world.apply(Goal::Start);
+        assert!(!start(&world).contains("audience"), "{}", start(&world));
+    }
 }

@@ -111,6 +111,7 @@ impl World {
             cluster: "demo".parse().ok(),
             paths: ["/qovery/".parse().unwrap()].into(),
             job: JOB.parse().ok(),
+            project: None,
         };
         let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
         let given = identities.iter().filter_map(|identity| match &identity.role.origin {
