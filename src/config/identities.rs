@@ -22,6 +22,7 @@ use super::{
 use crate::model::{
     advice::READ_BY_EKS,
     arn::{PolicyArn, RoleArn},
+    conditions::Conditions,
     grammar::{self, Fault},
     identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
@@ -180,6 +181,7 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         max_session_duration,
         description: typed_description,
         tags: typed_tags,
+        conditions: typed_conditions,
         extra_subjects,
     } = typed;
     let given = !arn.is_absent();
@@ -203,12 +205,13 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
     }
     let scope = scope(word, namespaces, retain, at);
     let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
+    let conditions = conditions(typed_conditions, &at.key("conditions"));
     if given {
         let arn: Option<RoleArn> = name(arn, &at.key("arn"));
         if let Some(arn) = &arn {
             unprotected(&arn.path, &at.key("arn"));
         }
-        return Some(RoleSpec { origin: RoleOrigin::Given(arn?), scope: scope?, extra_subjects });
+        return Some(RoleSpec { origin: RoleOrigin::Given(arn?), scope: scope?, extra_subjects, conditions });
     }
     if role_name.is_absent() && word.is_some_and(ScopeWord::is_together) {
         at.report("`name` is missing: environments that have a role together must call it by one name");
@@ -235,7 +238,7 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         tags: all_tags,
         path: path?,
     };
-    Some(RoleSpec { origin: RoleOrigin::Made(Box::new(made)), scope: scope?, extra_subjects })
+    Some(RoleSpec { origin: RoleOrigin::Made(Box::new(made)), scope: scope?, extra_subjects, conditions })
 }
 
 /// Paths of AWS itself: nobody else can change a role there.
@@ -352,6 +355,20 @@ fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, at: &At<'_>)
         ));
     }
     policies
+}
+
+fn conditions(typed: Typed<Document>, at: &At<'_>) -> Conditions {
+    let Some(Document(value)) = typed.value() else { return Conditions::default() };
+    Conditions::read(&value).unwrap_or_else(|problems| {
+        for problem in problems {
+            match problem.path.as_slice() {
+                [] => at.report(problem.text),
+                [operator] => at.key(operator).report(problem.text),
+                [operator, key, ..] => at.key(operator).key(key).report(problem.text),
+            }
+        }
+        Conditions::default()
+    })
 }
 
 fn description(typed: Typed<String>, at: &At<'_>) -> Option<String> {

@@ -111,7 +111,7 @@ pub(super) struct Role {
     #[serde(default)]
     #[cfg_attr(test, schemars(regex(pattern = r"^/([!-~]*/)?$|\$\{")))]
     pub(super) path: Typed<String>,
-    /// The ARN of an existing role. Only its trust is managed: only `scope`, `namespaces` and `extraSubjects` may stand beside it.
+    /// The ARN of an existing role. Only its trust is managed: only `scope`, `namespaces`, `conditions` and `extraSubjects` may stand beside it.
     #[serde(default)]
     #[cfg_attr(test, schemars(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/|\$\{")))]
     pub(super) arn: Typed<String>,
@@ -136,6 +136,9 @@ pub(super) struct Role {
     /// Tags of the role.
     #[serde(default)]
     pub(super) tags: Typed<BTreeMap<String, Typed<String>>>,
+    /// Conditions of the tool's statement in the trust policy, beside name and audience: operator, key, values, as IAM writes them.
+    #[serde(default)]
+    pub(super) conditions: Typed<Document>,
     /// Further ServiceAccounts that may assume the role, as `namespace/name`.
     #[serde(default)]
     #[cfg_attr(test, schemars(inner(regex(pattern = r"^[a-z0-9-]+/[a-z0-9.-]+$|\$\{"))))]

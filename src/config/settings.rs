@@ -20,6 +20,7 @@ use super::{
 };
 use crate::model::{
     arn::{PolicyArn, RoleArn},
+    conditions::Conditions,
     identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{NameProblem, RolePath, ServiceAccountName},
@@ -321,7 +322,7 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, fallbacks: &F
             annotations: BTreeMap::new(),
             automount: None,
         },
-        role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new() },
+        role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
         services: BoundServices::default(),
     })
 }

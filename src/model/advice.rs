@@ -162,6 +162,7 @@ mod tests {
                 })),
                 scope: Scope::Environment,
                 extra_subjects: [].into(),
+                conditions: crate::model::conditions::Conditions::default(),
             },
             services: BoundServices::default(),
         }

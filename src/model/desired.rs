@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{
     arn::{Account, Partition, PolicyArn, RoleArn},
+    conditions::Conditions,
     fingerprint::fingerprint,
     identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
@@ -15,7 +16,7 @@ use super::{
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
     service::DesiredBinding,
-    trust::{Kind, ProjectMark, Trusted},
+    trust::{Grant, Kind, ProjectMark, Trusted},
 };
 
 /// Where the identities are, and for whom: namespace, cluster, the paths of its roles, and the job.
@@ -173,6 +174,8 @@ pub enum DesiredTrust {
         audience: Audience,
         /// Who may assume it.
         subjects: BTreeSet<Subject>,
+        /// What else is asked of them.
+        conditions: Conditions,
     },
     /// Whoever is registered: it has many writers.
     Registry {
@@ -365,8 +368,8 @@ fn add_role(
             Ok(())
         }
         (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(more)) if alike => {
-            for (audience, claims) in more.claims {
-                trusted.claims.entry(audience).or_default().extend(claims);
+            for (grant, claims) in more.claims {
+                trusted.claims.entry(grant).or_default().extend(claims);
             }
             Ok(())
         }
@@ -397,20 +400,30 @@ fn attributes(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<A
 fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience, project: Option<ProjectMark>) -> DesiredTrust {
     let subjects = std::iter::once(subject).chain(&spec.extra_subjects);
     match &spec.scope {
-        Scope::Environment => DesiredTrust::Environment { audience: audience.clone(), subjects: subjects.cloned().collect() },
+        Scope::Environment => DesiredTrust::Environment {
+            audience: audience.clone(),
+            subjects: subjects.cloned().collect(),
+            conditions: spec.conditions.clone(),
+        },
         Scope::Shared { retain } => DesiredTrust::Registry {
             entries: subjects
-                .map(|trusted| Entry { subject: trusted.clone(), audience: audience.clone(), declared_by: subject.clone() })
+                .map(|trusted| Entry {
+                    subject: trusted.clone(),
+                    audience: audience.clone(),
+                    declared_by: subject.clone(),
+                    conditions: spec.conditions.clone(),
+                })
                 .collect(),
             declarers: BTreeSet::from([subject.clone()]),
             retain: *retain,
         },
         Scope::Cluster { namespaces } => {
+            let grant = Grant { audience: audience.clone(), conditions: spec.conditions.clone() };
             let mut trusted = Trusted::nobody(Kind::Patterns(project));
             for namespace in namespaces {
-                trusted.add(audience, format!("system:serviceaccount:{namespace}:{}", subject.service_account));
+                trusted.add_under(&grant, format!("system:serviceaccount:{namespace}:{}", subject.service_account));
             }
-            spec.extra_subjects.iter().for_each(|extra| trusted.add(audience, extra.claim()));
+            spec.extra_subjects.iter().for_each(|extra| trusted.add_under(&grant, extra.claim()));
             DesiredTrust::Patterns(trusted)
         }
     }

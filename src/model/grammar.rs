@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde_json::{Map, Value};
 
+use super::conditions::OPERATORS;
+
 /// A step of the way to a place in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -27,37 +29,6 @@ pub struct Fault {
 
 const DOCUMENT: [&str; 3] = ["Version", "Id", "Statement"];
 const STATEMENT: [&str; 9] = ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
-const OPERATORS: [&str; 27] = [
-    "StringEquals",
-    "StringNotEquals",
-    "StringEqualsIgnoreCase",
-    "StringNotEqualsIgnoreCase",
-    "StringLike",
-    "StringNotLike",
-    "NumericEquals",
-    "NumericNotEquals",
-    "NumericLessThan",
-    "NumericLessThanEquals",
-    "NumericGreaterThan",
-    "NumericGreaterThanEquals",
-    "DateEquals",
-    "DateNotEquals",
-    "DateLessThan",
-    "DateLessThanEquals",
-    "DateGreaterThan",
-    "DateGreaterThanEquals",
-    "Bool",
-    "BinaryEquals",
-    "IpAddress",
-    "NotIpAddress",
-    "ArnEquals",
-    "ArnLike",
-    "ArnNotEquals",
-    "ArnNotLike",
-    "Null",
-];
-
 /// What IAM would refuse in a policy of a role, in the order of the document.
 #[must_use]
 pub fn faults(document: &Value) -> Vec<Fault> {
@@ -198,8 +169,7 @@ impl Found {
 }
 
 /// Whether this is an operator; upper and lower case are not told apart, since IAM does not say whether it does.
-#[must_use]
-pub fn is_operator(text: &str) -> bool {
+fn is_operator(text: &str) -> bool {
     let single = ["ForAllValues:", "ForAnyValue:"].iter().find_map(|set| text.strip_prefix(set)).unwrap_or(text);
     let plain = single.strip_suffix("IfExists").unwrap_or(single);
     OPERATORS.iter().any(|operator| operator.eq_ignore_ascii_case(plain))

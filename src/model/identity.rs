@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     arn::{PolicyArn, RoleArn},
+    conditions::Conditions,
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
     oidc::Audience,
     service::ServiceRef,
@@ -69,6 +70,8 @@ pub struct RoleSpec {
     pub scope: Scope,
     /// Further subjects that may assume it.
     pub extra_subjects: BTreeSet<Subject>,
+    /// What a request must meet beside, for all of them.
+    pub conditions: Conditions,
 }
 
 /// Where a role comes from.

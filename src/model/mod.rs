@@ -7,6 +7,7 @@ pub mod advice;
 pub mod api_server;
 pub mod arn;
 pub mod claims;
+pub mod conditions;
 pub mod containers;
 pub mod date;
 pub mod desired;

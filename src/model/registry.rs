@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    conditions::Conditions,
     fingerprint::fingerprint,
     names::{Subject, TagValue},
     oidc::{Audience, IssuerUrl},
-    trust::{Kind, Trusted},
+    trust::{Grant, Kind, Trusted},
 };
 
 /// With what the key of a registry tag begins.
@@ -24,6 +25,8 @@ pub struct Entry {
     pub audience: Audience,
     /// On whose behalf.
     pub declared_by: Subject,
+    /// Under which conditions of one's own.
+    pub conditions: Conditions,
 }
 
 impl Entry {
@@ -33,7 +36,8 @@ impl Entry {
         key(issuer, &self.tag_value())
     }
 
-    /// The value of the entry's tag: `<namespace>/<service account>`, then ` for <declarer>` and ` aud <audience>` where they differ from the usual.
+    /// The value of the entry's tag: `<namespace>/<service account>`, then ` for <declarer>` and ` aud <audience>` where they differ from the usual,
+    /// then ` if <fingerprint of the conditions>` where there are any.
     #[must_use]
     pub fn tag_value(&self) -> String {
         let mut value = self.subject.to_string();
@@ -43,7 +47,21 @@ impl Entry {
         if self.audience != Audience::default() {
             value = format!("{value} aud {}", self.audience);
         }
+        if !self.conditions.is_empty() {
+            value = format!("{value} if {}", self.conditions.fingerprint());
+        }
         value
+    }
+
+    /// All tags of the entry: its own, and those that hold its conditions, `….if`, `….if.2` and so on. So whoever renders the statement knows
+    /// them, and the entry's own environment alone writes them.
+    #[must_use]
+    pub fn tags(&self, issuer: &IssuerUrl) -> BTreeMap<String, String> {
+        let key = self.tag_key(issuer);
+        let encoded = if self.conditions.is_empty() { String::new() } else { self.conditions.encoded() };
+        let chunks = encoded.as_bytes().chunks(LONGEST_VALUE).map(|chunk| String::from_utf8_lossy(chunk).into_owned());
+        let of_conditions = chunks.zip(1..).map(|(chunk, number)| (conditions_key(&key, number), chunk)).collect::<Vec<_>>();
+        std::iter::once((key, self.tag_value())).chain(of_conditions).collect()
     }
 
     /// Whether IAM takes the value: 256 characters at most.
@@ -52,33 +70,48 @@ impl Entry {
         self.tag_value().parse::<TagValue>().is_ok()
     }
 
-    /// Reads a tag. A tag of another cluster, or of unknown form, is none.
+    /// Reads one of these tags. A tag of another cluster, or of unknown form, is none.
     #[must_use]
-    pub fn from_tag(tag_key: &str, value: &str, issuer: &IssuerUrl) -> Option<Self> {
-        if tag_key == key(issuer, value) { parse(value) } else { None }
+    pub fn from_tag(tag_key: &str, tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> Option<Self> {
+        let value = tags.get(tag_key)?;
+        if tag_key == key(issuer, value) { parse(tag_key, value, tags) } else { None }
     }
 }
 
 /// The length of the fingerprint in a key.
 const FINGERPRINT: usize = 16;
 
+/// The longest value of a tag.
+const LONGEST_VALUE: usize = 256;
+
+fn conditions_key(key: &str, number: usize) -> String {
+    if number == 1 { format!("{key}.if") } else { format!("{key}.if.{number}") }
+}
+
 fn key(issuer: &IssuerUrl, value: &str) -> String {
     format!("{TAG_PREFIX}{}", fingerprint(&[issuer.as_str(), value], FINGERPRINT))
 }
 
-fn parse(value: &str) -> Option<Entry> {
+fn parse(tag_key: &str, value: &str, tags: &BTreeMap<String, String>) -> Option<Entry> {
+    let (value, conditions) = match value.split_once(" if ") {
+        Some((rest, fingerprint)) => {
+            let encoded: String = (1..).map_while(|number| tags.get(&conditions_key(tag_key, number))).map(String::as_str).collect();
+            (rest, Conditions::decoded(&encoded).filter(|conditions| conditions.fingerprint() == fingerprint)?)
+        }
+        None => (value, Conditions::default()),
+    };
     let (rest, audience) = match value.split_once(" aud ") {
         Some((rest, audience)) => (rest, audience.parse().ok()?),
         None => (value, Audience::default()),
     };
     let (subject, declared_by) = rest.split_once(" for ").unwrap_or((rest, rest));
-    Some(Entry { subject: subject.parse().ok()?, audience, declared_by: declared_by.parse().ok()? })
+    Some(Entry { subject: subject.parse().ok()?, audience, declared_by: declared_by.parse().ok()?, conditions })
 }
 
 /// The entries of this cluster among the tags of a role.
 #[must_use]
 pub fn entries(tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> BTreeSet<Entry> {
-    tags.iter().filter_map(|(key, value)| Entry::from_tag(key, value, issuer)).collect()
+    tags.keys().filter_map(|key| Entry::from_tag(key, tags, issuer)).collect()
 }
 
 /// What the tool's statements must trust: nothing but the entries.
@@ -86,7 +119,8 @@ pub fn entries(tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> BTreeSet<
 pub fn projection(entries: &BTreeSet<Entry>) -> Trusted {
     let mut trusted = Trusted::nobody(Kind::Subjects);
     for entry in entries {
-        trusted.add(&entry.audience, entry.subject.claim());
+        let grant = Grant { audience: entry.audience.clone(), conditions: entry.conditions.clone() };
+        trusted.add_under(&grant, entry.subject.claim());
     }
     trusted
 }
@@ -100,7 +134,12 @@ pub fn is_empty(tags: &BTreeMap<String, String>) -> bool {
 /// The values of tags below the tool's prefix that are of unknown form: of no cluster's making.
 #[must_use]
 pub fn unknown(tags: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    let known = |key: &str, value: &str| key.len() == TAG_PREFIX.len() + FINGERPRINT && parse(value).is_some();
+    let is_entry = |key: &str, value: &str| key.len() == TAG_PREFIX.len() + FINGERPRINT && parse(key, value, tags).is_some();
+    // The conditions of an entry are known with it.
+    let known = |key: &str, value: &str| match key.split_once(".if") {
+        Some((entry, _)) => tags.get(entry).is_some_and(|value| is_entry(entry, value)),
+        None => is_entry(key, value),
+    };
     tags.iter()
         .filter(|(key, value)| key.starts_with(TAG_PREFIX) && !known(key, value))
         .map(|(key, value)| (key.as_str(), value.as_str()))
@@ -112,7 +151,13 @@ mod tests {
     use super::*;
 
     fn entry(subject: &str, declared_by: &str, audience: &str) -> Entry {
-        Entry { subject: subject.parse().unwrap(), audience: audience.parse().unwrap(), declared_by: declared_by.parse().unwrap() }
+        let conditions = Conditions::default();
+        Entry {
+            subject: subject.parse().unwrap(),
+            audience: audience.parse().unwrap(),
+            declared_by: declared_by.parse().unwrap(),
+            conditions,
+        }
     }
 
     #[test]
@@ -125,7 +170,26 @@ mod tests {
             (entry("k/keda", "z1/app", "vault"), "k/keda for z1/app aud vault"),
         ] {
             assert_eq!(entry.tag_value(), value);
-            assert_eq!(Entry::from_tag(&entry.tag_key(&issuer), value, &issuer), Some(entry));
+            assert_eq!(Entry::from_tag(&entry.tag_key(&issuer), &entry.tags(&issuer), &issuer), Some(entry));
+        }
+    }
+
+    #[test]
+    fn conditions_read_back_from_tags_of_their_own_and_without_them_the_entry_is_unknown() {
+        let issuer: IssuerUrl = "https://oidc.example.com/id/A".parse().unwrap();
+        for count in [1, 40] {
+            let networks: Vec<String> = (0..count).map(|number| format!("10.{number}.0.0/16")).collect();
+            let conditions = Conditions::read(&serde_json::json!({"IpAddress": {"aws:SourceIp": networks}})).unwrap();
+            let entry = Entry { conditions, ..entry("k/keda", "z1/app", "vault") };
+            let tags = entry.tags(&issuer);
+            assert_eq!(tags.len(), if count == 1 { 2 } else { 5 });
+            assert!(tags.iter().all(|(key, value)| key.len() <= 128 && value.parse::<TagValue>().is_ok()));
+            assert_eq!(entries(&tags, &issuer), BTreeSet::from([entry.clone()]));
+            assert_eq!(unknown(&tags), []);
+            let mut without = tags;
+            assert!(without.remove(&conditions_key(&entry.tag_key(&issuer), 1)).is_some());
+            assert_eq!(entries(&without, &issuer), BTreeSet::new());
+            assert!(!unknown(&without).is_empty());
         }
     }
 
@@ -152,6 +216,6 @@ mod tests {
     #[test]
     fn a_subject_declared_twice_is_trusted_once() {
         let entries = BTreeSet::from([entry("k/keda", "z1/app", "sts.amazonaws.com"), entry("k/keda", "z2/app", "sts.amazonaws.com")]);
-        assert_eq!(projection(&entries).claims[&Audience::default()].len(), 1);
+        assert_eq!(projection(&entries).claims[&Audience::default().into()].len(), 1);
     }
 }

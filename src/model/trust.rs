@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{
+    conditions::Conditions,
     document::{self, DocumentProblem, Ordered, canonical_statement, pattern_matches, texts},
     fingerprint::fingerprint,
     names::Subject,
@@ -56,8 +57,23 @@ pub(super) const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
 pub struct Trusted {
     /// By name or by pattern.
     pub kind: Kind,
-    /// The claims or patterns.
-    pub claims: BTreeMap<Audience, BTreeSet<String>>,
+    /// The claims or patterns, by what else is asked of them.
+    pub claims: BTreeMap<Grant, BTreeSet<String>>,
+}
+
+/// What a statement asks for beside a name: the audience of the token, and conditions of one's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// The audience.
+    pub audience: Audience,
+    /// The conditions.
+    pub conditions: Conditions,
+}
+
+impl From<Audience> for Grant {
+    fn from(audience: Audience) -> Self {
+        Self { audience, conditions: Conditions::default() }
+    }
 }
 
 impl Trusted {
@@ -79,7 +95,12 @@ impl Trusted {
 
     /// Lets in one more.
     pub fn add(&mut self, audience: &Audience, claim: String) {
-        self.claims.entry(audience.clone()).or_default().insert(claim);
+        self.add_under(&audience.clone().into(), claim);
+    }
+
+    /// Lets in one more, under conditions of one's own.
+    pub fn add_under(&mut self, grant: &Grant, claim: String) {
+        self.claims.entry(grant.clone()).or_default().insert(claim);
     }
 }
 
@@ -113,7 +134,7 @@ impl TrustPolicy {
     #[must_use]
     pub fn rendered(&self, provider: &Provider, trusted: &Trusted) -> Self {
         let own = trusted.claims.iter().filter(|(_, claims)| !claims.is_empty());
-        let mut own: Vec<Value> = own.map(|(audience, claims)| allow(provider, trusted.kind, audience, claims)).collect();
+        let mut own: Vec<Value> = own.map(|(grant, claims)| allow(provider, trusted.kind, grant, claims)).collect();
         // A `Sid` that the tool is about to write is the tool's whatever else was made of its statement by hand: IAM takes it once.
         let sids: Vec<Value> = own.iter().map(|statement| statement["Sid"].clone()).collect();
         let is_own = |statement: &Value| {
@@ -158,14 +179,17 @@ impl TrustPolicy {
         self.own(provider, kind).flat_map(|statement| claims_of(statement, provider)).collect()
     }
 
-    /// The same by audience; without those of a statement that names none.
+    /// The same by audience and conditions; without those of a statement that names no audience, or whose conditions are not understood.
     #[must_use]
     pub fn own_trusted(&self, provider: &Provider, kind: Kind) -> Trusted {
         let mut trusted = Trusted::nobody(kind);
         for statement in self.own(provider, kind) {
             for audience in texts(&statement["Condition"]["StringEquals"][provider.audience_key()]) {
-                let Ok(audience) = audience.parse() else { continue };
-                claims_of(statement, provider).into_iter().for_each(|claim| trusted.add(&audience, claim));
+                let (Ok(audience), Some(conditions)) = (audience.parse(), own_conditions(statement, provider)) else { continue };
+                let grant = Grant { audience, conditions };
+                for claim in claims_of(statement, provider) {
+                    trusted.add_under(&grant, claim);
+                }
             }
         }
         trusted
@@ -259,17 +283,21 @@ impl TrustPolicy {
     }
 }
 
-fn allow(provider: &Provider, kind: Kind, audience: &Audience, claims: &BTreeSet<String>) -> Value {
+fn allow(provider: &Provider, kind: Kind, grant: &Grant, claims: &BTreeSet<String>) -> Value {
     let claims: Vec<&String> = claims.iter().collect();
     // One subject as a string: two characters less of a quota of 2,048.
     let claims = if let [only] = claims.as_slice() { json!(only) } else { json!(claims) };
     let (audience_key, subject_key) = (provider.audience_key(), provider.subject_key());
-    let condition = match kind {
-        Kind::Subjects => json!({ "StringEquals": { audience_key: audience.as_str(), subject_key: claims } }),
-        Kind::Patterns(_) => json!({ "StringEquals": { audience_key: audience.as_str() }, "StringLike": { subject_key: claims } }),
+    let operator = match kind {
+        Kind::Subjects => "StringEquals",
+        Kind::Patterns(_) => "StringLike",
     };
+    // Conditions of one's own never have these keys.
+    let mut condition = Value::Object(grant.conditions.to_members());
+    condition["StringEquals"][audience_key] = json!(grant.audience.as_str());
+    condition[operator][subject_key] = claims;
     json!({
-        "Sid": sid(provider, kind, audience.as_str()),
+        "Sid": sid(provider, kind, grant),
         "Effect": "Allow",
         "Principal": { "Federated": provider.arn },
         "Action": ASSUME,
@@ -277,21 +305,27 @@ fn allow(provider: &Provider, kind: Kind, audience: &Audience, claims: &BTreeSet
     })
 }
 
-fn sid(provider: &Provider, kind: Kind, audience: &str) -> String {
+fn sid(provider: &Provider, kind: Kind, grant: &Grant) -> String {
+    let conditions = grant.conditions.fingerprint();
+    let asked: &[&str] = if grant.conditions.is_empty() { &[] } else { &[&conditions] };
+    sid_of(provider, kind, grant.audience.as_str(), asked)
+}
+
+fn sid_of(provider: &Provider, kind: Kind, audience: &str, asked: &[&str]) -> String {
     let kind = match kind {
         Kind::Subjects => String::new(),
         Kind::Patterns(None) => PATTERNS.to_owned(),
         Kind::Patterns(Some(project)) => format!("{PATTERNS}{project}"),
     };
-    format!("{SID_PREFIX}{kind}{}", fingerprint(&[provider.issuer.as_str(), audience], FINGERPRINT))
+    format!("{SID_PREFIX}{kind}{}", fingerprint(&[&[provider.issuer.as_str(), audience], asked].concat(), FINGERPRINT))
 }
 
-/// The length of the fingerprint of issuer and audience.
+/// The length of the fingerprint of issuer, audience and conditions.
 const FINGERPRINT: usize = 8;
 
 fn deny(provider: &Provider) -> Value {
     json!({
-        "Sid": sid(provider, Kind::Subjects, ""),
+        "Sid": sid_of(provider, Kind::Subjects, "", &[]),
         "Effect": "Deny",
         "Principal": { "Federated": provider.arn },
         "Action": ASSUME,
@@ -338,6 +372,17 @@ fn claims_of(statement: &Value, provider: &Provider) -> Vec<String> {
     let key = provider.subject_key();
     let operators = statement["Condition"].as_object().filter(|_| statement["Effect"] == "Allow").into_iter();
     operators.flat_map(|operators| operators.values().flat_map(|keys| texts(&keys[key.as_str()]))).map(str::to_owned).collect()
+}
+
+/// The conditions of one's own in a statement of the tool's; none if they are not understood.
+fn own_conditions(statement: &Value, provider: &Provider) -> Option<Conditions> {
+    let mut condition = statement["Condition"].as_object()?.clone();
+    let own = [provider.subject_key(), provider.audience_key()];
+    for keys in condition.values_mut().filter_map(Value::as_object_mut) {
+        keys.retain(|key, _| !own.contains(key));
+    }
+    condition.retain(|_, keys| keys.as_object().is_none_or(|keys| !keys.is_empty()));
+    Conditions::read(&Value::Object(condition)).ok()
 }
 
 /// The issuer, without `https://`, for which this is the tool's statement. Whether it is another cluster's is for the caller to know.
@@ -484,8 +529,38 @@ mod tests {
 
     fn patterns(project: &str, claims: &[&str]) -> Trusted {
         let mut patterns = Trusted::nobody(Kind::Patterns(ProjectMark::of_project(project)));
-        claims.iter().for_each(|claim| patterns.add(&Audience::default(), (*claim).to_owned()));
+        for claim in claims {
+            patterns.add(&Audience::default(), (*claim).to_owned());
+        }
         patterns
+    }
+
+    #[test]
+    fn conditions_of_ones_own_have_a_statement_of_their_own_and_read_back_from_it() {
+        let conditions =
+            Conditions::read(&json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {"aws:SourceVpc": "vpc-1"}})).unwrap();
+        let grant = Grant { audience: Audience::default(), conditions };
+        let mut both = trusted(&["z1/app"]);
+        both.add_under(&grant, "system:serviceaccount:z2:app".to_owned());
+        let policy = TrustPolicy::new(&provider(), &both);
+        assert_eq!(policy.own_trusted(&provider(), Kind::Subjects), both);
+        let statement = policy.statements.iter().find(|statement| statement["Condition"]["IpAddress"].is_object()).unwrap();
+        assert_eq!(
+            statement["Condition"],
+            json!({
+                "IpAddress": {"aws:SourceIp": "10.0.0.0/8"},
+                "StringEquals": {"aws:SourceVpc": "vpc-1", "oidc.example.com/id/A:aud": "sts.amazonaws.com", "oidc.example.com/id/A:sub": "system:serviceaccount:z2:app"}
+            })
+        );
+        let sids: BTreeSet<&str> = policy.statements.iter().filter_map(|statement| statement["Sid"].as_str()).collect();
+        assert_eq!(sids.len(), 2);
+        // A condition taken out by hand is drift.
+        let mut by_hand = policy.to_value();
+        for statement in by_hand["Statement"].as_array_mut().unwrap() {
+            statement["Condition"].as_object_mut().unwrap().remove("IpAddress");
+        }
+        let by_hand = TrustPolicy::parse(&by_hand.to_string()).unwrap();
+        assert!(!by_hand.means_the_same(&policy) && by_hand.rendered(&provider(), &both).means_the_same(&policy));
     }
 
     #[test]

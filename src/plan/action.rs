@@ -15,7 +15,7 @@ use crate::model::{
     observed::Field,
     oidc::{Audience, Provider},
     service::{Service, ServiceKind},
-    trust::TrustPolicy,
+    trust::{Grant, TrustPolicy, Trusted},
 };
 
 /// One change in AWS, Kubernetes or Qovery, with all it needs: nothing is left to decide.
@@ -251,6 +251,10 @@ pub struct SubjectChange {
     pub new_audiences: BTreeSet<Audience>,
     /// The audiences of tokens that it no longer takes.
     pub old_audiences: BTreeSet<Audience>,
+    /// Whether somebody whom it let in before is let in under other or fewer conditions, or with other tokens.
+    pub loosened: bool,
+    /// Whether conditions of one's own come, go or change.
+    pub conditions: bool,
 }
 
 impl SubjectChange {
@@ -260,15 +264,33 @@ impl SubjectChange {
         Self { added: after.difference(before).cloned().collect(), removed: before.difference(after).cloned().collect(), ..Self::default() }
     }
 
-    /// The same, with what changes between two sets of audiences.
+    /// The same, with what changes beside the names: audiences and conditions.
     #[must_use]
-    pub fn with_audiences(self, before: &BTreeSet<Audience>, after: &BTreeSet<Audience>) -> Self {
-        // Where nobody was let in before, or is after, an audience is no news.
-        if before.is_empty() || after.is_empty() {
+    pub fn with_grants(self, before: &Trusted, after: &Trusted) -> Self {
+        // Where nobody was let in before, or is after, that is no news.
+        if before.claims.is_empty() || after.claims.is_empty() {
             return self;
         }
-        let (new_audiences, old_audiences) = (after.difference(before).cloned().collect(), before.difference(after).cloned().collect());
-        Self { new_audiences, old_audiences, ..self }
+        let audiences = |trusted: &Trusted| trusted.claims.keys().map(|grant| grant.audience.clone()).collect::<BTreeSet<_>>();
+        let (one, other) = (audiences(before), audiences(after));
+        // Only what adds conditions to none is certainly no looser.
+        let stands = |grant: &Grant, claim: &String| {
+            let unconditional = Grant::from(grant.audience.clone());
+            [grant, &unconditional].iter().any(|grant| before.claims.get(grant).is_some_and(|claims| claims.contains(claim)))
+        };
+        let known = |claim: &String| before.claims.values().any(|claims| claims.contains(claim));
+        let mut claims = after.claims.iter().flat_map(|(grant, claims)| claims.iter().map(move |claim| (grant, claim)));
+        let loosened = claims.any(|(grant, claim)| known(claim) && !stands(grant, claim));
+        // Whoever comes or goes with conditions is named; here only those who stay count.
+        let asked = |trusted: &Trusted, of: &Trusted| {
+            let stays = |claim: &&String| of.claims.values().any(|claims| claims.contains(*claim));
+            let claims =
+                trusted.claims.iter().flat_map(|(grant, claims)| claims.iter().filter(stays).map(move |claim| (claim, &grant.conditions)));
+            claims.map(|(claim, conditions)| (claim.clone(), conditions.clone())).collect::<BTreeSet<_>>()
+        };
+        let conditions = asked(before, after) != asked(after, before);
+        let (new_audiences, old_audiences) = (other.difference(&one).cloned().collect(), one.difference(&other).cloned().collect());
+        Self { new_audiences, old_audiences, loosened, conditions, ..self }
     }
 }
 
@@ -285,6 +307,9 @@ impl fmt::Display for SubjectChange {
         }
         if !self.old_audiences.is_empty() {
             write!(f, ", no longer tokens for {}", listed(&self.old_audiences))?;
+        }
+        if self.conditions {
+            f.write_str(", under other conditions")?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::{
 use super::{Action, Lane, Plan, Writers, service_account};
 use crate::model::{
     arn::RoleArn,
+    conditions::Conditions,
     date::Date,
     desired::{Attributes, Desired, DesiredRole, DesiredTrust},
     identity::Prune,
@@ -428,7 +429,7 @@ fn not_ours(role: &ObservedRole, desired: &Desired) -> Option<String> {
 
 /// One environment's role, as far as its removal is concerned.
 fn of_environment(role: &ObservedRole) -> DesiredRole {
-    let trust = DesiredTrust::Environment { audience: Audience::default(), subjects: BTreeSet::new() };
+    let trust = DesiredTrust::Environment { audience: Audience::default(), subjects: BTreeSet::new(), conditions: Conditions::default() };
     let attributes = Owner::from_tags(&role.tags).map(|owner| Box::new(Attributes::bare(owner)));
     DesiredRole { arn: role.arn.clone(), attributes, trust }
 }

@@ -293,7 +293,7 @@ impl Refusal {
                 "give each identity its own `name` or leave it out, add a subject to another environment's role there by `extraSubjects`; for a role of many environments give all of them the same `scope` and `name`".to_owned()
             }
             Self::Perimeter { .. } => {
-                "decide which of the two holds: leave that statement alone and take the identity out of the manifest, or replace that statement by this tool's: remove it from the trust policy, then deploy again".to_owned()
+                "give the identity `role: {conditions: …}` with what that statement asks for beside name and audience; or remove that statement from the trust policy; or take the identity out of the manifest".to_owned()
             }
             Self::NewerForm { .. } => "a newer version of this tool has made the role: use that version or a newer one".to_owned(),
             Self::OtherPath { .. } => {

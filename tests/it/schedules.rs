@@ -52,7 +52,7 @@ fn read_add_write(world: Rc<World>, identity: Identity, place: Place, goal: Goal
         } else {
             claims.remove(&subject.claim())
         };
-        let trusted = Trusted { kind: trust::Kind::Subjects, claims: [(Audience::default(), claims)].into() };
+        let trusted = Trusted { kind: trust::Kind::Subjects, claims: [(Audience::default().into(), claims)].into() };
         let action = Action::UpdateTrust { role, trust: observed.trust.rendered(&provider, &trusted), subjects: SubjectChange::default() };
         let (_interrupt, interrupted) = watch::channel(false);
         Patience::new(Duration::from_mins(5), interrupted)

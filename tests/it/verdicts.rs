@@ -126,6 +126,29 @@ fn a_certain_denial_is_named_at_once() {
     }
 }
 
+#[test]
+fn conditions_of_ones_own_are_written_proven_and_a_perimeter_that_is_asked_for() {
+    let environment = Environment::new(
+        "identities:\n- serviceAccount: app\n  role:\n    conditions: {IpAddress: {\"aws:SourceIp\": [10.0.0.0/8]}, StringNotEquals: {\"aws:RequestedRegion\": us-east-1}}\n",
+    );
+    environment.sandbox.aws(|aws| aws.set_request_key("aws:SourceIp", &["10.1.2.3"]));
+    let run = environment.start();
+    assert!(run.out.contains("proven: "), "{}", run.out);
+    assert_eq!(environment.run(&["plan"]).ended(0).writes, 0);
+    let trust: Value = serde_json::from_str(&environment.sandbox.aws(|aws| aws.roles()[&environment_role(aws)].trust.clone())).unwrap();
+    assert_eq!(trust["Statement"][0]["Condition"]["IpAddress"], json!({"aws:SourceIp": "10.0.0.0/8"}));
+    let (code, state, evidence, _) = check(&environment, "trust");
+    assert_eq!((code, state.as_str()), (0, "ok"), "{evidence}");
+    environment.sandbox.aws(|aws| aws.set_request_key("aws:SourceIp", &["192.0.2.1"]));
+    let (code, state, evidence, _) = check(&environment, "trust");
+    assert_eq!((code, state.as_str()), (1, "unknown"));
+    assert!(evidence.contains("may let it in; cannot be judged from here: `aws:SourceIp`, `aws:RequestedRegion`"), "{evidence}");
+}
+
+fn environment_role(aws: &qovery_irsa_sandbox::aws::Aws) -> String {
+    aws.roles().keys().next().unwrap().clone()
+}
+
 fn in_virtual_time<T>(run: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(run)
 }

@@ -17,6 +17,7 @@ use qovery_irsa::{
     converge::{Converged, Work},
     model::{
         arn::{Account, RoleArn},
+        conditions::Conditions,
         date::Date,
         desired::Place,
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
@@ -389,7 +390,7 @@ pub(crate) fn identity(scope: Scope, origin: RoleOrigin) -> Identity {
             annotations: [].into(),
             automount: None,
         },
-        role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new() },
+        role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
         services: BoundServices::default(),
     }
 }

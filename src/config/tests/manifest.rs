@@ -82,7 +82,7 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!(document["Statement"]["Resource"], "arn:aws:s3:::shop/${aws:username}");
     assert_eq!(role.permissions_boundary.as_ref().unwrap().policy_name(), "boundary");
     assert_eq!(role.description.as_deref(), Some("What the app may do"));
-    let RoleSpec { scope, extra_subjects, origin: _ } = &identities[0].role;
+    let RoleSpec { scope, extra_subjects, origin: _, conditions: _ } = &identities[0].role;
     assert_eq!((role.tags.len(), extra_subjects.iter().next().unwrap().to_string()), (1, "kube-system/keda-operator".to_owned()));
     assert_eq!(*scope, Scope::Environment);
 
@@ -280,7 +280,7 @@ fn a_role_with_a_mistake_says_what_is_legal() {
         ("scope: 1", "ROLE.scope: must be a string, not the number `1`: put it in quotes"),
         (
             "trustPolicy: {}",
-            "ROLE.trustPolicy: unknown key, use `scope`, `namespaces`, `retain`, `name`, `path`, `arn`, `policies`, `inlinePolicies`, `permissionsBoundary`, `maxSessionDuration`, `description`, `tags` or `extraSubjects`",
+            "ROLE.trustPolicy: unknown key, use `scope`, `namespaces`, `retain`, `name`, `path`, `arn`, `policies`, `inlinePolicies`, `permissionsBoundary`, `maxSessionDuration`, `description`, `tags`, `conditions` or `extraSubjects`",
         ),
         ("namespace: z*", "ROLE.namespace: unknown key, did you mean `namespaces`?"),
         ("policys: []", "ROLE.policys: unknown key, did you mean `policies`?"),
@@ -406,6 +406,28 @@ fn beside_an_arn_only_what_concerns_its_trust_stands() {
     assert_eq!(
         of_role(&format!("{others}, scope: environment")),
         format!("{expected}\nROLE.scope: a role given by `arn` cannot be one environment's: use `shared` or `cluster`")
+    );
+}
+
+#[test]
+fn conditions_are_read_for_every_role_and_their_problems_have_places() {
+    let manifest = "identities:\n- serviceAccount: a\n  role:\n    arn: arn:aws:iam::123456789012:role/x\n    conditions:\n      IpAddress:\n        aws:SourceIp: [10.0.0.0/8]\n";
+    let identities = loaded(&[], manifest).unwrap().identities;
+    assert_eq!(
+        serde_json::Value::Object(identities[0].role.conditions.to_members()),
+        serde_json::json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})
+    );
+    assert_eq!(
+        problems(&manifest.replace("[10.0.0.0/8]", "10.0.0.0/33")),
+        "qovery.yml:7: identities[0].role.conditions.IpAddress[\"aws:SourceIp\"]: `10.0.0.0/33` is not an address or a network, as `10.0.0.0/8`"
+    );
+    assert!(
+        problems(&manifest.replace("IpAddress", "IpAddres"))
+            .starts_with("qovery.yml:6: identities[0].role.conditions.IpAddres: is no condition operator")
+    );
+    assert!(
+        problems(&manifest.replace("aws:SourceIp: [10.0.0.0/8]", "oidc.example.com/id/A:sub: x").replace("IpAddress", "StringLike"))
+            .contains("is written by the tool")
     );
 }
 

@@ -220,7 +220,7 @@ fn the_one_identity_has_the_scope_of_its_variables() {
         ),
     ] {
         let config = from_variables(&[vec![("SERVICE_ACCOUNT_NAME", "app")], variables.clone()].concat());
-        let RoleSpec { origin, scope, extra_subjects } = config.unwrap().identities.remove(0).role;
+        let RoleSpec { origin, scope, extra_subjects, conditions: _ } = config.unwrap().identities.remove(0).role;
         assert_eq!((scope, extra_subjects.len()), (expected, 0), "{variables:?}");
         let named = match origin {
             RoleOrigin::Made(made) => made.name,

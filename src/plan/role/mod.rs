@@ -176,7 +176,7 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
 fn is_last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider) -> bool {
     let DesiredTrust::Registry { declarers, retain: false, .. } = &wanted.trust else { return false };
     let own = registry::entries(&found.tags, &provider.issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
-    let own: BTreeSet<String> = own.map(|entry| entry.tag_key(&provider.issuer)).collect();
+    let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(&provider.issuer).into_keys()).collect();
     let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
     wanted.attributes.is_some() && registry::is_empty(&others)
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
+        conditions::Conditions,
         desired::{DesiredRole, DesiredTrust},
         document::pattern_matches,
         explain::perimeters,
@@ -14,7 +15,7 @@ use crate::{
         oidc::{Audience, Provider},
         registry::{self, Entry, projection},
         token::Claims,
-        trust::{Kind, TrustPolicy, Trusted},
+        trust::{Grant, Kind, TrustPolicy, Trusted},
     },
     plan::{Action, Refusal, SubjectChange},
 };
@@ -59,7 +60,7 @@ impl Trust {
     pub(super) fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<NewTrust, Refusal> {
         let name = &desired.arn.name;
         let (trusted, tags) = match &desired.trust {
-            DesiredTrust::Environment { audience, subjects } => (Trusted::subjects(audience, subjects), BTreeMap::new()),
+            DesiredTrust::Environment { audience, subjects, conditions } => (under(audience, conditions, subjects), BTreeMap::new()),
             DesiredTrust::Registry { entries, .. } => {
                 short_enough(name, entries)?;
                 (projection(entries), tags_of(entries, provider))
@@ -76,7 +77,7 @@ impl Trust {
         let mut trust =
             Self { tags: BTreeMap::new(), keys: BTreeSet::new(), update: None, in_two_steps: None, notes: Vec::new(), gone: None };
         let trusted = match &desired.trust {
-            DesiredTrust::Environment { audience, subjects } => {
+            DesiredTrust::Environment { audience, subjects, conditions } => {
                 let before = observed.trust.own_claims(provider, Kind::Subjects);
                 let needed: Vec<&Subject> = subjects
                     .iter()
@@ -84,9 +85,12 @@ impl Trust {
                     .collect();
                 for subject in &needed {
                     let joins = !before.contains(&subject.claim());
-                    trust.notes.extend(keep_perimeters(name, observed, provider, audience, subject, joins)?);
+                    // Who asks for conditions has decided.
+                    if conditions.is_empty() {
+                        trust.notes.extend(keep_perimeters(name, observed, provider, audience, subject, joins)?);
+                    }
                 }
-                Trusted::subjects(audience, needed)
+                under(audience, conditions, needed)
             }
             DesiredTrust::Registry { entries, declarers, .. } => trust.register(entries, declarers, observed, provider, limits, name)?,
             DesiredTrust::Patterns(trusted) => {
@@ -129,7 +133,7 @@ impl Trust {
         short_enough(name, &new)?;
         for entry in wanted {
             let joins = new.contains(entry);
-            if joins || registered.contains(entry) {
+            if entry.conditions.is_empty() && (joins || registered.contains(entry)) {
                 self.notes.extend(keep_perimeters(name, observed, provider, &entry.audience, &entry.subject, joins)?);
             }
         }
@@ -172,7 +176,7 @@ impl Trust {
 
     /// Whether the new trust policy lets in anybody whom the one before did not, by name or by pattern.
     pub(super) fn widens(&self, before: &BTreeSet<String>) -> bool {
-        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if subjects.added.iter().any(|claim| !covered(claim, before)))
+        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if subjects.loosened || subjects.added.iter().any(|claim| !covered(claim, before)))
     }
 }
 
@@ -198,10 +202,10 @@ fn keep_unread(trusted: &mut Trusted, observed: &ObservedRole, provider: &Provid
     }
     let backed = projection(known);
     let mut kept = BTreeSet::new();
-    for (audience, claims) in observed.trust.own_trusted(provider, Kind::Subjects).claims {
-        for claim in claims.into_iter().filter(|claim| !backed.claims.get(&audience).is_some_and(|backed| backed.contains(claim))) {
+    for (grant, claims) in observed.trust.own_trusted(provider, Kind::Subjects).claims {
+        for claim in claims.into_iter().filter(|claim| !backed.claims.get(&grant).is_some_and(|backed| backed.contains(claim))) {
             kept.insert(claim.clone());
-            trusted.add(&audience, claim);
+            trusted.add_under(&grant, claim);
         }
     }
     kept
@@ -223,9 +227,8 @@ pub(super) fn update(role: &RoleName, observed: &ObservedRole, provider: &Provid
         return None;
     }
     let claims = |policy: &TrustPolicy| policy.own_claims(provider, trusted.kind);
-    let audiences = |policy: &TrustPolicy| policy.own_trusted(provider, trusted.kind).claims.into_keys().collect::<BTreeSet<Audience>>();
-    let subjects =
-        SubjectChange::between(&claims(&observed.trust), &claims(&trust)).with_audiences(&audiences(&observed.trust), &audiences(&trust));
+    let (before, after) = (observed.trust.own_trusted(provider, trusted.kind), trust.own_trusted(provider, trusted.kind));
+    let subjects = SubjectChange::between(&claims(&observed.trust), &claims(&trust)).with_grants(&before, &after);
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
 }
 
@@ -263,6 +266,13 @@ fn keep_perimeters(
     }
 }
 
+fn under<'a>(audience: &Audience, conditions: &Conditions, subjects: impl IntoIterator<Item = &'a Subject>) -> Trusted {
+    let grant = Grant { audience: audience.clone(), conditions: conditions.clone() };
+    let mut trusted = Trusted::nobody(Kind::Subjects);
+    subjects.into_iter().for_each(|subject| trusted.add_under(&grant, subject.claim()));
+    trusted
+}
+
 fn covered(claim: &str, before: &BTreeSet<String>) -> bool {
     before.iter().any(|pattern| pattern_matches(pattern, claim))
 }
@@ -288,7 +298,7 @@ fn in_two_steps(update: &Action, role: &RoleName, observed: &ObservedRole, provi
 }
 
 fn tags_of(entries: &BTreeSet<Entry>, provider: &Provider) -> BTreeMap<String, String> {
-    entries.iter().map(|entry| (entry.tag_key(&provider.issuer), entry.tag_value())).collect()
+    entries.iter().flat_map(|entry| entry.tags(&provider.issuer)).collect()
 }
 
 fn short_enough(role: &RoleName, entries: &BTreeSet<Entry>) -> Result<(), Refusal> {

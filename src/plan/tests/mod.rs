@@ -12,6 +12,7 @@ use self::world::{World, given, role_mut, service_account_mut};
 use super::{Call as _, Goal, Refusals};
 use crate::model::{
     claims::{Claim, Claims},
+    conditions::Conditions,
     identity::{MadeRole, RoleOrigin},
     observed::{Field, OWNER_TAG},
     trust::{Kind, TrustPolicy},
@@ -367,6 +368,7 @@ fn a_subject_by_hand_in_the_tools_statement_goes_and_is_reported() {
             subject: "z9/by-hand".parse().unwrap(),
             audience: crate::model::oidc::Audience::default(),
             declared_by: "z9/by-hand".parse().unwrap(),
+            conditions: Conditions::default(),
         }]
         .into(),
     );

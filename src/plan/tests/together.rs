@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     model::{
+        conditions::Conditions,
         identity::Scope,
         observed::Limits,
         oidc::Audience,
@@ -183,6 +184,7 @@ fn a_tag_whose_subject_is_missing_is_put_back_and_a_tag_of_unknown_form_is_left_
         subject: "z1/app".parse().unwrap(),
         audience: Audience::default(),
         declared_by: "z1/app".parse().unwrap(),
+        conditions: Conditions::default(),
     }]));
     let provider = world.provider();
     role_mut(&mut world).trust = role(&other).trust.rendered(&provider, &own_only);
@@ -200,11 +202,11 @@ fn crowded(count: usize) -> World {
     let entries: BTreeSet<Entry> = (0..count)
         .map(|number| {
             let subject: crate::model::names::Subject = format!("z{number:0>6}-environment/app-name").parse().unwrap();
-            Entry { declared_by: subject.clone(), subject, audience: Audience::default() }
+            Entry { declared_by: subject.clone(), subject, audience: Audience::default(), conditions: Conditions::default() }
         })
         .collect();
     let role = role_mut(&mut world);
-    role.tags = entries.iter().map(|entry| (entry.tag_key(&provider.issuer), entry.tag_value())).collect();
+    role.tags = entries.iter().flat_map(|entry| entry.tags(&provider.issuer)).collect();
     role.trust = role.trust.rendered(&provider, &crate::model::registry::projection(&entries));
     world
 }
@@ -575,4 +577,105 @@ fn a_change_of_the_audience_is_said_with_the_pods_to_restart() {
         world.apply(Goal::Start);
         assert!(!start(&world).contains("audience"), "{}", start(&world));
     }
+}
+
+fn conditions(network: &str) -> Conditions {
+    Conditions::read(&json!({"IpAddress": {"aws:SourceIp": network}})).unwrap()
+}
+
+fn networks(world: &World) -> Vec<(String, String)> {
+    let trusted = role(world).trust.own_trusted(&world.provider(), Kind::Subjects);
+    let of_grant = |(grant, claims): (&crate::model::trust::Grant, &BTreeSet<String>)| {
+        let network = grant.conditions.to_members().get("IpAddress").map(|keys| keys["aws:SourceIp"].as_str().unwrap().to_owned());
+        (network.unwrap_or_default(), claims.iter().cloned().collect::<Vec<_>>().join(" "))
+    };
+    let mut networks: Vec<_> = trusted.claims.iter().map(of_grant).collect();
+    networks.sort();
+    networks
+}
+
+#[test]
+fn conditions_of_ones_own_are_kept_for_each_environment_of_a_shared_role() {
+    let pair = |network: &str, subjects: &str| (network.to_owned(), subjects.to_owned());
+    let mut one = World::empty(shared());
+    one.identities[0].role.conditions = conditions("10.0.0.0/8");
+    one.apply(Goal::Start);
+    let mut other = elsewhere(&one, "z2");
+    other.identities[0].role.conditions = Conditions::default();
+    other.apply(Goal::Start);
+    let mut third = elsewhere(&other, "z3");
+    third.identities[0].role.conditions = conditions("11.0.0.0/8");
+    third.apply(Goal::Start);
+    let all = [
+        pair("", "system:serviceaccount:z2:app"),
+        pair("10.0.0.0/8", "system:serviceaccount:z1:app"),
+        pair("11.0.0.0/8", "system:serviceaccount:z3:app"),
+    ];
+    assert_eq!(networks(&third), all);
+    // Whoever sees a statement missing renders it from the tags, conditions included.
+    let provider = third.provider();
+    role_mut(&mut third).trust = role(&third).trust.rendered(&provider, &crate::model::trust::Trusted::subjects(&Audience::default(), []));
+    assert_eq!(networks(&third), []);
+    other.observed.roles = third.observed.roles.clone();
+    other.apply(Goal::Start);
+    assert_eq!(networks(&other), all);
+    // Other conditions take the place of the ones before, and the tags of these go.
+    one.observed.roles = other.observed.roles.clone();
+    one.identities[0].role.conditions = conditions("12.0.0.0/8");
+    assert!(start(&one).contains(": same subjects, under other conditions"), "{}", start(&one));
+    one.apply(Goal::Start);
+    assert_eq!(one.plan(Goal::Start).unwrap().actions().count(), 0);
+    assert_eq!(networks(&one)[2], pair("12.0.0.0/8", "system:serviceaccount:z1:app"));
+    assert_eq!(role(&one).tags.keys().filter(|key| key.starts_with(TAG_PREFIX)).count(), 5);
+    let mut last = one.clone();
+    while last.plan(Goal::Delete).unwrap().actions().count() > 0 {
+        last.apply(Goal::Delete);
+    }
+    assert_eq!(networks(&last).len(), 2);
+    assert_eq!(role(&last).tags.keys().filter(|key| key.starts_with(TAG_PREFIX)).count(), 3);
+}
+
+#[test]
+fn conditions_of_ones_own_stand_in_the_statement_of_every_scope_and_their_loss_is_drift() {
+    let patterns = together(Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() });
+    for identities in [World::identity(), given(), patterns] {
+        let mut world = World::empty(identities);
+        world.identities[0].role.conditions = conditions("10.0.0.0/8");
+        world.apply(Goal::Start);
+        assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
+        let mut trust = role(&world).trust.to_value();
+        let statement = trust["Statement"].as_array_mut().unwrap().last_mut().unwrap();
+        assert_eq!(statement["Condition"]["IpAddress"], json!({"aws:SourceIp": "10.0.0.0/8"}));
+        statement["Condition"].as_object_mut().unwrap().remove("IpAddress");
+        role_mut(&mut world).trust = TrustPolicy::parse(&trust.to_string()).unwrap();
+        assert!(start(&world).starts_with("update the trust policy of role"), "{}", start(&world));
+    }
+}
+
+#[test]
+fn who_is_let_in_under_less_comes_in_when_everything_has_changed() {
+    let mut world = World::empty(World::identity());
+    world.identities[0].role.conditions = conditions("10.0.0.0/8");
+    world.apply(Goal::Start);
+    super::world::made_role(&mut world.identities[0]).policies.clear();
+    let order = |world: &World| {
+        let plan = start(world);
+        plan.find("detach policy").unwrap() < plan.find("update the trust policy").unwrap()
+    };
+    world.identities[0].role.conditions = Conditions::default();
+    assert!(order(&world), "fewer conditions");
+    world.identities[0].role.conditions = conditions("0.0.0.0/0");
+    assert!(order(&world), "others");
+    let mut open = World::in_sync(World::identity());
+    super::world::made_role(&mut open.identities[0]).policies.clear();
+    open.identities[0].role.conditions = conditions("10.0.0.0/8");
+    assert!(!order(&open), "more conditions narrow at once");
+}
+
+#[test]
+fn conditions_of_ones_own_may_stand_beside_a_perimeter() {
+    let mut world = World::empty(given());
+    role_mut(&mut world).trust = perimeter(&json!({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}));
+    world.identities[0].role.conditions = conditions("10.0.0.0/8");
+    assert!(start(&world).contains("trust `system:serviceaccount:z1:app`"), "{}", start(&world));
 }

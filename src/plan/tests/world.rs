@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     model::{
         arn::Account,
+        conditions::Conditions,
         desired::{Desired, Place},
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
@@ -58,7 +59,12 @@ fn identity(role: RoleSpec) -> Identity {
 /// One identity whose role is given by ARN.
 pub(super) fn given() -> Vec<Identity> {
     let arn = "arn:aws:iam::123456789012:role/shared".parse().unwrap();
-    vec![identity(RoleSpec { origin: RoleOrigin::Given(arn), scope: Scope::Shared { retain: false }, extra_subjects: BTreeSet::new() })]
+    vec![identity(RoleSpec {
+        origin: RoleOrigin::Given(arn),
+        scope: Scope::Shared { retain: false },
+        extra_subjects: BTreeSet::new(),
+        conditions: Conditions::default(),
+    })]
 }
 
 pub(super) fn made_role(identity: &mut Identity) -> &mut MadeRole {
@@ -99,7 +105,7 @@ impl World {
             tags: [("team".parse().unwrap(), "platform".parse().unwrap())].into(),
         };
         let origin = RoleOrigin::Made(Box::new(made));
-        vec![identity(RoleSpec { origin, scope: Scope::Environment, extra_subjects: BTreeSet::new() })]
+        vec![identity(RoleSpec { origin, scope: Scope::Environment, extra_subjects: BTreeSet::new(), conditions: Conditions::default() })]
     }
 
     /// Nothing is there but the roles that are given by ARN.
