@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     document::{pattern_matches, texts},
-    oidc::Provider,
+    oidc::{Audience, Provider},
     token::Claims,
     trust::{ASSUME, TrustPolicy, is_own},
 };
@@ -63,6 +63,30 @@ pub fn perimeters(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> 
         .collect()
 }
 
+/// The same for whoever matches a pattern of subjects: statements that may be about some of them, and ask for more than their names.
+#[must_use]
+pub fn perimeters_of_pattern(trust: &TrustPolicy, provider: &Provider, audience: &Audience, pattern: &str) -> Vec<(String, Vec<String>)> {
+    let (key, audiences) = (provider.subject_key(), [audience.to_string()]);
+    let request = Request::Anybody { provider, audiences: &audiences };
+    let is_about = |statement: &Value| {
+        let operators = statement["Condition"].as_object().into_iter().flat_map(|operators| operators.values());
+        let wanted: Vec<&str> = operators.flat_map(|keys| texts(&keys[key.as_str()])).collect();
+        wanted.is_empty() || wanted.iter().any(|wanted| pattern_matches(pattern, wanted) || pattern_matches(wanted, pattern))
+    };
+    let foreign = (1..).zip(trust.statements()).filter(|(_, statement)| {
+        !is_own(statement, provider) && texts(&statement["Principal"]["Federated"]).contains(&provider.arn.as_str()) && is_about(statement)
+    });
+    foreign
+        .filter_map(|(number, statement)| match said(statement, &request) {
+            Said::MayAllow(mut unknown) => {
+                unknown.retain(|what| !what.eq_ignore_ascii_case(&format!("`{key}`")));
+                (!unknown.is_empty()).then(|| (named(number, statement), unknown))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 /// A statement as messages name it: by its number, from 1, and its `Sid`.
 pub(super) fn named(number: usize, statement: &Value) -> String {
     let name = statement["Sid"].as_str().map(|sid| format!(" `{sid}`")).unwrap_or_default();
@@ -88,6 +112,8 @@ pub fn lets_pod_identity(trust: &TrustPolicy, action: &str) -> Verdict {
 enum Request<'a> {
     /// A pod shows its token.
     Token { provider: &'a Provider, claims: &'a Claims },
+    /// Some pod of the cluster shows its token.
+    Anybody { provider: &'a Provider, audiences: &'a [String] },
     /// A service of AWS assumes the role.
     Service { name: &'a str, action: &'a str },
 }
@@ -95,7 +121,7 @@ enum Request<'a> {
 impl Request<'_> {
     fn action(&self) -> &str {
         match self {
-            Self::Token { .. } => ASSUME,
+            Self::Token { .. } | Self::Anybody { .. } => ASSUME,
             Self::Service { action, .. } => action,
         }
     }
@@ -103,7 +129,7 @@ impl Request<'_> {
     /// The kind of principal that it is, and its name.
     fn principal(&self) -> (&str, &str) {
         match self {
-            Self::Token { provider, .. } => ("Federated", &provider.arn),
+            Self::Token { provider, .. } | Self::Anybody { provider, .. } => ("Federated", &provider.arn),
             Self::Service { name, .. } => ("Service", name),
         }
     }
@@ -111,7 +137,14 @@ impl Request<'_> {
     /// What is known of a condition key. Their names ignore case. A request has the claims of its own issuer, never those of another.
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif>
     fn actual(&self, key: &str) -> Actual<'_> {
-        let Self::Token { provider, claims } = self else { return Actual::Unknown };
+        let (provider, claims) = match self {
+            Self::Token { provider, claims } => (provider, claims),
+            Self::Anybody { provider, audiences } => {
+                let is_audience = key.eq_ignore_ascii_case(&provider.audience_key());
+                return if is_audience { Actual::Values(audiences) } else { Actual::Unknown };
+            }
+            Self::Service { .. } => return Actual::Unknown,
+        };
         let key = key.to_lowercase();
         let Some((issuer, claim)) = key.rsplit_once(':') else { return Actual::Unknown };
         let own = issuer == provider.issuer.host_and_path().to_lowercase();
@@ -205,8 +238,8 @@ fn principal(members: &Map<String, Value>, request: &Request<'_>) -> Truth {
         (Some(principal), None) => match names(principal, request) {
             Some(named) => Truth::of(named, || match (request, texts(&principal["Federated"]).as_slice()) {
                 (Request::Service { name, .. }, _) => format!("its principal is not `{name}`"),
-                (Request::Token { .. }, []) => "its principal is no OIDC provider".to_owned(),
-                (Request::Token { provider, .. }, others) => {
+                (Request::Token { .. } | Request::Anybody { .. }, []) => "its principal is no OIDC provider".to_owned(),
+                (Request::Token { provider, .. } | Request::Anybody { provider, .. }, others) => {
                     format!("its principal is `{}`, the token's provider is `{}`", others.join("`, `"), provider.arn)
                 }
             }),

@@ -29,13 +29,13 @@ pub enum Refusal {
     NameTaken(RoleName),
     /// A statement of somebody else's lets a subject in under conditions, and the tool's would let it in without.
     #[error(
-        "role `{role}`: {statement} of its trust policy lets in `{subject}` only under {asks}; this tool's statement would let it in without"
+        "role `{role}`: {statement} of its trust policy lets in `{whom}` only under {asks}; this tool's statement would let it in without"
     )]
     Perimeter {
         /// The role.
         role: RoleName,
-        /// Who is to be let in.
-        subject: Subject,
+        /// Who is to be let in: a subject, or a pattern of them.
+        whom: String,
         /// The statement.
         statement: String,
         /// What it asks for, each in backticks.

@@ -9,7 +9,7 @@ use crate::{
         conditions::Conditions,
         desired::{DesiredRole, DesiredTrust},
         document::pattern_matches,
-        explain::perimeters,
+        explain::{perimeters, perimeters_of_pattern},
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
         oidc::{Audience, Provider},
@@ -87,7 +87,12 @@ impl Trust {
                     let joins = !before.contains(&subject.claim());
                     // Who asks for conditions has decided.
                     if conditions.is_empty() {
-                        trust.notes.extend(keep_perimeters(name, observed, provider, audience, subject, joins)?);
+                        trust.notes.extend(keep_perimeters(
+                            name,
+                            &subject.to_string(),
+                            around(observed, provider, audience, subject),
+                            joins,
+                        )?);
                     }
                 }
                 under(audience, conditions, needed)
@@ -95,6 +100,13 @@ impl Trust {
             DesiredTrust::Registry { entries, declarers, .. } => trust.register(entries, declarers, observed, provider, limits, name)?,
             DesiredTrust::Patterns(trusted) => {
                 trust.notes = patterns_in_words(name, &desired.trust);
+                let before = observed.trust.own_claims(provider, trusted.kind);
+                for (grant, claims) in trusted.claims.iter().filter(|(grant, _)| grant.conditions.is_empty()) {
+                    for pattern in claims {
+                        let perimeters = perimeters_of_pattern(&observed.trust, provider, &grant.audience, pattern);
+                        trust.notes.extend(keep_perimeters(name, pattern, perimeters, !covered(pattern, &before))?);
+                    }
+                }
                 let own: BTreeSet<&String> = trusted.claims.values().flatten().collect();
                 let others = observed
                     .trust
@@ -134,7 +146,12 @@ impl Trust {
         for entry in wanted {
             let joins = new.contains(entry);
             if entry.conditions.is_empty() && (joins || registered.contains(entry)) {
-                self.notes.extend(keep_perimeters(name, observed, provider, &entry.audience, &entry.subject, joins)?);
+                self.notes.extend(keep_perimeters(
+                    name,
+                    &entry.subject.to_string(),
+                    around(observed, provider, &entry.audience, &entry.subject),
+                    joins,
+                )?);
             }
         }
         let stale: BTreeSet<Entry> =
@@ -240,30 +257,23 @@ pub(super) fn without_patterns(role: &RoleName, observed: &ObservedRole, provide
 }
 
 /// Whoever is about to be let in must not be let in under less than a statement of somebody else's asks for. What stands already is said.
-fn keep_perimeters(
-    role: &RoleName,
-    observed: &ObservedRole,
-    provider: &Provider,
-    audience: &Audience,
-    subject: &Subject,
-    joins: bool,
-) -> Result<Vec<String>, Refusal> {
-    let claims = Claims::of_subject(&provider.issuer, audience, subject);
-    let perimeters = perimeters(&observed.trust, provider, &claims);
-    match perimeters.into_iter().map(|(statement, asks)| (statement, asks.join(", "))).collect::<Vec<_>>() {
-        all if joins && !all.is_empty() => {
-            let (statement, asks) = all.into_iter().next().unwrap_or_default();
-            Err(Refusal::Perimeter { role: role.clone(), subject: subject.clone(), statement, asks })
+fn keep_perimeters(role: &RoleName, whom: &str, perimeters: Vec<(String, Vec<String>)>, joins: bool) -> Result<Vec<String>, Refusal> {
+    let mut notes = Vec::new();
+    for (statement, asks) in perimeters {
+        let asks = asks.join(", ");
+        if joins {
+            return Err(Refusal::Perimeter { role: role.clone(), whom: whom.to_owned(), statement, asks });
         }
-        all => Ok(all
-            .into_iter()
-            .map(|(statement, asks)| {
-                format!(
-                    "role `{role}`: {statement} of its trust policy lets in `{subject}` only under {asks}, the tool's own statement without"
-                )
-            })
-            .collect()),
+        notes.push(format!(
+            "role `{role}`: {statement} of its trust policy lets in `{whom}` only under {asks}, the tool's own statement without"
+        ));
     }
+    Ok(notes)
+}
+
+/// The perimeters around one subject.
+fn around(observed: &ObservedRole, provider: &Provider, audience: &Audience, subject: &Subject) -> Vec<(String, Vec<String>)> {
+    perimeters(&observed.trust, provider, &Claims::of_subject(&provider.issuer, audience, subject))
 }
 
 fn under<'a>(audience: &Audience, conditions: &Conditions, subjects: impl IntoIterator<Item = &'a Subject>) -> Trusted {

@@ -679,3 +679,19 @@ fn conditions_of_ones_own_may_stand_beside_a_perimeter() {
     world.identities[0].role.conditions = conditions("10.0.0.0/8");
     assert!(start(&world).contains("trust `system:serviceaccount:z1:app`"), "{}", start(&world));
 }
+
+#[test]
+fn a_perimeter_around_some_of_those_that_a_pattern_lets_in_is_not_undone_either() {
+    let network = json!({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}});
+    let mut world = World::empty(given());
+    role_mut(&mut world).trust = perimeter(&network);
+    for (pattern, refused) in [("z*", true), ("z1", true), ("y*", false)] {
+        world.identities[0].role.scope = Scope::Cluster { namespaces: [pattern.parse().unwrap()].into() };
+        let plan = start(&world);
+        assert_eq!(plan.starts_with("refused: role `shared`: statement 1 `AppOfShop`"), refused, "{pattern}: {plan}");
+    }
+    // One that asks for name and audience alone is none.
+    role_mut(&mut world).trust = perimeter(&json!({}));
+    world.identities[0].role.scope = Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() };
+    assert!(start(&world).starts_with("create OIDC provider"), "{}", start(&world));
+}
