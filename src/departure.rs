@@ -98,7 +98,14 @@ const STAYS: &str = "nothing is removed: the environment stays, only its job is 
 async fn ask(job: Option<&JobMark>, qovery: &Qovery, patience: &Patience) -> Result<(States, BTreeSet<JobMark>), Failed> {
     let (inquiry, call) = (patience.for_advice(), "qovery:GET /environment/{id}/statuses");
     let answer = inquiry.call(call, async || qovery.states(job).await).await;
-    answer.map_err(Failed::to("ask Qovery for the states of the environment and its services", call))
+    let (mut states, jobs) = answer.map_err(Failed::to("ask Qovery for the states of the environment and its services", call))?;
+    if states.asks_for_skipped()
+        // Not to know it keeps more.
+        && let Ok(stages) = inquiry.call("qovery:GET /environment/{id}/deploymentStage", async || qovery.stages().await).await
+    {
+        states.skip(|service| stages.iter().any(|stage| stage.skipped.iter().any(|skipped| skipped.as_str() == service)));
+    }
+    Ok((states, jobs))
 }
 
 /// Which of the jobs still exist whose marks were seen; not known where Qovery cannot be asked.

@@ -20,6 +20,33 @@ pub struct ServiceState {
     pub state: String,
     /// Whether it is part of the deployment that is under way.
     pub takes_part: bool,
+    /// Whether it is skipped in its stage, as far as that was asked.
+    pub is_skipped: bool,
+}
+
+impl States {
+    /// Whether the verdict depends on which services are skipped.
+    #[must_use]
+    pub fn asks_for_skipped(&self) -> bool {
+        self.goes() && self.others.iter().any(|service| is_going(&service.state)) && self.staying().any(|service| !service.takes_part)
+    }
+
+    /// Takes note of the services that are skipped, by their ids.
+    pub fn skip(&mut self, is_skipped: impl Fn(&str) -> bool) {
+        for service in &mut self.others {
+            service.is_skipped = is_skipped(&service.id);
+        }
+    }
+
+    fn goes(&self) -> bool {
+        is_going(&self.environment)
+    }
+
+    /// The services that stay. Of an environment that is being deleted one that was never deployed is none: there is nothing to delete of it.
+    fn staying(&self) -> impl Iterator<Item = &ServiceState> {
+        let goes = self.goes();
+        self.others.iter().filter(move |service| !(is_going(&service.state) || goes && service.state == "READY"))
+    }
 }
 
 /// What a delete event is for.
@@ -33,21 +60,25 @@ pub enum Verdict {
     Unclear,
 }
 
-/// | services | environment | verdict |
+/// | services that stay | environment | verdict |
 /// |---|---|---|
-/// | there is no other, or all are being deleted | | goes |
-/// | one stays | is not being deleted | stays |
-/// | one stays that takes no part in the deployment under way | is being deleted | stays |
-/// | those that stay all take part | is being deleted | unclear |
+/// | none | | goes |
+/// | one | is not being deleted | stays |
+/// | one that takes no part in the deployment under way | is being deleted | stays |
+/// | only such as are skipped, while others are being deleted | is being deleted | goes |
+/// | only such as are skipped or take part | is being deleted | unclear |
 #[must_use]
 pub fn verdict(states: &States) -> Verdict {
-    let staying: Vec<&ServiceState> = states.others.iter().filter(|service| !is_going(&service.state)).collect();
-    match (staying.as_slice(), is_going(&states.environment)) {
-        ([], _) => Verdict::Goes,
-        (_, false) => Verdict::Stays,
-        (staying, true) if staying.iter().any(|service| !service.takes_part) => Verdict::Stays,
-        (_, true) => Verdict::Unclear,
+    let staying: Vec<&ServiceState> = states.staying().collect();
+    let others_go = states.others.iter().any(|service| is_going(&service.state));
+    let is_left_out = |service: &&ServiceState| states.goes() && others_go && !service.takes_part && service.is_skipped;
+    if staying.iter().all(is_left_out) {
+        return Verdict::Goes;
     }
+    if !states.goes() || staying.iter().any(|service| !service.takes_part && !is_left_out(service)) {
+        return Verdict::Stays;
+    }
+    Verdict::Unclear
 }
 
 /// Whether a state is one of something that is deleted or about to be. <https://api-doc.qovery.com>, `StateEnum`
@@ -61,8 +92,9 @@ mod tests {
 
     #[test]
     fn what_stays_is_told_by_the_services_and_the_environment_only_where_these_are_unclear() {
-        let service = |state: &str, takes_part| ServiceState { id: String::new(), state: state.to_owned(), takes_part };
-        let cases: [(&str, Vec<ServiceState>, Verdict); 9] = [
+        let service = |state: &str, takes_part| ServiceState { id: String::new(), state: state.to_owned(), takes_part, is_skipped: false };
+        let skipped = |state: &str, takes_part| ServiceState { is_skipped: true, ..service(state, takes_part) };
+        let cases: [(&str, Vec<ServiceState>, Verdict); 19] = [
             ("DELETING", vec![], Verdict::Goes),
             ("DEPLOYED", vec![], Verdict::Goes),
             ("DELETING", vec![service("DELETE_QUEUED", true), service("DELETED", true)], Verdict::Goes),
@@ -72,6 +104,18 @@ mod tests {
             ("DELETING", vec![service("DEPLOYED", false)], Verdict::Stays),
             ("DELETING", vec![service("DEPLOYED", true)], Verdict::Unclear),
             ("A_STATE_OF_TOMORROW", vec![service("ANOTHER", true)], Verdict::Stays),
+            // One that was never deployed.
+            ("DELETING", vec![service("READY", false)], Verdict::Goes),
+            ("DELETING", vec![service("READY", false), service("DELETE_QUEUED", true)], Verdict::Goes),
+            ("DELETING", vec![service("READY", false), service("DEPLOYED", false)], Verdict::Stays),
+            ("DEPLOYED", vec![service("READY", false)], Verdict::Stays),
+            // One that is skipped.
+            ("DELETING", vec![skipped("DEPLOYED", false), service("DELETING", true)], Verdict::Goes),
+            ("DELETING", vec![skipped("DEPLOYED", false)], Verdict::Stays),
+            ("DELETING", vec![skipped("DEPLOYED", false), service("STOPPED", false), service("DELETING", true)], Verdict::Stays),
+            ("DELETING", vec![skipped("DEPLOYED", false), service("DEPLOYED", true), service("DELETING", true)], Verdict::Unclear),
+            ("DEPLOYED", vec![skipped("DEPLOYED", false), service("DELETING", true)], Verdict::Stays),
+            ("DELETING", vec![skipped("DEPLOYED", true), service("DELETING", true)], Verdict::Unclear),
         ];
         for (environment, others, wanted) in cases {
             let states = States { environment: environment.to_owned(), others };

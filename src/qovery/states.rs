@@ -41,6 +41,7 @@ impl Qovery {
             id: status.id,
             state: status.state,
             takes_part: status.is_part_last_deployment.unwrap_or(true),
+            is_skipped: false,
         });
         Ok((States { environment: found.environment.state, others: others.collect() }, jobs))
     }

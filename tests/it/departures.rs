@@ -4,7 +4,7 @@
 use http::Method;
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
-    qovery::{DeleteEvent, SettingsRead, TOKEN, World},
+    qovery::{DeleteEvent, Kind, SettingsRead, TOKEN, World},
 };
 
 use crate::{
@@ -84,13 +84,22 @@ fn a_delete_of_the_environment_waits_for_its_pods_and_takes_all() {
 }
 
 #[test]
-fn a_skipped_service_goes_with_its_environment_and_holds_up_nothing() {
+fn a_skipped_service_and_one_that_was_never_deployed_go_with_their_environment_and_hold_up_nothing() {
     in_worlds(&World::pairwise(), |world| {
         let shop = running(world);
         shop.skip("db");
         ended_well(&shop.deploy());
+        shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, Kind::Container, "late"));
         ended_well(&shop.delete(&shop.id));
         assert_eq!((shop.environment.roles(), exists(&shop)), (0, false));
+
+        // The job alone: whoever is skipped stays with the others.
+        for skipped in [&["db"][..], &["api", "worker", "db"]] {
+            let shop = running(world);
+            skipped.iter().for_each(|name| shop.skip(name));
+            let left = shop.delete_job();
+            assert_eq!((only(&left).code, only(&left).writes, shop.environment.roles()), (0, 0, 1), "{skipped:?}: {}", only(&left).out);
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{DeleteEvent, Environment, Kind, Qovery, Refused, SettingsRead, Variable};
+use super::{DeleteEvent, Environment, Kind, LeftOut, Qovery, Refused, SettingsRead, Variable};
 
 /// What happens to an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,16 @@ impl Qovery {
 
     pub(super) fn event(&mut self, id: &str, event: Event) -> Result<(), Refused> {
         let environment = self.environment(id)?;
-        // What is skipped goes with the environment all the same; a job that is skipped does not run for it.
+        // A job that is skipped does not run for it, even where what is skipped goes with the environment.
         let goes = matches!(event, Event::Delete | Event::Uninstall);
-        let takes_part = |service: &&String| goes || !environment.skipped.contains(*service);
+        // Where a job is left out its event does not run: nothing that a job does can tell of that.
+        let is_ready =
+            |service: &String| environment.services.get(service).is_some_and(|found| found.state == "READY" && found.kind != Kind::Job);
+        let takes_part = |service: &&String| match (goes, self.world.left_out) {
+            (true, LeftOut::Deleted) => true,
+            (true, LeftOut::LeftOut) => !environment.skipped.contains(*service) && !is_ready(service),
+            (false, _) => !environment.skipped.contains(*service),
+        };
         let services: Vec<String> = environment.stages.iter().flat_map(|stage| &stage.services).filter(takes_part).cloned().collect();
         self.happens(id, event, &services, true)
     }

@@ -28,7 +28,7 @@ use self::description::Description;
 pub use self::{
     description::schema,
     events::{Deployment, Event, Step},
-    world::{Aliases, DeleteEvent, LoneDelete, Put, SettingsRead, World},
+    world::{Aliases, DeleteEvent, LeftOut, LoneDelete, Put, SettingsRead, World},
 };
 use crate::service::{Answer, Request, Response, Service};
 

@@ -47,6 +47,15 @@ pub enum LoneDelete {
     EnvironmentDeleting,
 }
 
+/// Whether a deletion of the environment is also one of services that are skipped or were never deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It is.
+    Deleted,
+    /// It leaves them out, and they go with the namespace.
+    LeftOut,
+}
+
 /// One way in which Qovery may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct World {
@@ -60,6 +69,8 @@ pub struct World {
     pub put: Put,
     /// A single service that is deleted.
     pub lone_delete: LoneDelete,
+    /// Services that are skipped or were never deployed.
+    pub left_out: LeftOut,
 }
 
 impl Default for World {
@@ -70,6 +81,7 @@ impl Default for World {
             delete_event: DeleteEvent::Beside,
             put: Put::Resets,
             lone_delete: LoneDelete::EnvironmentDeleting,
+            left_out: LeftOut::Deleted,
         }
     }
 }
@@ -84,7 +96,9 @@ impl World {
                 for delete_event in [DeleteEvent::Before, DeleteEvent::Beside, DeleteEvent::After] {
                     for put in [Put::Resets, Put::Keeps] {
                         for lone_delete in [LoneDelete::EnvironmentUnchanged, LoneDelete::EnvironmentDeleting] {
-                            all.push(Self { aliases, settings, delete_event, put, lone_delete });
+                            for left_out in [LeftOut::Deleted, LeftOut::LeftOut] {
+                                all.push(Self { aliases, settings, delete_event, put, lone_delete, left_out });
+                            }
                         }
                     }
                 }
@@ -117,6 +131,7 @@ impl World {
             format!("{:?}", self.delete_event),
             format!("{:?}", self.put),
             format!("{:?}", self.lone_delete),
+            format!("{:?}", self.left_out),
         ];
         let numbered: Vec<(usize, &String)> = values.iter().enumerate().collect();
         let pairs = numbered.iter().flat_map(|(one, first)| {
@@ -134,7 +149,7 @@ mod tests {
     #[test]
     fn the_few_worlds_have_every_pair_and_all_have_every_combination() {
         let all = World::all();
-        assert_eq!(all.len(), 48);
+        assert_eq!(all.len(), 96);
         let few = World::pairwise();
         assert!((6..=10).contains(&few.len()), "{}", few.len());
         for pair in all.iter().flat_map(|world| world.pairs()) {
