@@ -96,7 +96,9 @@ fn a_skipped_service_and_one_that_was_never_deployed_go_with_their_environment_a
         // The job alone: whoever is skipped stays with the others.
         for skipped in [&["db"][..], &["api", "worker", "db"]] {
             let shop = running(world);
-            skipped.iter().for_each(|name| shop.skip(name));
+            for name in skipped {
+                shop.skip(name);
+            }
             let left = shop.delete_job();
             assert_eq!((only(&left).code, only(&left).writes, shop.environment.roles()), (0, 0, 1), "{skipped:?}: {}", only(&left).out);
         }
