@@ -18,7 +18,7 @@ const KEY: (&str, &str) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
 const OLD_KEY: (&str, &str) = ("AWS_ACCESS_KEY", "AWS_SECRET_KEY");
 /// What points an SDK to a profile or to the files that hold profiles.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html>
-const PROFILES: [&str; 4] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"];
+pub const PROFILES: [&str; 4] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"];
 /// What EKS Pod Identity and ECS set.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
 const CONTAINER_CREDENTIALS: [&str; 2] = ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
+    containers::PROFILES,
     desired::Desired,
     job::{ObservedVariable, VariableScope},
     observed::Observed,
@@ -33,8 +34,17 @@ pub(super) fn keys(services: &[Seen<'_>]) -> Vec<Held> {
     held(&KEYS, services, set)
 }
 
-/// What keeps EKS from giving a role to the pods of services, in words. It goes by the name: a variable that is set to nothing counts too.
-pub(super) fn without_role(services: &[Seen<'_>]) -> Vec<String> {
+/// What may keep services from their role, beside keys, in words.
+pub(super) fn beside_keys(services: &[Seen<'_>]) -> Vec<String> {
+    let may_win = |held| {
+        let way = way(&held, "");
+        format!("{}: some AWS SDKs take what a profile says before the role. {way}, unless its profile is meant", said(&held))
+    };
+    without_role(services).into_iter().chain(held(&PROFILES, services, set).into_iter().map(may_win)).collect()
+}
+
+/// What keeps EKS from giving a role to the pods of services. It goes by the name: a variable that is set to nothing counts too.
+fn without_role(services: &[Seen<'_>]) -> Vec<String> {
     let note = |held| {
         let way = way(&held, ". If the job needs it, give it to the job itself");
         format!("{}: EKS then gives its pods neither role nor token. {way}", said(&held))
@@ -87,7 +97,7 @@ pub(super) fn notes(desired: &Desired, observed: &Observed) -> Vec<String> {
         let way = way(&held, ". If the job needs it, make it a secret of the job itself");
         format!("{}: AWS SDKs take it before the role. {way}", said(&held))
     };
-    keys(&bound).into_iter().map(of_key).chain(without_role(&bound)).chain(unseen).collect()
+    keys(&bound).into_iter().map(of_key).chain(beside_keys(&bound)).chain(unseen).collect()
 }
 
 /// ``application `api`, container `worker` have secret `X` of the project``

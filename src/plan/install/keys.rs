@@ -41,7 +41,7 @@ pub(super) fn notes(binds: &BTreeSet<ServiceRef>, observed: &ObservedEnvironment
         format!("every service of the environment inherits {keys}, and AWS SDKs take such keys before a role of the service. {way}")
     });
     let tokens = all(&TOKENS).map(|tokens| format!("every service of the environment can read {tokens}, an API token. {way}"));
-    keys.into_iter().chain(tokens).chain(keys::without_role(&bound(binds, observed, &inherited))).collect()
+    keys.into_iter().chain(tokens).chain(keys::beside_keys(&bound(binds, observed, &inherited))).collect()
 }
 
 /// The services of `binds`, each once however it is named.

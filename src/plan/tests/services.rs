@@ -168,6 +168,8 @@ fn variables_that_keep_a_bound_service_from_its_role_are_said_and_change_nothing
     note: application `api` has secret `AWS_ACCESS_KEY_ID` of its own: AWS SDKs take it before the role. Delete it of application `api`, and deploy
     note: job `worker` has variable `AWS_ROLE_ARN` of the environment: EKS then gives its pods neither role nor token. Delete it there, and deploy. If the job needs it, give it to the job itself
     ");
+    let profile = variable("AWS_PROFILE", Some("prod"), VariableScope::Service);
+    insta::assert_snapshot!(start(&seen(vec![profile], Vec::new())), @"note: application `api` has variable `AWS_PROFILE` of its own: some AWS SDKs take what a profile says before the role. Delete it of application `api`, and deploy, unless its profile is meant");
     // One that is set to nothing further in is none.
     assert_eq!(
         start(&seen(vec![key(VariableScope::Project), variable("AWS_ACCESS_KEY_ID", Some(""), VariableScope::Service)], Vec::new())),
