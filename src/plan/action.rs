@@ -230,6 +230,8 @@ pub enum Applying {
     Create,
     /// It gets what is desired.
     Apply,
+    /// It gets back what somebody has changed.
+    SetBack,
     /// The role that it is about to have is recorded.
     Record,
     /// A mark of an earlier version goes, which all jobs wrote as one.
@@ -398,7 +400,7 @@ impl fmt::Display for Action {
             Self::ApplyServiceAccount(applied) => {
                 let (subject, role) = (&applied.subject, applied.role.as_ref().map(ToString::to_string).unwrap_or_default());
                 match applied.how {
-                    Applying::Apply if !applied.taken.is_empty() => {
+                    Applying::SetBack => {
                         let taken: Vec<String> = applied.taken.iter().map(ToString::to_string).collect();
                         write!(f, "set {} of ServiceAccount `{subject}` back", taken.join(", "))
                     }

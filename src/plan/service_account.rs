@@ -82,8 +82,11 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
             Some(Conflict::Taken(note)) => {
                 if fields.contains_key(field) {
                     applied.taken.insert(field.clone());
+                    if note.is_some() {
+                        applied.how = Applying::SetBack;
+                    }
                 }
-                notes.push(note);
+                notes.extend(note);
             }
             Some(Conflict::Refused(refusal)) => refusals.push(refusal),
         }
@@ -91,7 +94,8 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    if !applied.taken.is_empty() && present.is_some() {
+    let takes_role = applied.taken.contains(&Field::Annotation(ROLE_ANNOTATION.to_owned()));
+    if !applied.taken.is_empty() && present.is_some() && !takes_role {
         // First what was there before, so that what is forced is what was seen; the other role follows.
         return Ok(Applies { first: None, last: vec![apply(set_back(&applied, observed))], notes });
     }
@@ -101,7 +105,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         return Ok(Applies { first: None, last: mark.into_iter().collect(), notes });
     }
     let mut record = observed.earlier_roles();
-    let first = (present.is_some() && !record.contains(&desired.role)).then(|| {
+    let first = (present.is_some() && !record.contains(&desired.role) && !takes_role).then(|| {
         record.add(&desired.role, at);
         apply_held(with_record(held(&applied.subject, observed, Applying::Record), record.render()), observed)
     });
@@ -253,7 +257,7 @@ fn reclaimed(subject: &Subject, observed: &ObservedServiceAccount) -> AppliedSer
 
 /// What was there, with the desired values of what is taken.
 fn set_back(wanted: &AppliedServiceAccount, observed: &ObservedServiceAccount) -> AppliedServiceAccount {
-    let mut applied = held(&wanted.subject, observed, Applying::Apply);
+    let mut applied = held(&wanted.subject, observed, wanted.how);
     let copied = |from: &BTreeMap<String, String>, key: &String| from.get(key).map(|value| (key.clone(), value.clone()));
     for field in &wanted.taken {
         match field {
@@ -338,8 +342,8 @@ pub fn overridden(applied: &AppliedServiceAccount, after: &ObservedServiceAccoun
 
 /// What stands in the way of a value.
 enum Conflict {
-    /// A person's hand has changed it: it is set back, with these words.
-    Taken(String),
+    /// It is taken from a person's hand or from who brought it back: with these words, unless the tool holds it too.
+    Taken(Option<String>),
     /// Somebody else sets it.
     Refused(Refusal),
 }
@@ -352,8 +356,12 @@ fn conflict(subject: &Subject, field: &Field, desired: &str, observed: &Observed
     }
     let by_hand = managers.iter().all(|manager| is_by_hand(manager) || is_restorer(manager));
     if by_hand && observed.is_touched() {
+        if observed.held_by_tool(field) {
+            return Some(Conflict::Taken(None));
+        }
         let by = managers.iter().map(|manager| format!("`{manager}`")).collect::<Vec<_>>().join(", ");
-        return Some(Conflict::Taken(format!("ServiceAccount `{subject}`: {field} was changed to `{value}` by {by}, and is set back")));
+        let note = format!("ServiceAccount `{subject}`: {field} was changed to `{value}` by {by}, and is set back");
+        return Some(Conflict::Taken(Some(note)));
     }
     Some(Conflict::Refused(Refusal::HeldField {
         subject: subject.clone(),

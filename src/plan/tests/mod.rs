@@ -686,7 +686,10 @@ fn what_a_person_changes_by_hand_is_set_back() {
             assert!(plan.starts_with(&back) || marked, "{plan}");
             assert!(plan.contains(&format!("{field} was changed to `{value}` by `{}", managers.iter().min().unwrap())), "{plan}");
             world.apply(Goal::Start);
-            assert_eq!(start(&world), "", "{field} {managers:?}");
+            // A role that a backup brought back is one that the ServiceAccount had.
+            let again = start(&world);
+            assert!(again.lines().all(|line| line.starts_with("note: ") && line.contains("had role")), "{field} {managers:?}: {again}");
+            assert!(again.is_empty() || managers == ["velero-server"], "{field} {managers:?}: {again}");
         }
         for (managers, named) in [
             (&["helm"][..], "held by field manager `helm`;"),
@@ -752,6 +755,28 @@ fn what_was_cleared_or_brought_back_is_the_tools_all_the_same() {
             world.apply(Goal::Delete);
             assert!(world.observed.service_accounts.is_empty());
         }
+    }
+}
+
+#[test]
+fn a_role_that_changes_where_a_hand_or_a_backup_holds_the_annotation_too_is_recorded_as_ever() {
+    for (other, held_too) in [("kubectl-annotate", true), ("velero-server", true), ("velero-server", false)] {
+        let mut world = World::in_sync(World::identity());
+        let before = service_account_mut(&mut world).role().unwrap();
+        let managers = service_account_mut(&mut world).managers.get_mut(&annotation()).unwrap();
+        managers.insert(other.to_owned());
+        if !held_too {
+            managers.remove("qovery-irsa");
+        }
+        world::made_role(&mut world.identities[0]).name = "another".parse().ok();
+        let plan = start(&world);
+        let expected = if held_too { "apply ServiceAccount `z1/app` with role" } else { "set annotation `eks.amazonaws.com/role-arn` of" };
+        assert!(plan.contains(expected), "{other}: {plan}");
+        assert_eq!(plan.contains("was changed to"), !held_too, "{other}: {plan}");
+        world.apply(Goal::Start);
+        let account = service_account_mut(&mut world);
+        assert!(account.earlier_roles().contains(&before), "{other}: the role before is recorded until it is left");
+        assert!(account.role().unwrap().to_string().ends_with("/another"), "{other}");
     }
 }
 
