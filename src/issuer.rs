@@ -113,14 +113,22 @@ pub(crate) async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes
     if let Some(name) = config.environment.cluster.as_ref().filter(|_| closed || strange) {
         match described(name, aws, patience).await {
             Ok(cluster) if cluster.issuer.is_some() => {
-                let issuer = of_described(name, cluster, &config.environment.namespace, kubernetes, patience).await?;
-                return issuer.ok_or_else(|| failed.into());
+                return match of_described(name, cluster, &config.environment.namespace, kubernetes, patience).await {
+                    // What does not speak as an API server does is no cluster at all.
+                    Err(ConnectError::OtherCluster { .. }) if !speaks_kubernetes(&failed) => Err(failed.into()),
+                    issuer => issuer?.ok_or_else(|| failed.into()),
+                };
             }
             Err(error) if closed => return Err(error.into()),
             Ok(_) | Err(_) => {}
         }
     }
     Err(failed.into())
+}
+
+/// Whether a refusal is in the words of an API server.
+fn speaks_kubernetes(refused: &Failed) -> bool {
+    matches!(refused.source.code.as_str(), "Forbidden" | "NotFound")
 }
 
 /// The issuer of the EKS cluster that is named, if it is the one that the kubeconfig leads to. Otherwise what is of one cluster would be

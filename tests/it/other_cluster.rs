@@ -188,3 +188,17 @@ fn an_issuer_is_confirmed_only_where_something_is_to_be_changed() {
     environment.start();
     assert_eq!(environment.sandbox.witness().count(DISCOVERY), 0);
 }
+
+/// What speaks no Kubernetes is a stranger, not another cluster: its own words are told.
+#[test]
+fn a_stranger_at_the_kubeconfigs_address_is_told_in_its_words() {
+    let mut environment = with_the_other_kubeconfig();
+    environment.sandbox.faults().add(DISCOVERY, When::Always, Fault::error(403, "BlockedByPolicy"));
+    environment.sandbox.faults().add(TOKEN, When::Always, Fault::error(403, "BlockedByPolicy"));
+    for command in ["start", "delete"] {
+        let run = environment.run(&[command]).ended(1);
+        assert!(run.writes == 0 && run.err.contains("BlockedByPolicy"), "{}", run.err);
+    }
+    environment.set("IRSA_OIDC_ISSUER", OTHER);
+    assert_eq!(environment.run(&["delete"]).writes, 0);
+}
