@@ -93,7 +93,7 @@ pub enum ConnectError {
     },
 }
 
-/// Connects.
+/// Connects. Where AWS is follows from the region by the SDK's rules, with `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`.
 ///
 /// The issuer is that of `IRSA_OIDC_ISSUER`, the mounted token or the described cluster, whichever are at hand, and they must
 /// agree; if none is, the cluster's discovery document is asked. A kubeconfig says nothing of `IRSA_OIDC_ISSUER`: before the first change

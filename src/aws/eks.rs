@@ -1,6 +1,7 @@
 //! EKS: where a cluster is and whose tokens it issues, and the bearer token with which an IAM identity speaks to it.
 //!
-//! One GET is signed here and sent with the shared client: the SDK's own EKS client would cost minutes of build time for it.
+//! One GET is signed here and sent with the shared client: the SDK's own EKS client for it makes the binary larger by 270 kB, and the
+//! budget leaves a quarter of that.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,6 +10,7 @@ use std::{
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
+use aws_sdk_sts::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
     sign::v4,
@@ -184,7 +186,10 @@ impl Aws {
 
     /// A signed GET of EKS: the body of a good answer, and the request's id.
     async fn get(&self, path: &str) -> Result<(Vec<u8>, Option<String>), CallError> {
-        let endpoint = endpoint(&self.own, "EKS", "eks", &self.region);
+        let endpoint = match named_endpoint(&self.own, "EKS") {
+            Some(endpoint) => endpoint,
+            None => eks(&self.region, self.own.use_fips().unwrap_or(false), self.own.use_dual_stack().unwrap_or(false)).await?,
+        };
         let url = format!("{}{path}", endpoint.trim_end_matches('/'));
         let credentials = self.credentials().await?;
         let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
@@ -208,9 +213,11 @@ impl Aws {
     /// There are no credentials to sign with.
     pub async fn cluster_bearer(&self, name: &ClusterName) -> Result<ClusterBearer, CallError> {
         let credentials = self.credentials().await?;
+        let sts = sts(&self.region, self.own.use_fips().unwrap_or(false), false).await?;
+        let signer = Signer { name: name.clone(), credentials, region: self.region.clone(), sts };
         let made = SystemTime::now();
-        let token = cluster_token(name, &credentials, &self.region, made)?;
-        Ok(ClusterBearer { name: name.clone(), credentials, region: self.region.clone(), last: Arc::new(Mutex::new((made, token))) })
+        let token = signer.token(made)?;
+        Ok(ClusterBearer { signer, last: Arc::new(Mutex::new((made, token))) })
     }
 }
 
@@ -222,9 +229,7 @@ const OLDEST: Duration = Duration::from_mins(10);
 /// there were when it was first made, and so no longer than they are good.
 #[derive(Clone)]
 pub struct ClusterBearer {
-    name: ClusterName,
-    credentials: Credentials,
-    region: String,
+    signer: Signer,
     /// The last one, and when it was made.
     last: Arc<Mutex<(SystemTime, String)>>,
 }
@@ -239,7 +244,7 @@ impl ClusterBearer {
     fn token_at(&self, now: SystemTime) -> String {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(last.0).is_ok_and(|age| age > OLDEST)
-            && let Ok(token) = cluster_token(&self.name, &self.credentials, &self.region, now)
+            && let Ok(token) = self.signer.token(now)
         {
             *last = (now, token);
         }
@@ -247,16 +252,52 @@ impl ClusterBearer {
     }
 }
 
-fn cluster_token(name: &ClusterName, credentials: &Credentials, region: &str, now: SystemTime) -> Result<String, CallError> {
-    // The authenticator takes the regional STS host only, whatever endpoint the SDK is told to use.
-    let url = format!("https://sts.{region}.{}/?Action=GetCallerIdentity&Version=2011-06-15", dns_suffix(region));
-    let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
-    let headers = [("host", authority(&request)), ("x-k8s-aws-id", name.as_str().to_owned())];
-    let mut settings = SigningSettings::default();
-    settings.signature_location = SignatureLocation::QueryParams;
-    settings.expires_in = Some(Duration::from_mins(1));
-    sign_request(&mut request, &headers, credentials, (region, "sts"), settings, now)?;
-    Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(request.uri().to_string())))
+/// What a token is made from.
+#[derive(Clone)]
+struct Signer {
+    name: ClusterName,
+    credentials: Credentials,
+    region: String,
+    /// The URL of the region's STS.
+    sts: String,
+}
+
+impl Signer {
+    fn token(&self, now: SystemTime) -> Result<String, CallError> {
+        let url = format!("{}/?Action=GetCallerIdentity&Version=2011-06-15", self.sts.trim_end_matches('/'));
+        let mut request = http::Request::get(&url).body(Vec::new()).map_err(|error| unsent(&error))?;
+        let headers = [("host", authority(&request)), ("x-k8s-aws-id", self.name.as_str().to_owned())];
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_mins(1));
+        sign_request(&mut request, &headers, &self.credentials, (&self.region, "sts"), settings, now)?;
+        Ok(format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(request.uri().to_string())))
+    }
+}
+
+/// The URL of a region's STS by the SDK's own rules, never an endpoint that the SDK was told to use: a cluster's authenticator takes no other
+/// host. It is the cluster that calls it, so for a token dual-stack would help nobody, and not every authenticator knows those hosts.
+/// <https://github.com/kubernetes-sigs/aws-iam-authenticator/blob/master/pkg/token/token.go>
+async fn sts(region: &str, fips: bool, dual_stack: bool) -> Result<String, CallError> {
+    let parameters = Params::builder().region(region).use_fips(fips).use_dual_stack(dual_stack).use_global_endpoint(false).build();
+    let parameters = parameters.map_err(|error| unsent(&error))?;
+    let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|error| unsent(&*error))?;
+    Ok(endpoint.url().to_owned())
+}
+
+/// The URL of a region's EKS. The SDK's rules for it are those for STS but for the name with FIPS; its partitions are taken from there.
+/// <https://github.com/boto/botocore/blob/develop/botocore/data/eks/2017-11-01/endpoint-rule-set-1.json>
+async fn eks(region: &str, fips: bool, dual_stack: bool) -> Result<String, CallError> {
+    let sts = sts(region, false, dual_stack).await?;
+    // A region has no dots: what follows is the partition's domain, for dual-stack another one.
+    let domain = sts.split_once(region).map_or("amazonaws.com", |(_, domain)| domain.trim_start_matches('.'));
+    let name = match (fips, dual_stack) {
+        (false, _) => "eks",
+        (true, false) if region.starts_with("us-gov-") => "eks",
+        (true, false) if domain == "amazonaws.com" => "fips.eks",
+        (true, _) => "eks-fips",
+    };
+    Ok(format!("https://{name}.{region}.{domain}"))
 }
 
 fn sign_request(
@@ -289,9 +330,9 @@ fn authority(request: &http::Request<Vec<u8>>) -> String {
     request.uri().authority().map(ToString::to_string).unwrap_or_default()
 }
 
-/// `AWS_ENDPOINT_URL_EKS`, `AWS_ENDPOINT_URL` or a profile's `endpoint_url`, as for every SDK client, else the region's.
+/// `AWS_ENDPOINT_URL_EKS`, `AWS_ENDPOINT_URL` or a profile's `endpoint_url`, as for every SDK client.
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
-fn endpoint(config: &SdkConfig, service_id: &'static str, host: &str, region: &str) -> String {
+fn named_endpoint(config: &SdkConfig, service_id: &'static str) -> Option<String> {
     let key = aws_types::service_config::ServiceConfigKey::builder()
         .service_id(service_id)
         .env("AWS_ENDPOINT_URL")
@@ -299,12 +340,7 @@ fn endpoint(config: &SdkConfig, service_id: &'static str, host: &str, region: &s
         .build()
         .ok();
     let named = key.and_then(|key| config.service_config()?.load_config(key));
-    named.or_else(|| config.endpoint_url().map(str::to_owned)).unwrap_or_else(|| format!("https://{host}.{region}.{}", dns_suffix(region)))
-}
-
-/// <https://docs.aws.amazon.com/general/latest/gr/rande.html>
-fn dns_suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+    named.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
 fn read_cluster(body: &[u8]) -> Result<Cluster, String> {
@@ -348,36 +384,85 @@ fn no_connection(error: &reqwest::Error) -> CallError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_cluster_token_is_a_presigned_url_of_the_regional_sts() {
+    fn signer(sts: &str) -> Signer {
         let credentials =
             Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", Some("session".to_owned()), None, "test");
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        for (region, host) in
-            [("eu-west-3", "https://sts.eu-west-3.amazonaws.com/"), ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/")]
-        {
-            let token = cluster_token(&"demo".parse().unwrap(), &credentials, region, now).unwrap();
-            let url = String::from_utf8(URL_SAFE_NO_PAD.decode(token.strip_prefix("k8s-aws-v1.").unwrap()).unwrap()).unwrap();
-            assert!(url.starts_with(host), "{url}");
-            for part in [
-                "Action=GetCallerIdentity",
-                "X-Amz-Expires=60",
-                "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id",
-                "X-Amz-Security-Token=session",
-                "X-Amz-Signature=",
-            ] {
-                assert!(url.contains(part), "{part} in {url}");
-            }
+        Signer { name: "demo".parse().unwrap(), credentials, region: "eu-west-3".to_owned(), sts: sts.to_owned() }
+    }
+
+    /// What the authenticator of each partition accepts: <https://github.com/kubernetes-sigs/aws-iam-authenticator/blob/master/pkg/token/token_test.go>
+    #[tokio::test]
+    async fn a_token_is_for_the_sts_of_its_region_in_every_partition() {
+        for (region, fips, host) in [
+            ("eu-west-3", false, "sts.eu-west-3.amazonaws.com"),
+            ("us-east-1", false, "sts.us-east-1.amazonaws.com"),
+            ("us-west-2", true, "sts-fips.us-west-2.amazonaws.com"),
+            ("cn-north-1", false, "sts.cn-north-1.amazonaws.com.cn"),
+            ("us-gov-west-1", false, "sts.us-gov-west-1.amazonaws.com"),
+            ("us-gov-west-1", true, "sts.us-gov-west-1.amazonaws.com"),
+            ("eusc-de-east-1", false, "sts.eusc-de-east-1.amazonaws.eu"),
+            ("us-iso-east-1", false, "sts.us-iso-east-1.c2s.ic.gov"),
+            ("us-isob-east-1", false, "sts.us-isob-east-1.sc2s.sgov.gov"),
+            ("eu-isoe-west-1", false, "sts.eu-isoe-west-1.cloud.adc-e.uk"),
+            ("us-isof-south-1", false, "sts.us-isof-south-1.csp.hci.ic.gov"),
+            // A region that is not known yet.
+            ("mx-moon-9", false, "sts.mx-moon-9.amazonaws.com"),
+        ] {
+            assert_eq!(sts(region, fips, false).await.unwrap(), format!("https://{host}"), "{region} {fips}");
+        }
+    }
+
+    /// What the SDK's own tests of these rules expect.
+    #[tokio::test]
+    async fn eks_is_where_the_rules_of_the_sdk_say() {
+        for (region, fips, dual_stack, host) in [
+            ("eu-west-3", false, false, "eks.eu-west-3.amazonaws.com"),
+            ("us-east-1", true, false, "fips.eks.us-east-1.amazonaws.com"),
+            ("us-east-1", true, true, "eks-fips.us-east-1.api.aws"),
+            ("us-east-1", false, true, "eks.us-east-1.api.aws"),
+            ("cn-north-1", false, false, "eks.cn-north-1.amazonaws.com.cn"),
+            ("cn-north-1", true, true, "eks-fips.cn-north-1.api.amazonwebservices.com.cn"),
+            ("cn-north-1", true, false, "eks-fips.cn-north-1.amazonaws.com.cn"),
+            ("cn-north-1", false, true, "eks.cn-north-1.api.amazonwebservices.com.cn"),
+            ("us-gov-east-1", false, false, "eks.us-gov-east-1.amazonaws.com"),
+            ("us-gov-east-1", true, false, "eks.us-gov-east-1.amazonaws.com"),
+            ("us-gov-east-1", true, true, "eks-fips.us-gov-east-1.api.aws"),
+            ("us-gov-east-1", false, true, "eks.us-gov-east-1.api.aws"),
+            ("us-iso-east-1", false, false, "eks.us-iso-east-1.c2s.ic.gov"),
+            ("us-iso-east-1", true, false, "eks-fips.us-iso-east-1.c2s.ic.gov"),
+            ("us-isob-east-1", false, false, "eks.us-isob-east-1.sc2s.sgov.gov"),
+            ("us-isob-east-1", true, false, "eks-fips.us-isob-east-1.sc2s.sgov.gov"),
+            ("eusc-de-east-1", false, false, "eks.eusc-de-east-1.amazonaws.eu"),
+            ("us-isof-south-1", false, false, "eks.us-isof-south-1.csp.hci.ic.gov"),
+            ("moon-south-1", false, false, "eks.moon-south-1.amazonaws.com"),
+        ] {
+            assert_eq!(eks(region, fips, dual_stack).await.unwrap(), format!("https://{host}"), "{region} {fips} {dual_stack}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_token_is_a_presigned_url() {
+        let token =
+            signer("https://sts.eu-west-3.amazonaws.com").token(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+        let url = String::from_utf8(URL_SAFE_NO_PAD.decode(token.strip_prefix("k8s-aws-v1.").unwrap()).unwrap()).unwrap();
+        assert!(url.starts_with("https://sts.eu-west-3.amazonaws.com/?"), "{url}");
+        for part in [
+            "Action=GetCallerIdentity",
+            "X-Amz-Expires=60",
+            "X-Amz-SignedHeaders=host%3Bx-k8s-aws-id",
+            "X-Amz-Security-Token=session",
+            "X-Amz-Signature=",
+        ] {
+            assert!(url.contains(part), "{part} in {url}");
         }
     }
 
     #[test]
     fn a_bearer_token_is_made_again_before_it_expires() {
         let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let (name, credentials): (ClusterName, _) = ("demo".parse().unwrap(), Credentials::new("AKIDEXAMPLE", "key", None, None, "test"));
-        let token = |now| cluster_token(&name, &credentials, "eu-west-3", now).unwrap();
-        let last = Arc::new(Mutex::new((made, token(made))));
-        let bearer = ClusterBearer { name: name.clone(), credentials: credentials.clone(), region: "eu-west-3".to_owned(), last };
+        let signer = signer("https://sts.eu-west-3.amazonaws.com");
+        let token = |now| signer.token(now).unwrap();
+        let bearer = ClusterBearer { signer: signer.clone(), last: Arc::new(Mutex::new((made, token(made)))) };
         let later = |minutes| made + Duration::from_mins(minutes);
         for (minutes, made_then) in [(0, 0), (10, 0), (11, 11), (20, 11), (59, 59)] {
             assert_eq!(bearer.clone().token_at(later(minutes)), token(later(made_then)), "after {minutes} min");

@@ -1,6 +1,6 @@
 //! Amazon Resource Names of the few kinds that the job speaks of.
 //!
-//! The partition (`aws`, `aws-cn`, `aws-us-gov`) always comes from what AWS or the user said, never from a literal.
+//! The partition (`aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`, `aws-iso`, …) always comes from what AWS or the user said, never from a literal.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
 
 use std::{fmt, str::FromStr};
@@ -19,8 +19,11 @@ name!(
     /// A partition, as `aws` or `aws-cn`.
     Partition,
     "an AWS partition",
-    "use `aws`, `aws-cn` or `aws-us-gov`",
-    |text| text == "aws" || (text.starts_with("aws-") && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+    "use `aws`, or a name that begins with `aws-`",
+    |text| {
+        let part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        text == "aws" || (text.starts_with("aws-") && (5..=32).contains(&text.len()) && text.bytes().all(part))
+    }
 );
 
 name!(
@@ -169,6 +172,19 @@ mod tests {
             let arn: RoleArn = text.parse().unwrap();
             assert_eq!(arn.to_string(), text);
             assert_eq!(arn.name.as_str(), "app");
+        }
+    }
+
+    /// Which partitions there are is AWS's to say: one that is made tomorrow is none to refuse.
+    #[test]
+    fn every_partition_has_roles_policies_and_providers() {
+        for partition in ["aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-moon-2"] {
+            let role: RoleArn = format!("arn:{partition}:iam::123456789012:role/qovery/app").parse().unwrap();
+            assert_eq!(role.account.role_arn(&role.path, &role.name).to_string(), role.to_string());
+            assert!(format!("arn:{partition}:iam::aws:policy/ReadOnlyAccess").parse::<PolicyArn>().is_ok(), "{partition}");
+        }
+        for partition in ["", "aws-", "azure", "AWS", "aws_cn", "aws-cn*"] {
+            assert!(format!("arn:{partition}:iam::123456789012:role/app").parse::<RoleArn>().is_err(), "{partition}");
         }
     }
 

@@ -217,19 +217,66 @@ fn the_jobs_own_web_identity_is_its_credentials_and_not_the_role_of_an_identity(
 }
 
 #[test]
-fn other_partitions_have_arns_of_their_own() {
-    let setup = Setup {
-        partition: "aws-cn".to_owned(),
-        region: "cn-north-1".to_owned(),
-        issuer: "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE".to_owned(),
-        ..Setup::default()
-    };
-    let mut environment = Environment::with(setup, &MANIFEST.replace("arn:aws:", "arn:aws-cn:"));
-    environment.unset("KUBECONFIG");
-    environment.start();
-    let trust = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().trust.clone());
-    assert!(trust.contains("arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/EXAMPLE"), "{trust}");
-    assert_eq!(environment.start().writes, 0);
+fn other_partitions_have_arns_and_an_sts_of_their_own() {
+    for (partition, region, suffix) in [
+        ("aws-cn", "cn-north-1", "amazonaws.com.cn"),
+        ("aws-us-gov", "us-gov-west-1", "amazonaws.com"),
+        ("aws-eusc", "eusc-de-east-1", "amazonaws.eu"),
+        ("aws-iso-b", "us-isob-east-1", "sc2s.sgov.gov"),
+        // One that AWS makes tomorrow: nothing but a token for the cluster needs to know it.
+        ("aws-moon-2", "moon-south-1", "amazonaws.moon"),
+    ] {
+        let issuer = format!("oidc.eks.{region}.{suffix}/id/EXAMPLE");
+        let setup =
+            Setup { partition: partition.to_owned(), region: region.to_owned(), issuer: format!("https://{issuer}"), ..Setup::default() };
+        let mut environment = Environment::with(setup, &MANIFEST.replace("arn:aws:", &format!("arn:{partition}:")));
+        if partition != "aws-moon-2" {
+            environment.unset("KUBECONFIG");
+        }
+        environment.start();
+        let trust = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().trust.clone());
+        assert!(trust.contains(&format!("arn:{partition}:iam::123456789012:oidc-provider/{issuer}")), "{trust}");
+        assert_eq!(environment.start().writes, 0);
+        environment.run(&["doctor"]).ended(0);
+        environment.delete();
+    }
+}
+
+/// By the SDK's own rules: the addresses that a proxy is asked for.
+#[test]
+fn eks_is_asked_at_the_endpoint_of_its_partition_with_fips_and_dual_stack() {
+    for (region, settings, host) in [
+        ("eu-west-3", &[] as &[&str], "eks.eu-west-3.amazonaws.com"),
+        ("us-east-1", &["AWS_USE_FIPS_ENDPOINT"], "fips.eks.us-east-1.amazonaws.com"),
+        ("us-east-1", &["AWS_USE_DUALSTACK_ENDPOINT"], "eks.us-east-1.api.aws"),
+        ("us-east-1", &["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"], "eks-fips.us-east-1.api.aws"),
+        ("cn-north-1", &[], "eks.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", &[], "eks.us-gov-west-1.amazonaws.com"),
+        ("eusc-de-east-1", &[], "eks.eusc-de-east-1.amazonaws.eu"),
+        ("us-iso-east-1", &[], "eks.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", &[], "eks.us-isob-east-1.sc2s.sgov.gov"),
+    ] {
+        let mut environment = Environment::new(MANIFEST);
+        environment.unset("KUBECONFIG");
+        let endpoints: Vec<String> = environment.variables.keys().filter(|name| name.starts_with("AWS_ENDPOINT_URL")).cloned().collect();
+        for name in &endpoints {
+            environment.unset(name);
+        }
+        let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        environment.set("HTTPS_PROXY", &format!("http://{}", proxy.local_addr().unwrap()));
+        environment.set("QOVERY_CLOUD_PROVIDER_REGION", region);
+        for name in settings {
+            environment.set(name, "true");
+        }
+        let mut running = environment.spawn_in(NAMESPACE, &["plan"]);
+        let (client, _) = proxy.accept().unwrap();
+        let mut asked = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(client), &mut asked).unwrap();
+        // Nobody answers: what it does then is no matter here.
+        running.child.kill().unwrap();
+        running.end();
+        assert_eq!(asked.trim_end(), format!("CONNECT {host}:443 HTTP/1.1"), "{region} {settings:?}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn verify(aws: &Aws, token: &str, now: SystemTime) -> Option<String> 
     let uri: Uri = url.parse().ok()?;
     let host = uri.authority()?.as_str();
     let query = uri.query()?;
-    if !is_sts(&uri) || !matches!(uri.path(), "" | "/") {
+    if !is_sts(aws, &uri) || !matches!(uri.path(), "" | "/") {
         return None;
     }
     let request = |cluster: &str| -> Option<Request> {
@@ -76,10 +76,26 @@ pub(super) fn verify(aws: &Aws, token: &str, now: SystemTime) -> Option<String> 
     })
 }
 
-/// An address of STS: AWS's own over HTTPS, or one on loopback, where it is served here.
-fn is_sts(uri: &Uri) -> bool {
+/// The DNS names of STS in a partition, with dual-stack where the authenticator knows it.
+/// <https://github.com/kubernetes-sigs/aws-iam-authenticator/blob/master/pkg/endpoints/partitions.go>
+fn domains(partition: &str) -> &'static [&'static str] {
+    match partition {
+        "aws" | "aws-us-gov" => &["amazonaws.com", "api.aws"],
+        "aws-cn" => &["amazonaws.com.cn", "api.amazonwebservices.com.cn"],
+        "aws-eusc" => &["amazonaws.eu", "api.amazonwebservices.eu"],
+        "aws-iso" => &["c2s.ic.gov"],
+        "aws-iso-b" => &["sc2s.sgov.gov"],
+        "aws-iso-e" => &["cloud.adc-e.uk"],
+        "aws-iso-f" => &["csp.hci.ic.gov"],
+        _ => &[],
+    }
+}
+
+/// An address of STS: that of a region of the partition over HTTPS, or one on loopback, where it is served here.
+fn is_sts(aws: &Aws, uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
-    let real = host.starts_with("sts.") && [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|suffix| host.ends_with(suffix));
+    let rest = host.strip_prefix("sts.").or_else(|| host.strip_prefix("sts-fips."));
+    let real = rest.and_then(|rest| rest.split_once('.')).is_some_and(|(_, domain)| domains(&aws.partition).contains(&domain));
     let loopback = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
     loopback || (real && uri.scheme_str() == Some("https"))
 }
