@@ -73,6 +73,9 @@ where
 
 /// Why the SDK has no credentials: in STS's own words if STS gave none, else in a line that says what was tried.
 pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallError {
+    if is_plain(error) {
+        return CallError::new(ErrorKind::NoTls, "NoTls", CallError::chain(error));
+    }
     if let Some((code, message)) = refused_by_sts(error) {
         let kind = match kind(&code, 400, &message) {
             // The keys of the issuer of the job's own token are fetched as late as those of any other.

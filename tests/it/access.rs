@@ -83,6 +83,27 @@ fn a_kubeconfig_asks_the_cluster_for_its_issuer_unless_it_is_given() {
     assert_eq!(environment.sandbox.witness().count("kubernetes:get /.well-known/openid-configuration"), 0);
 }
 
+/// As a stock API server does it: only ServiceAccounts may read the discovery document.
+#[test]
+fn a_cluster_that_hides_its_issuer_from_the_job_is_made_up_for_by_eks_or_by_the_variable() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count("eks:DescribeCluster"), 1);
+    // Without the cluster's name roles have another path.
+    environment.delete();
+    environment.unset("QOVERY_KUBERNETES_CLUSTER_NAME");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(
+        run.err.contains("failed to read the cluster's OIDC issuer\n  caused by: Forbidden: forbidden: User \"job\" cannot get path \"/.well-known/openid-configuration\"\n")
+            && run.err.contains("hint: set `IRSA_OIDC_ISSUER` to the cluster's issuer, or `QOVERY_KUBERNETES_CLUSTER_NAME`")
+            && !run.err.contains("rbac.yaml"),
+        "{}",
+        run.err
+    );
+    environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
+    environment.start();
+}
+
 #[test]
 fn issuers_that_contradict_each_other_are_an_error_that_shows_both() {
     let mut environment = Environment::new(MANIFEST);

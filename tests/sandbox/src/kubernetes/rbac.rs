@@ -117,8 +117,9 @@ fn allows(rule: &Value, question: &Attributes) -> bool {
         && names.is_none_or(|names| names.iter().any(|name| *name == question.name.as_str()))
 }
 
-/// The roles and bindings every cluster starts with, as far as they matter here. The discovery of the issuer is open to all,
-/// as on clusters whose issuer is public.
+/// The roles and bindings every cluster starts with, as far as they matter here. The discovery of the issuer is open to
+/// ServiceAccounts alone.
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery>
 pub(super) fn defaults() -> Vec<Value> {
     let role = |name: &str, rule: Value| {
         json!({
@@ -177,7 +178,6 @@ pub(super) fn defaults() -> Vec<Value> {
         binding("system:discovery", "system:discovery", &[everyone]),
         binding("system:public-info-viewer", "system:public-info-viewer", &[everyone, nobody]),
         binding(issuer, issuer, &["system:serviceaccounts"]),
-        binding("public-issuer-discovery", issuer, &[everyone, nobody]),
     ]
 }
 

@@ -75,9 +75,17 @@ fn iam_principals_come_in_through_access_entries() {
 }
 
 #[test]
-fn the_issuer_is_open_to_all_and_other_paths_are_not() {
+fn the_issuer_is_open_to_service_accounts_and_the_administrator_and_to_nobody_else() {
     let mut cluster = cluster();
-    for token in ["", "nobody-token"] {
+    for (token, user) in [("", "system:anonymous"), ("nobody-token", "nobody")] {
+        for path in ["/.well-known/openid-configuration", "/openid/v1/jwks"] {
+            let refused = ask(&mut cluster, &format!("GET {path}"), token, JSON, "");
+            assert_eq!(summary(&refused), format!("403 Forbidden | forbidden: User {user:?} cannot get path {path:?}"));
+        }
+    }
+    admin(&mut cluster, &format!("POST {ACCOUNTS}"), JSON, &account("a", ""));
+    let (_, answer, _) = admin(&mut cluster, &format!("POST {ACCOUNTS}/a/token"), JSON, "{}");
+    for token in [answer["status"]["token"].as_str().unwrap(), "admin-token"] {
         let (code, document, _) = ask(&mut cluster, "GET /.well-known/openid-configuration", token, JSON, "");
         assert_eq!((code, &document["issuer"]), (200, &json!(ISSUER)));
         assert_eq!(ask(&mut cluster, "GET /openid/v1/jwks", token, JSON, "").0, 200);
