@@ -21,6 +21,14 @@ pub(crate) struct Kubernetes {
     cluster: Value,
 }
 
+/// A refusal, in the API server's words.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
 /// The cluster of a kubeconfig.
 pub(crate) fn cluster(url: &str, authority: &str) -> Value {
     json!({"server": url, "certificate-authority-data": STANDARD.encode(authority)})
@@ -125,6 +133,22 @@ impl Kubernetes {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error).doing(|| format!("DELETE {path}")),
+        }
+    }
+
+    /// What the API server says if it refuses; nothing if it does as it is told.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn refused(&self, method: &str, path: &str, body: &Value) -> Result<Option<Refused>, Failure> {
+        let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let verb = method.parse::<Method>().doing(|| format!("`{method}` is no method"))?;
+        match self.send(verb, path, content_type, (!body.is_null()).then_some(body)).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => {
+                Ok(Some(Refused { code: status.code, reason: status.reason.clone(), message: status.message.clone() }))
+            }
+            Err(error) => Err(error).doing(|| format!("{method} {path}")),
         }
     }
 

@@ -26,6 +26,7 @@ const POLICY_WITH_BOUNDARY: &str = include_str!("../../../docs/permissions/iam-p
 /// The issuer in that file, for which everybody writes their own.
 const EXAMPLE_ISSUER: &str = "oidc.eks.eu-west-3.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE";
 const RBAC: &str = include_str!("../../../docs/permissions/rbac.yaml");
+const GUARD: &str = include_str!("../../../docs/permissions/admission-guard.yaml");
 const BOUNDARY: &str = "policy/qovery-irsa-boundary";
 
 /// What a server does not do, so that what depends on it is not proven by a run against it.
@@ -45,6 +46,8 @@ pub(crate) enum Lack {
     CallerPermissions,
     /// IAM is out of reach between two calls of the job.
     Moments,
+    /// The API server is older than 1.30, or somebody else's, whose other callers the guard would bound as well.
+    AdmissionPolicies,
 }
 
 impl fmt::Display for Lack {
@@ -56,6 +59,7 @@ impl fmt::Display for Lack {
             Self::CaseOfNames => "IAM tells names apart by case: that a role whose name differs only by case is refused",
             Self::TrustPolicyCheck => "IAM takes any text for a trust policy: that IAM accepts those which the job writes",
             Self::CallerPermissions => "IAM lets everybody do everything: that the published policy suffices, and what happens without it",
+            Self::AdmissionPolicies => "the API server has no admission policies (Kubernetes 1.30), or is not this program's own: what the guard refuses, and that the job passes it",
             Self::Moments => "IAM is not in this process: what happens when others change a role between two calls of the job",
         })
     }
@@ -156,16 +160,88 @@ impl World {
         let user = format!("qovery-irsa-conformance-{}", self.id);
         let key = self.aws.create_user(&user, &[("published", &compact(&filled_in(POLICY, &self.aws))?)]).await?;
         let token = if self.api_server.is_some() {
+            // In the order that the documents say.
+            let guarded = self.apply_guard().await?;
             apply_rbac(&self.kubernetes, RBAC, |_| ()).await?;
+            if !guarded {
+                self.lacks.insert(Lack::AdmissionPolicies);
+            }
             JOB_TOKEN.to_owned()
         } else {
             let (job, nobody) = as_service_accounts(&self.kubernetes, &self.id).await?;
             self.nobody_token = nobody;
+            self.lacks.insert(Lack::AdmissionPolicies);
             job
         };
         kubernetes::write_kubeconfig(&self.files.path().join("kubeconfig"), self.kubernetes.cluster(), &token)?;
         self.variables = self.variables_of_the_job(&key);
+        if self.can(Lack::AdmissionPolicies) { self.guard_is_up().await } else { Ok(()) }
+    }
+
+    /// Applies the published guard, changed as its comments say for the namespaces, the audience and the given role of this program; false
+    /// if the API server knows no such policies.
+    async fn apply_guard(&self) -> Result<bool, Failure> {
+        let group = "/apis/admissionregistration.k8s.io/v1";
+        if self.kubernetes.get(&format!("{group}/validatingadmissionpolicies")).await?.is_none() {
+            return Ok(false);
+        }
+        for document in GUARD.split("\n---\n") {
+            let mut object: Value =
+                serde_yaml::from_str(document).doing(|| "docs/permissions/admission-guard.yaml is no YAML".to_owned())?;
+            for variable in object.pointer_mut("/spec/variables").and_then(Value::as_array_mut).into_iter().flatten() {
+                let changed = match variable["name"].as_str() {
+                    Some("namespaces") => "['^conformance-']".to_owned(),
+                    Some("audiences") => "['sts.amazonaws.com', 'pods.eks.amazonaws.com', 'somebody']".to_owned(),
+                    Some("furtherRoles") => {
+                        format!("['arn:aws:iam::{}:role/conformance-by-hand-{}']", self.aws.account, self.id)
+                    }
+                    _ => continue,
+                };
+                variable["expression"] = json!(changed);
+            }
+            let plural = if object["kind"] == "ValidatingAdmissionPolicy" {
+                "validatingadmissionpolicies"
+            } else {
+                "validatingadmissionpolicybindings"
+            };
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            self.kubernetes.apply(&format!("{group}/{plural}/{name}"), &object).await?;
+        }
+        Ok(true)
+    }
+
+    /// Waits until the API server asks the guard: it hears of new policies a while later.
+    async fn guard_is_up(&self) -> Result<(), Failure> {
+        let job = self.job_in_the_cluster().await?;
+        let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "conformance"}});
+        let started = Instant::now();
+        while job
+            .refused("POST", "/api/v1/namespaces/default/serviceaccounts?dryRun=All", &object)
+            .await?
+            .is_none_or(|said| said.code != 422)
+        {
+            check(started.elapsed() < Duration::from_mins(1), || "the guard does not refuse anything after a minute".to_owned())?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         Ok(())
+    }
+
+    /// The API server as the job's group sees it.
+    ///
+    /// # Errors
+    /// The job's kubeconfig cannot be used.
+    pub(crate) async fn job_in_the_cluster(&self) -> Result<Kubernetes, Failure> {
+        self.bearer_in_the_cluster(JOB_TOKEN).await
+    }
+
+    /// The API server as the bearer of a token sees it.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be used.
+    pub(crate) async fn bearer_in_the_cluster(&self, token: &str) -> Result<Kubernetes, Failure> {
+        let path = self.files.path().join("bearer");
+        kubernetes::write_kubeconfig(&path, self.kubernetes.cluster(), token)?;
+        Kubernetes::new(Kubeconfig::read_from(&path).doing(|| "the kubeconfig cannot be read".to_owned())?).await
     }
 
     fn variables_of_the_job(&self, key: &Key) -> BTreeMap<String, String> {

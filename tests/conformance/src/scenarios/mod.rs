@@ -1,5 +1,6 @@
 //! The main scenarios. Each has namespaces and roles of its own, and asks the servers what is there, not the job.
 
+mod guard;
 mod life;
 mod permissions;
 mod proof;
@@ -63,6 +64,15 @@ pub(crate) const ALL: &[Scenario] = &[
         Box::pin(permissions::bounded(world))
     }),
     holds("without rbac.yaml the cluster's refusal is said, and nothing is written", &[], |world| Box::pin(permissions::no_rbac(world))),
+    holds("under the guard a whole life of an environment passes", &[Lack::AdmissionPolicies], |world| Box::pin(guard::life(world))),
+    holds(
+        "the group of the job gets no token that the API server takes, and none in a foreign namespace",
+        &[Lack::AdmissionPolicies],
+        |world| Box::pin(guard::tokens(world)),
+    ),
+    holds("the group of the job changes no ServiceAccount but as the job does", &[Lack::AdmissionPolicies], |world| {
+        Box::pin(guard::service_accounts(world))
+    }),
     holds(
         "a pod gets the role, and neither another ServiceAccount nor another audience does",
         &[Lack::Tokens, Lack::TrustPolicies],
