@@ -233,6 +233,18 @@ impl ErrorKind {
         matches!(self, Self::NotFound(_))
     }
 
+    /// Whether an API server that starts says so as well, before it knows its rules: the authorizer refuses a resource.
+    #[must_use]
+    pub fn may_be_early(&self) -> bool {
+        matches!(self, Self::Denied(Denial { by: DeniedBy::Rbac, action: Some(action), caller: Some(_), .. }) if !action.contains(" /"))
+    }
+
+    /// Whether the service has let the caller in and looked at what is asked.
+    #[must_use]
+    pub fn is_of_served(&self) -> bool {
+        !(self.is_denied() || self.passes() || matches!(self, Self::Throttled | Self::Credentials(_)))
+    }
+
     /// Whether the same call may succeed a moment later, with nothing changed.
     #[must_use]
     pub fn passes(&self) -> bool {

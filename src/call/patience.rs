@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::error::{CallError, ErrorKind};
-use crate::pace::Pace;
+use crate::{model::startup::Startup, pace::Pace};
 
 /// What the calls of one kind took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,8 @@ struct Shared {
     spent: Spent,
     /// By service.
     paces: BTreeMap<&'static str, Pace>,
+    /// By service.
+    startups: BTreeMap<&'static str, Startup>,
     /// What is waited for just now, in the order in which it began.
     waits: BTreeMap<u64, Wait>,
     waited: u64,
@@ -243,8 +245,15 @@ impl Patience {
                 (Err(error), _) => error,
             };
             // What is throttled waits for its slot.
-            let goes_on = error.kind == ErrorKind::Throttled
-                || (error.kind.passes() && self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await);
+            let goes_on = match &error.kind {
+                ErrorKind::Throttled => true,
+                kind if kind.passes() => self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await,
+                // Another call may have been served meanwhile: then this one is refused for good.
+                kind if kind.may_be_early() && self.may_be_starting(service) => {
+                    self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await && self.may_be_starting(service)
+                }
+                _ => false,
+            };
             if !goes_on {
                 return Err(error);
             }
@@ -254,12 +263,21 @@ impl Patience {
         }
     }
 
+    /// Whether a refusal of this service may pass.
+    fn may_be_starting(&self, service: &'static str) -> bool {
+        let at = self.began.elapsed();
+        self.shared().startups.entry(service).or_default().refused(at)
+    }
+
     /// Books an attempt, and what its answer says of the pace.
     fn attempted(&self, call: &'static str, service: &'static str, sent: Instant, error: Option<&CallError>) {
         let mut shared = self.shared();
         let took = shared.spent.calls.entry(call).or_default();
         took.attempts += 1;
         took.calling += sent.elapsed();
+        if error.is_none_or(|error| error.kind.is_of_served()) {
+            shared.startups.entry(service).or_default().served();
+        }
         let pace = shared.paces.entry(service).or_default();
         match error {
             Some(error) if error.kind == ErrorKind::Throttled => pace.throttled(sent, Instant::now(), error),
@@ -311,10 +329,17 @@ fn longest_pause(limit: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Denial, DeniedBy};
 
     fn patience(limit: Duration) -> (watch::Sender<bool>, Patience) {
         let (interrupt, interrupted) = watch::channel(false);
         (interrupt, Patience::new(limit, interrupted))
+    }
+
+    /// As an API server that starts refuses everything.
+    fn by_rbac() -> ErrorKind {
+        let (action, caller) = (Some("list pods".to_owned()), Some("job".to_owned()));
+        ErrorKind::Denied(Denial { action, by: DeniedBy::Rbac, is_explicit: false, caller })
     }
 
     fn fault(kind: ErrorKind) -> CallError {
@@ -365,6 +390,46 @@ mod tests {
         let started = Instant::now();
         assert_eq!(patience.call::<()>("test:Call", async || Err(fault(ErrorKind::denied()))).await, Err(fault(ErrorKind::denied())));
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_a_service_that_starts_passes_and_a_missing_right_costs_some_seconds_once() {
+        let early = || fault(by_rbac());
+        let (_interrupt, first) = patience(Duration::from_mins(1));
+        let started = Instant::now();
+        let answer = first.call("test:Call", async || if started.elapsed() < Duration::from_secs(1) { Err(early()) } else { Ok("done") });
+        assert_eq!(answer.await, Ok("done"));
+        // Once it has served, it means what it says.
+        let started = Instant::now();
+        assert_eq!(first.call::<()>("test:Other", async || Err(early())).await, Err(early()));
+        assert_eq!(started.elapsed(), Duration::ZERO);
+
+        let (_interrupt, second) = patience(Duration::from_mins(1));
+        let (started, mut attempts) = (Instant::now(), 0);
+        let denied = second.call::<()>("test:Call", async || {
+            attempts += 1;
+            Err(early())
+        });
+        assert_eq!(denied.await, Err(early()));
+        let took = started.elapsed();
+        assert!(Duration::from_secs(2) < took && took < Duration::from_secs(5) && attempts < 10, "{attempts} in {took:?}");
+        assert_eq!(second.call::<()>("test:Call", async || Err(early())).await, Err(early()));
+        assert_eq!(started.elapsed(), took);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_tried_again_where_another_call_was_served_meanwhile() {
+        let early = || fault(by_rbac());
+        let (_interrupt, patience) = patience(Duration::from_mins(1));
+        let mut attempts = 0;
+        let (denied, served) = tokio::join!(
+            patience.call::<()>("test:Call", async || {
+                attempts += 1;
+                Err(early())
+            }),
+            patience.call("test:Other", async || Ok("done")),
+        );
+        assert_eq!((denied, served, attempts), (Err(early()), Ok("done"), 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -93,6 +93,23 @@ fn is_terminating(status: &Status) -> bool {
 mod tests {
     use super::*;
 
+    #[test]
+    fn only_the_authorizers_refusal_of_a_resource_may_be_that_of_a_server_that_starts() {
+        for (message, early) in [
+            (
+                r#"serviceaccounts \"x\" is forbidden: User \"job\" cannot get resource \"serviceaccounts\" in API group \"\" in the namespace \"z\""#,
+                true,
+            ),
+            (r#"forbidden: User \"job\" cannot get path \"/.well-known/openid-configuration\""#, false),
+            (r#"serviceaccounts \"x\" is forbidden: "#, false),
+            (r#"serviceaccounts \"x\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'a' denied request: no"#, false),
+            (r#"pods \"x\" is forbidden: exceeded quota: q"#, false),
+        ] {
+            let body = format!(r#"{{"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "{message}"}}"#);
+            assert_eq!(of(&body, 403).kind.may_be_early(), early, "{message}");
+        }
+    }
+
     fn of(body: &str, code: u16) -> CallError {
         // As kube makes it.
         let status =

@@ -28,5 +28,6 @@ pub mod record;
 pub mod registry;
 pub mod secret;
 pub mod service;
+pub mod startup;
 pub mod token;
 pub mod trust;

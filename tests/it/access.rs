@@ -104,6 +104,22 @@ fn a_cluster_that_hides_its_issuer_from_the_job_is_made_up_for_by_eks_or_by_the_
     environment.start();
 }
 
+/// What every cluster has of roles is made after the API server has begun to serve.
+#[test]
+fn an_api_server_that_starts_refuses_for_a_second_and_the_run_goes_on() {
+    let environment = Environment::new(MANIFEST);
+    let role = environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("clusterroles", "", "qovery-irsa")).unwrap();
+    let mark = environment.sandbox.witness().mark();
+    let running = environment.spawn_in(NAMESPACE, &["start"]);
+    while !environment.sandbox.witness().since(mark).iter().any(|call| call.operation.contains("serviceaccounts")) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(role));
+    let run = running.end().ended(0);
+    assert!(run.out.contains("proven: "), "{}", run.out);
+}
+
 #[test]
 fn issuers_that_contradict_each_other_are_an_error_that_shows_both() {
     let mut environment = Environment::new(MANIFEST);
