@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Resource, api::ListParams};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Kubernetes, pages};
 use crate::{
@@ -33,79 +34,18 @@ struct Spec {
     service_account_name: Option<String>,
     init_containers: Option<Vec<AContainer>>,
     containers: Option<Vec<AContainer>>,
-    volumes: Option<Vec<AVolume>>,
+    volumes: Option<Vec<Value>>,
 }
 
+/// Of a container what is looked at; its parts as they are, since a type for each would cost more code than it saves.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AContainer {
     #[serde(default)]
     name: String,
-    env: Option<Vec<Variable>>,
-    env_from: Option<Vec<VariablesFrom>>,
-    volume_mounts: Option<Vec<VolumeMount>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Variable {
-    name: String,
-    value: Option<String>,
-    value_from: Option<ValueFrom>,
-}
-
-/// Where a value comes from. Any other source is of no interest: that there is one is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ValueFrom {
-    secret_key_ref: Option<Reference>,
-    config_map_key_ref: Option<Reference>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VariablesFrom {
-    prefix: Option<String>,
-    secret_ref: Option<Reference>,
-    config_map_ref: Option<Reference>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Reference {
-    #[serde(default)]
-    name: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VolumeMount {
-    name: String,
-    mount_path: String,
-    sub_path: Option<String>,
-    sub_path_expr: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct AVolume {
-    name: String,
-    projected: Option<Projected>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Projected {
-    sources: Option<Vec<ProjectedSource>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProjectedSource {
-    service_account_token: Option<AToken>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct AToken {
-    audience: Option<String>,
-    path: String,
+    env: Option<Vec<Value>>,
+    env_from: Option<Vec<Value>>,
+    volume_mounts: Option<Vec<Value>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -224,7 +164,10 @@ fn used(user: String, spec: &Spec, ends: bool) -> Use {
 fn roles_of(spec: &Spec) -> BTreeSet<String> {
     let containers = spec.init_containers.iter().chain(&spec.containers).flatten();
     let variables = containers.flat_map(|container| container.env.iter().flatten());
-    variables.filter(|variable| variable.name == "AWS_ROLE_ARN").filter_map(|variable| variable.value.clone()).collect()
+    variables
+        .filter(|variable| variable["name"] == "AWS_ROLE_ARN")
+        .filter_map(|variable| Some(variable["value"].as_str()?.to_owned()))
+        .collect()
 }
 
 /// The pod annotation with the containers that the webhook of EKS passes over, with commas between.
@@ -256,42 +199,56 @@ fn observed(pod: Seen) -> Pod {
         ..judgeable(container)
     });
     let containers = containers.collect();
-    let volumes = spec.volumes.into_iter().flatten().map(|volume| (volume.name, tokens(volume.projected)));
+    let volumes = spec.volumes.iter().flatten().map(|volume| (text(&volume["name"]), tokens(&volume["projected"])));
     Pod { name: metadata.name.unwrap_or_default(), owner, containers, volumes: volumes.collect() }
 }
 
 fn judgeable(container: AContainer) -> Container {
-    let given = |variable: Variable| {
-        let given = match variable.value_from {
-            None => Given::Text(variable.value.unwrap_or_default()),
-            Some(ValueFrom { secret_key_ref: Some(secret), .. }) => Given::From(format!("Secret `{}`", secret.name)),
-            Some(ValueFrom { config_map_key_ref: Some(map), .. }) => Given::From(format!("ConfigMap `{}`", map.name)),
-            Some(_) => Given::From("a field of the pod".to_owned()),
+    let given = |variable: &Value| {
+        let from = &variable["valueFrom"];
+        let given = if from.is_null() {
+            Given::Text(text(&variable["value"]))
+        } else if from["secretKeyRef"].is_object() {
+            Given::From(format!("Secret `{}`", text(&from["secretKeyRef"]["name"])))
+        } else if from["configMapKeyRef"].is_object() {
+            Given::From(format!("ConfigMap `{}`", text(&from["configMapKeyRef"]["name"])))
+        } else {
+            Given::From("a field of the pod".to_owned())
         };
-        (variable.name, given)
+        (text(&variable["name"]), given)
     };
-    let sources = container.env_from.into_iter().flatten().flat_map(|from| {
-        let prefix = from.prefix.unwrap_or_default();
-        let of = |kind, found: Option<Reference>| found.map(|found| Source { kind, name: found.name, prefix: prefix.clone() });
-        [of(SourceKind::Secret, from.secret_ref), of(SourceKind::ConfigMap, from.config_map_ref)]
-    });
-    let mounts = container.volume_mounts.into_iter().flatten().map(|mount| Mount {
-        volume: mount.name,
-        path: mount.mount_path,
-        sub_path: mount.sub_path.or(mount.sub_path_expr).unwrap_or_default(),
-    });
+    let source = |from: &Value| {
+        let (kind, found) = match (&from["secretRef"], &from["configMapRef"]) {
+            (secret @ Value::Object(_), _) => (SourceKind::Secret, secret),
+            (_, map @ Value::Object(_)) => (SourceKind::ConfigMap, map),
+            _ => return None,
+        };
+        Some(Source { kind, name: text(&found["name"]), prefix: text(&from["prefix"]) })
+    };
+    let mount = |mount: &Value| {
+        let sub_path = if mount["subPath"].is_null() { &mount["subPathExpr"] } else { &mount["subPath"] };
+        Mount { volume: text(&mount["name"]), path: text(&mount["mountPath"]), sub_path: text(sub_path) }
+    };
     Container {
-        name: container.name,
         // Of two of one name the last counts, as for the container runtime.
-        variables: container.env.into_iter().flatten().map(given).collect(),
-        sources: sources.flatten().collect(),
-        mounts: mounts.collect(),
+        variables: container.env.iter().flatten().map(given).collect(),
+        sources: container.env_from.iter().flatten().filter_map(source).collect(),
+        mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
+        name: container.name,
         ..Container::default()
     }
 }
 
-fn tokens(projected: Option<Projected>) -> Volume {
-    let Some(projected) = projected else { return Volume::Other };
-    let tokens = projected.sources.into_iter().flatten().filter_map(|source| source.service_account_token);
-    Volume::Projected(tokens.map(|token| ProjectedToken { path: token.path, audience: token.audience }).collect())
+fn tokens(projected: &Value) -> Volume {
+    if !projected.is_object() {
+        return Volume::Other;
+    }
+    let sources = projected["sources"].as_array().into_iter().flatten();
+    let tokens = sources.map(|source| &source["serviceAccountToken"]).filter(|token| token.is_object());
+    let token = |token: &Value| ProjectedToken { path: text(&token["path"]), audience: token["audience"].as_str().map(str::to_owned) };
+    Volume::Projected(tokens.map(token).collect())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
