@@ -66,6 +66,15 @@ fn each_event_of_an_environment_costs_so_many_calls() {
     assert_eq!(calls(&environment, "start"), (12, 7), "the first deploy of any other environment");
 }
 
+/// As Qovery runs it, with an id: its mark is one call more on a ServiceAccount that is new to the job, and none after that.
+#[test]
+fn a_jobs_mark_costs_one_call_once() {
+    let mut environment = by_eks(ONE);
+    environment.set("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
+    assert_eq!(calls(&environment, "start"), (13, 7));
+    unchanged(&environment, (6, 2, 3));
+}
+
 #[test]
 fn the_provider_is_read_where_no_session_speaks_for_it() {
     let environment = by_eks(ONE);

@@ -110,21 +110,31 @@ impl Old {
         }
         let fields =
             |written: &Value| -> Value { written.as_object().unwrap().keys().map(|key| (format!("f:{key}"), json!({}))).collect() };
+        // The API server stores no empty map, and nobody holds one.
+        let has_labels = self.labels.as_object().is_some_and(|labels| !labels.is_empty());
+        let mut held = json!({"f:annotations": fields(&annotations)});
+        if has_labels {
+            held["f:labels"] = fields(&self.labels);
+        }
         sandbox.kubernetes(|kubernetes| {
             let uid = kubernetes.object("serviceaccounts", NAMESPACE, OLD).map(|object| object["metadata"]["uid"].clone());
-            kubernetes.put_object(json!({
+            let mut account = json!({
                 "apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": true,
                 "metadata": {
-                    "name": OLD, "namespace": NAMESPACE, "uid": uid, "labels": self.labels, "annotations": annotations,
+                    "name": OLD, "namespace": NAMESPACE, "uid": uid, "annotations": annotations,
                     "managedFields": [{
                         "manager": self.manager, "operation": self.operation, "time": "2026-01-01T00:00:00Z", "apiVersion": "v1", "fieldsType": "FieldsV1",
                         "fieldsV1": {
-                            "f:metadata": {"f:annotations": fields(&annotations), "f:labels": fields(&self.labels)},
+                            "f:metadata": held,
                             "f:automountServiceAccountToken": {},
                         },
                     }],
                 },
-            }))
+            });
+            if has_labels {
+                account["metadata"]["labels"] = self.labels.clone();
+            }
+            kubernetes.put_object(account)
         });
     }
 
@@ -560,7 +570,7 @@ fn under_the_name_of_the_chart_a_statement_for_z_that_checks_the_audience_lets_t
     for operation in ["Update", "Apply"] {
         let old = of_august(by_pattern_and_audience, operation);
         let shop = old.shop(&with_the_same_name("manifest: august-arn"));
-        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 1, "the ServiceAccount");
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 2, "the ServiceAccount and its mark");
         old.is_as_terraform_made_it(&shop);
         // So Terraform and the job do not undo each other's work, and a clone is let in by `z*`.
         old.apply_terraform(&shop);
@@ -581,7 +591,7 @@ fn under_the_name_of_the_chart_the_job_writes_its_own_entry_beside_a_statement_f
         let old = of_august(by_pattern, operation);
         let shop = old.shop(&with_the_same_name("manifest: august-arn"));
         let before = trust_of(&shop, "my-s3-role");
-        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 3, "ServiceAccount, tag and statement");
+        assert_eq!(ended(&watched(&shop, OLD, Shop::deploy), 0).writes, 4, "ServiceAccount, its mark, tag and statement");
         let after = trust_of(&shop, "my-s3-role");
         assert_eq!((after["Statement"].as_array().unwrap().len(), &after["Statement"][0]), (2, &before["Statement"][0]), "{after}");
         // Terraform takes it away again. Pods are let in by `z*` meanwhile.
