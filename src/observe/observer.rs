@@ -284,7 +284,7 @@ impl Observer<'_> {
                 "kubernetes:list deployments, statefulsets, daemonsets, jobs, cronjobs",
                 async || { kubernetes.workloads_in(namespace).await }
             ),
-            self.services(|service| service.kind.can_be_bound(), false),
+            self.services(&|service| service.kind.can_be_bound(), false),
         )?;
         let services = services.into_iter().filter_map(|found| {
             Some(Use { user: found.service.to_string(), service_account: found.service_account?, roles: BTreeSet::new(), ends: false })
@@ -399,11 +399,11 @@ impl Observer<'_> {
             let is_named = |identity: &Identity| identity.services.services.iter().any(|name| name.means(service));
             service.kind.can_be_bound() && identities.iter().any(is_named)
         };
-        self.services(is_meant, true).await
+        self.services(&is_meant, true).await
     }
 
     /// All services, and the ServiceAccounts of these, if asked for with the variables they see; none if Qovery is not asked.
-    async fn services(&self, wanted: impl Fn(&Service) -> bool, with_variables: bool) -> Result<Vec<ObservedService>, Failed> {
+    async fn services(&self, wanted: &dyn Fn(&Service) -> bool, with_variables: bool) -> Result<Vec<ObservedService>, Failed> {
         let Some(qovery) = &self.connection.qovery else { return Ok(Vec::new()) };
         let patience = self.patience.for_advice();
         let observer = Observer { connection: self.connection, patience: &patience };
