@@ -128,7 +128,7 @@ pub(crate) async fn discover(config: &Config, aws: &Aws, kubernetes: &Kubernetes
 
 /// Whether a refusal is in the words of an API server.
 fn speaks_kubernetes(refused: &Failed) -> bool {
-    matches!(refused.source.code.as_str(), "Forbidden" | "NotFound")
+    refused.source.kind.is_denied() || refused.source.kind.is_missing()
 }
 
 /// The issuer of the EKS cluster that is named, if it is the one that the kubeconfig leads to. Otherwise what is of one cluster would be

@@ -245,6 +245,11 @@ fn of_kubernetes(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<Str
 
 fn of_rbac(call: &str, denial: &Denial) -> String {
     let action = denial.action.as_deref().unwrap_or_else(|| call.trim_start_matches("kubernetes:"));
+    // Only ServiceAccounts may read it, unless somebody has opened it.
+    if action.starts_with("get /.well-known/") {
+        return "set `IRSA_OIDC_ISSUER` to the cluster's issuer, or `QOVERY_KUBERNETES_CLUSTER_NAME` to its name in EKS, which is then asked"
+            .to_owned();
+    }
     let mounted = denial.caller.as_deref().and_then(|caller| caller.strip_prefix("system:serviceaccount:"));
     // With this right alone the job could be every ServiceAccount of the cluster.
     let file = match action {

@@ -175,14 +175,14 @@ fn credentials_that_are_refused_are_named_with_the_reason() {
     environment.set("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7UNKNOWN");
     let unknown = environment.run(&["start"]).ended(1).err;
     assert!(
-        unknown.contains("InvalidClientTokenId")
+        unknown.contains("UnrecognizedClientException")
             && unknown.contains("hint: AWS does not know the credentials of the job, `AWS_ACCESS_KEY_ID` (`AKIA…NOWN`)"),
         "{unknown}"
     );
     let mut environment = Environment::new(MANIFEST);
     environment.set("AWS_SECRET_ACCESS_KEY", "a-secret-of-another-key");
     let wrong = environment.run(&["start"]).ended(1).err;
-    assert!(wrong.contains("SignatureDoesNotMatch") && wrong.contains("hint: the secret and `AWS_ACCESS_KEY_ID` (`AKIA"), "{wrong}");
+    assert!(wrong.contains("InvalidSignatureException") && wrong.contains("hint: the secret and `AWS_ACCESS_KEY_ID` (`AKIA"), "{wrong}");
     for told in [unknown, wrong] {
         assert!(!told.contains("give the job AWS credentials"), "{told}");
     }

@@ -71,7 +71,7 @@ fn each_event_of_an_environment_costs_so_many_calls() {
 fn a_jobs_mark_costs_one_call_once() {
     let mut environment = by_eks(ONE);
     environment.set("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
-    assert_eq!(calls(&environment, "start"), (13, 7));
+    assert_eq!(calls(&environment, "start"), (13, 8));
     unchanged(&environment, (6, 2, 3));
 }
 

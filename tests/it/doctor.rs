@@ -389,11 +389,12 @@ fn an_annotation_that_eks_does_not_read_is_named_beside_the_one_that_lacks() {
 
 #[test]
 fn without_any_right_nothing_is_healthy() {
-    let environment = made();
+    let mut environment = made();
     let nobody = environment.sandbox.aws(|aws| aws.add_user("nobody", None));
     let mut variables = environment.variables.clone();
     variables.insert("AWS_ACCESS_KEY_ID".to_owned(), nobody.access_key_id);
     variables.insert("AWS_SECRET_ACCESS_KEY".to_owned(), nobody.secret_access_key);
+    variables.insert("IRSA_OIDC_ISSUER".to_owned(), environment.sandbox.cluster().issuer().to_owned());
     let run = environment.run_with(&["doctor"], &variables).ended(1);
     // Provider, role, associations. That STS gives the session needs no right.
     assert!(run.out.contains("1 ServiceAccount: 3 could not be seen, "), "{}", run.out);
@@ -403,6 +404,7 @@ fn without_any_right_nothing_is_healthy() {
             kubernetes.remove_object(kind, namespace, "qovery-irsa");
         }
     });
+    environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
     let run = environment.run(&["doctor"]).ended(1);
     assert!(run.out.contains("1 ServiceAccount: 1 could not be seen, "), "{}", run.out);
     assert!(run.out.contains("→ the job needs `get serviceaccounts` in the namespace"), "{}", run.out);
@@ -415,11 +417,11 @@ fn what_may_not_be_seen_is_unknown_neither_broken_nor_healthy_and_the_right_that
         ("kubernetes:get serviceaccounts", "`get serviceaccounts` in the namespace (docs/permissions/rbac.yaml)"),
         ("kubernetes:create serviceaccounts/token", "`create serviceaccounts/token` in the namespace"),
         ("kubernetes:list pods", "`list pods` in the namespace"),
-        ("eks:ListPodIdentityAssociations", "`eks:ListPodIdentityAssociations` (docs/permissions/iam-policy.json)"),
-        ("iam:GetRole", "`iam:GetRole` (docs/permissions/iam-policy.json)"),
+        ("eks:ListPodIdentityAssociations", "`eks:ListPodIdentityAssociations` (docs/permissions.md)"),
+        ("iam:GetRole", "`iam:GetRole` (docs/permissions.md)"),
         ("iam:GetOpenIDConnectProvider", "`iam:GetOpenIDConnectProvider`"),
     ] {
-        let rule = environment.sandbox.faults().add(operation, When::Always, Fault::error(403, "AccessDenied"));
+        let rule = environment.sandbox.faults().add(operation, When::Always, Fault::denied(operation));
         let run = environment.run(&["doctor"]).ended(1);
         assert!(run.out.contains("  unknown ") && !run.out.contains("BROKEN"), "{operation}: {}", run.out);
         assert!(run.out.contains(&format!("→ the job needs {right}")), "{operation}: {}", run.out);

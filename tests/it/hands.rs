@@ -48,7 +48,13 @@ fn a_hand_edit_is_set_back_and_said_and_then_there_is_nothing_to_do() {
         let before = environment.service_account().unwrap()["metadata"][map][key].clone();
         edit(&environment, manager, map, key, value);
         let run = environment.start();
-        assert!(run.done().len() == 1 && run.done()[0].ends_with("of ServiceAccount `z1a2b3c4-shop/app` back"), "{}", run.out);
+        // The mark is set back by its job's own field manager.
+        let back = if map == "labels" && key.starts_with("qovery-irsa/") {
+            "as wanted by job `1a2b3c4d`"
+        } else {
+            "of ServiceAccount `z1a2b3c4-shop/app` back"
+        };
+        assert!(run.done().len() == 1 && run.done()[0].ends_with(back), "{}", run.out);
         assert!(run.out.contains(&format!("was changed to `{value}` by `{manager}`, and is set back")), "{}", run.out);
         assert_eq!(environment.service_account().unwrap()["metadata"][map][key], before);
         assert_eq!(environment.start().writes, 0);
@@ -91,7 +97,7 @@ fn what_a_backup_brings_back_and_what_has_lost_its_managers_is_taken_hold_of_and
         metadata.insert("managedFields".to_owned(), json!(managers));
         environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
         for _ in 0..deploys {
-            assert_eq!(environment.start().done().len(), 1);
+            assert_eq!(environment.start().done().len(), 2, "the fields, and the mark");
             assert_eq!(environment.start().writes, 0);
         }
         environment.delete();

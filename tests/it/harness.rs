@@ -154,6 +154,16 @@ pub(crate) fn job_kubeconfig(cluster: &Cluster) -> String {
     path.display().to_string()
 }
 
+/// Lets everybody who is known read the discovery document of the issuer, as some administrators do.
+pub(crate) fn open_discovery(cluster: &Cluster) {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "open-discovery"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:service-account-issuer-discovery"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}],
+    });
+    cluster.kubernetes(|kubernetes| kubernetes.put_object(binding.clone()));
+}
+
 /// The addition for roles outside the path, from the text.
 pub(crate) fn given_roles_statement() -> Value {
     let text = read("docs/permissions.md");

@@ -6,7 +6,7 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Environment, MANIFEST, NAMESPACE, job_kubeconfig};
+use crate::harness::{Environment, MANIFEST, NAMESPACE, job_kubeconfig, open_discovery};
 
 const OTHER: &str = "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER";
 const DISCOVERY: &str = "kubernetes:get /.well-known/openid-configuration";
@@ -35,7 +35,7 @@ fn with_the_other_kubeconfig() -> Environment {
 }
 
 fn close_discovery(environment: &Environment) {
-    environment.sandbox.faults().add(DISCOVERY, When::Always, Fault::error(403, "Forbidden"));
+    environment.sandbox.faults().add(DISCOVERY, When::Always, Fault::denied(DISCOVERY));
 }
 
 /// Everything that changes something or says what would be changed: refused, and nothing was.
@@ -105,6 +105,7 @@ fn a_tunnel_to_the_named_cluster_is_that_cluster() {
 #[test]
 fn an_issuer_of_another_cluster_is_refused_by_discovery_before_anything_is_made() {
     let mut environment = with_the_other_kubeconfig();
+    open_discovery(environment.sandbox.second_cluster().unwrap());
     let first = environment.sandbox.cluster().issuer().to_owned();
     environment.set("IRSA_OIDC_ISSUER", &first);
     refused(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     documents::read,
-    harness::{Environment, GIVEN, NAMESPACE, given_roles_statement, job_kubeconfig},
+    harness::{Environment, GIVEN, NAMESPACE, given_roles_statement, job_kubeconfig, open_discovery},
     runs::by_hand,
 };
 
@@ -223,6 +223,8 @@ fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
     let own = environment.variables.clone();
     let old = environment.sandbox.second_cluster().unwrap();
     old.kubernetes(|kubernetes| kubernetes.add_namespace(NAMESPACE));
+    // It has the name that the next one has by now: its own document says whose it is.
+    open_discovery(old);
     let kubeconfig = job_kubeconfig(old);
     environment.set("KUBECONFIG", &kubeconfig);
     environment.start();
