@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -216,7 +217,14 @@ impl Patience {
     ///
     /// # Errors
     /// The last failure that says more than that the time was over.
-    pub async fn call<T>(&self, call: &'static str, mut attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+    pub async fn call<T>(&self, call: &'static str, attempt: impl AsyncFnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+        let mut kept = Kept { attempt, answer: None };
+        self.try_until_it_ends(call, &mut kept).await?;
+        kept.answer.ok_or_else(|| CallError::not_sent("the answer was not kept"))
+    }
+
+    /// Compiled once for all calls: they are many.
+    async fn try_until_it_ends(&self, call: &'static str, attempt: &mut dyn Attempt) -> Result<(), CallError> {
         let service = call.split_once(':').map_or(call, |(service, _)| service);
         let waiting = self.waiting(format!("`{call}`"));
         let mut attempts = 0_u32;
@@ -231,11 +239,11 @@ impl Patience {
                 return Err(last.or(said).unwrap_or_else(|| CallError::new(ErrorKind::Timeout, "Timeout", self.timeout_message())));
             }
             let sent = Instant::now();
-            let answer = timeout_at(self.until.min(sent + ATTEMPT), attempt()).await;
+            let answer = timeout_at(self.until.min(sent + ATTEMPT), attempt.make()).await;
             let answer = answer.unwrap_or_else(|_| Err(CallError::new(ErrorKind::Timeout, "Timeout", self.timeout_message())));
             self.attempted(call, service, sent, answer.as_ref().err());
             let error = match (answer, last) {
-                (Ok(answer), _) => return Ok(answer),
+                (Ok(()), _) => return Ok(()),
                 // What the service said says more than that the time was over.
                 (Err(error), Some(said))
                     if error.kind == ErrorKind::Timeout && said.kind != ErrorKind::Timeout && Instant::now() >= self.until =>
@@ -312,6 +320,26 @@ impl Patience {
         } else {
             format!("no answer within {} s", self.limit.as_secs())
         }
+    }
+}
+
+/// An attempt of a call, which can be made again.
+trait Attempt {
+    fn make(&mut self) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + '_>>;
+}
+
+/// An attempt that keeps its answer.
+struct Kept<T, F> {
+    attempt: F,
+    answer: Option<T>,
+}
+
+impl<T, F: AsyncFnMut() -> Result<T, CallError>> Attempt for Kept<T, F> {
+    fn make(&mut self) -> Pin<Box<dyn Future<Output = Result<(), CallError>> + '_>> {
+        Box::pin(async {
+            self.answer = Some((self.attempt)().await?);
+            Ok(())
+        })
     }
 }
 
