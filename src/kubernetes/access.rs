@@ -13,14 +13,14 @@ use http_body_util::Limited;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, KubeconfigError},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use thiserror::Error;
 use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::{error, proxy};
+use super::{error, kubeconfig, proxy};
 use crate::{
     call::{CallError, ErrorKind},
     http::LARGEST_ANSWER,
@@ -118,7 +118,7 @@ impl Kubernetes {
     /// It cannot be used.
     pub async fn by_kubeconfig() -> Result<Self, KubernetesProblem> {
         let problem = |error| KubernetesProblem::Kubeconfig(without_content(&error));
-        let kubeconfig = Kubeconfig::read().map_err(problem)?;
+        let kubeconfig = kubeconfig::read().map_err(KubernetesProblem::Kubeconfig)?;
         let stated = proxy::stated(&kubeconfig);
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(problem)?;
         config.proxy_url = match stated {
@@ -253,12 +253,9 @@ fn limited<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
 fn without_content(error: &KubeconfigError) -> String {
     use KubeconfigError as Error;
     match error {
-        Error::ReadConfig(source, path) => format!("`{}`: {source}", path.display()),
-        Error::Parse(_) => "it is not the YAML of a kubeconfig".to_owned(),
         Error::CurrentContextNotSet => "it names no current context".to_owned(),
         Error::LoadContext(_) => "it does not have the context that it names".to_owned(),
         Error::LoadClusterOfContext(_) => "it does not have the cluster of its context".to_owned(),
-        Error::FindPath => "there is none: set `KUBECONFIG`".to_owned(),
         Error::MissingClusterUrl | Error::ParseClusterUrl(_) => "its cluster has no URL that can be used".to_owned(),
         Error::LoadCertificateAuthority(_) | Error::ParseCertificates(_) => "its certificate authority cannot be read".to_owned(),
         Error::LoadClientCertificate(_) | Error::LoadClientKey(_) => "its client certificate or key cannot be read".to_owned(),
@@ -294,7 +291,7 @@ fn config(endpoint: &str, authority: &[u8]) -> Result<Config, KubernetesProblem>
 }
 
 /// Reads what Kubernetes mounts.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LARGEST_FILE {

@@ -2,6 +2,7 @@
 
 mod access;
 mod error;
+mod kubeconfig;
 mod namespaces;
 mod pages;
 mod pods;
