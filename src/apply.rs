@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::{
-    call::{CallError, DocumentFault, ErrorKind, Failed, Missing, Patience},
+    call::{Admission, CallError, DocumentFault, ErrorKind, Failed, Missing, Patience},
     cloud::Cloud,
     plan::{Action, AppliedServiceAccount, Call as _, Plan, Writers},
 };
@@ -127,6 +127,8 @@ impl<C: Cloud, F: FnMut(Applied)> Applier<'_, C, F> {
         match answer {
             // It has changed since it was seen: what is done next shows it again.
             Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
+            // Then it is asked when the ServiceAccount is applied.
+            Err(error) if error.kind == ErrorKind::Admission(Admission::NoDryRun) => Ok(()),
             answer => answer.map_err(Failed::to(format!("try out ServiceAccount `{}` before anything is changed", applied.subject), call)),
         }
     }

@@ -142,12 +142,22 @@ pub enum Admission {
     Policy(String),
     /// A mutating policy of this name which fails.
     BrokenPolicy(String),
+    /// A webhook that cannot be asked by a dry run: the object itself it may take.
+    NoDryRun,
     /// A resource quota of the namespace.
     Quota(String),
     /// The namespace is being deleted.
     Terminating,
     /// Something else, in the words of the message.
     Other,
+}
+
+impl Admission {
+    /// Whether nothing was refused: what should have judged the object does not work.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::BrokenWebhook(_) | Self::BrokenPolicy(_))
+    }
 }
 
 /// Why credentials are not taken.
@@ -248,7 +258,15 @@ impl ErrorKind {
     /// Whether the same call may succeed a moment later, with nothing changed.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Transient | Self::NoConnection | Self::Timeout | Self::Token(TokenFault::Keys))
+        matches!(
+            self,
+            Self::Transient
+                | Self::NoConnection
+                | Self::Timeout
+                | Self::Token(TokenFault::Keys)
+                // A webhook that starts again.
+                | Self::Admission(Admission::BrokenWebhook(_))
+        )
     }
 }
 

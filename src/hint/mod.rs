@@ -116,13 +116,14 @@ fn of_denial(call: &str, denial: &Denial) -> String {
             "the job's policy denies this on purpose, so that no role loses its permissions boundary: set `permissionsBoundary` in the manifest or `IRSA_PERMISSIONS_BOUNDARY` again ({})",
             docs("permissions.md#with-a-permissions-boundary")
         ),
+        DeniedBy::Identity if denial.is_explicit => {
+            format!("a statement of the job's own policy denies `{action}`: see what it guards ({})", docs("permissions.md"))
+        }
+        _ if denial.is_explicit => beyond("a statement of a policy that AWS does not name", "whoever manages the account"),
         _ if action.ends_with("RolePermissionsBoundary") => format!(
             "the job's policy allows one permissions boundary and no other: set `permissionsBoundary` in the manifest or `IRSA_PERMISSIONS_BOUNDARY` to that one ({})",
             docs("permissions.md#with-a-permissions-boundary")
         ),
-        DeniedBy::Identity if denial.is_explicit => {
-            format!("a statement of the job's own policy denies `{action}`: see what it guards ({})", docs("permissions.md"))
-        }
         // What only `sweep --issuer` asks for is in no job's policy.
         _ if matches!(call, "eks:ListClusters" | "iam:DeleteOpenIDConnectProvider") => {
             format!("allow `{action}` for as long as `sweep --issuer` needs it ({})", docs("permissions/retire-policy.json"))
@@ -297,6 +298,7 @@ fn of_admission(admission: &Admission) -> String {
         Admission::BrokenPolicy(name) => {
             format!("admission policy `{name}` of the cluster fails: whoever runs the cluster must mend it, then deploy again")
         }
+        Admission::NoDryRun => "a webhook of the cluster cannot be asked by a dry run: deploy again".to_owned(),
         Admission::Quota(name) => format!("resource quota `{name}` of the namespace is used up: raise it there, or ask for less"),
         Admission::Terminating => {
             "the namespace is being deleted: nothing can be made in it. If it should be there, deploy again when it is gone".to_owned()

@@ -40,6 +40,7 @@ fn each_answer_of_aws_has_the_hint_that_helps_or_none() {
         ("iam:CreateRole", "AccessDenied", implicit("iam:CreateRole"), "`IRSA_PERMISSIONS_BOUNDARY`", "iam-policy.json"),
         ("iam:DeleteRolePermissionsBoundary", "AccessDenied", denied("iam:DeleteRolePermissionsBoundary", "with an explicit deny in an identity-based policy"), "denies this on purpose", "for the job ("),
         ("iam:PutRolePermissionsBoundary", "AccessDenied", implicit("iam:PutRolePermissionsBoundary"), "one permissions boundary and no other", "for the job ("),
+        ("iam:TagRole", "AccessDenied", denied("iam:TagRole", "with an explicit deny"), "AWS does not name", "for the job ("),
         ("iam:GetRole", "AccessDenied", "something new".to_owned(), "allow `iam:GetRole`", "iam-policy.json"),
         ("sts:AssumeRoleWithWebIdentity", "InvalidIdentityToken", "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint".to_owned(), "update-open-id-connect-provider-thumbprint --open-id-connect-provider-arn arn:aws:iam::123456789012:oidc-provider/x", "raise"),
         ("sts:AssumeRoleWithWebIdentity", "InvalidIdentityToken", "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements".to_owned(), "cannot fetch the keys", "give the job"),

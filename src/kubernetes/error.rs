@@ -77,6 +77,10 @@ fn kind(status: &Status) -> ErrorKind {
         }
         // A webhook or a policy refuses with the code that it likes.
         (_, 400 | 422) => words::refusal(&status.message).map_or(ErrorKind::Invalid, ErrorKind::Admission),
+        // What is asked by the API server itself does not answer, or fails.
+        (_, 500..) if words::refusal(&status.message).is_some_and(|refusal| refusal.is_broken()) => {
+            words::refusal(&status.message).map_or(ErrorKind::Transient, ErrorKind::Admission)
+        }
         // 409: the object was changed at the same moment.
         (_, 409 | 500..) => ErrorKind::Transient,
         _ => ErrorKind::Other,

@@ -8,9 +8,11 @@ use crate::call::{Admission, Denial, DeniedBy};
 /// "serviceaccounts" in API group "" in the namespace "z1"`. Nothing if the message is another: then it is no authorizer's.
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go>
 pub(super) fn denial(message: &str) -> Option<Denial> {
-    // A patch that would create is asked about once more, and then only the authorizer's reason is told: RBAC gives none.
+    // A patch that would create is asked about once more, and then only the authorizer's reason is told: RBAC gives none, or says which of its rules it could not read.
     // <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/create.go>
-    if let Some((resource, _)) = message.trim_end().strip_suffix("is forbidden:").and_then(|thing| thing.split_once(' ')) {
+    let create =
+        message.split_once("is forbidden:").filter(|(_, reason)| reason.trim().is_empty() || reason.trim_start().starts_with("RBAC: "));
+    if let Some((resource, _)) = create.and_then(|(thing, _)| thing.split_once(' ')) {
         return Some(Denial { action: Some(format!("create {resource}")), by: DeniedBy::Rbac, is_explicit: false, caller: None });
     }
     let (_, rest) = message.split_once("User \"")?;
@@ -45,6 +47,9 @@ pub(super) fn refusal(message: &str) -> Option<Admission> {
         let (_, rest) = message.split_once(start)?;
         rest.split_once(quote).map(|(name, _)| name.to_owned())
     };
+    if message.contains("does not support dry run") {
+        return Some(Admission::NoDryRun);
+    }
     if let Some(name) = quoted("failed calling webhook \"", '"') {
         return Some(Admission::BrokenWebhook(name));
     }
@@ -65,7 +70,8 @@ pub(super) fn manager(message: &str) -> String {
 
 /// Whether a conflict is that of a precondition on the uid.
 pub(super) fn is_of_uid(message: &str) -> bool {
-    message.to_ascii_lowercase().contains("uid")
+    let said = message.to_ascii_lowercase();
+    said.contains("uid in precondition") || said.contains("uid mismatch")
 }
 
 #[cfg(test)]
@@ -88,6 +94,10 @@ mod tests {
             (r#"admission webhook "v.gatekeeper.sh" denied the request: [must-have-team] you must provide labels: {"team"}"#, None),
             (r#"serviceaccounts "b" is forbidden: unable to create new content in namespace p2 because it is being terminated"#, None),
             (r#"serviceaccounts "app" is forbidden: "#, Some("create serviceaccounts")),
+            (
+                r#"serviceaccounts "app" is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "x" not found"#,
+                Some("create serviceaccounts"),
+            ),
             (r#"User "u" cannot"#, None),
             ("", None),
         ] {
@@ -120,5 +130,13 @@ mod tests {
             assert_eq!(admission(message), by, "{message}");
         }
         assert_eq!(refusal("Invalid value: 60"), None);
+        assert_eq!(refusal(r#"admission webhook "w" does not support dry run"#), Some(Admission::NoDryRun));
+    }
+
+    #[test]
+    fn a_conflict_of_the_uid_is_not_one_of_an_object_whose_name_has_these_letters() {
+        assert!(is_of_uid("Precondition failed: UID in precondition: a, UID in object meta: b"));
+        assert!(is_of_uid(r#"Operation cannot be fulfilled on serviceaccounts "app": uid mismatch: the provided object specified uid a"#));
+        assert!(!is_of_uid(r#"Operation cannot be fulfilled on serviceaccounts "druid": the object has been modified"#));
     }
 }

@@ -287,7 +287,9 @@ impl ObservedServiceAccount {
     /// The marks of the jobs that want it.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        let labels = self.values.iter().filter(|(field, _)| self.is_left_to_tool(field));
+        // Whoever else holds the same value takes nothing away from the tool.
+        let counts = |field: &Field| self.is_left_to_tool(field) || self.is_held_by_job(field) || self.held_by_tool(field);
+        let labels = self.values.iter().filter(|(field, _)| counts(field));
         Marks::of_labels(labels.filter_map(|(field, value)| match field {
             Field::Label(key) => Some((key, value)),
             _ => None,

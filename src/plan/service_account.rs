@@ -151,7 +151,7 @@ pub(super) fn date(subject: &Subject, observed: &ObservedServiceAccount, job: &J
 fn mark(subject: &Subject, observed: &ObservedServiceAccount, job: &JobMark, mark: Option<Mark>) -> Vec<Action> {
     let (mut actions, label) = (Vec::new(), Field::Label(job.label()));
     let is_brought_back = observed.others(&label).next().is_some();
-    if mark.is_none() && is_brought_back {
+    if mark.is_none() && is_brought_back && observed.is_left_to_tool(&label) {
         // What somebody else holds too stays when the tool lets go of it. Whose value is overwritten holds it no more.
         let mut applied = held(subject, observed, Applying::Unmark);
         applied.labels.insert(job.label(), LEAVING.to_owned());

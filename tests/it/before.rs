@@ -83,6 +83,28 @@ fn what_the_clusters_admission_refuses_is_seen_before_a_role_is_made() {
 }
 
 #[test]
+fn a_webhook_that_cannot_be_asked_by_a_dry_run_is_asked_when_it_counts() {
+    let environment = Environment::new(MANIFEST);
+    let message = "admission webhook \"old.example.com\" does not support dry run";
+    environment.sandbox.faults().add(PATCH, When::Nth(1), refused(message, 400));
+    environment.start();
+    assert_eq!(environment.sandbox.witness().count(PATCH), 2);
+}
+
+#[test]
+fn a_webhook_that_does_not_answer_is_waited_for_and_then_named() {
+    let mut environment = Environment::new(MANIFEST);
+    environment.set("IRSA_TIMEOUT", "10s");
+    let message = "Internal error occurred: failed calling webhook \"team.example.com\": failed to call webhook: connection refused";
+    let down = Fault::Error { status: 500, code: "InternalError".to_owned(), message: message.to_owned() };
+    environment.sandbox.faults().add(PATCH, When::Next(2), down.clone());
+    environment.start();
+    environment.delete();
+    environment.sandbox.faults().add(PATCH, When::Always, down);
+    makes_nothing(&environment, 1, &[message, "hint: admission webhook `team.example.com` of the cluster does not answer"]);
+}
+
+#[test]
 fn a_mutating_policy_that_changes_a_field_is_named_by_the_field_at_once() {
     let environment = Environment::new(MANIFEST);
     environment.sandbox.kubernetes(|kubernetes| kubernetes.mutations = vec![("/metadata/labels/tier".to_owned(), json!("frontend"))]);

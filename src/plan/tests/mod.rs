@@ -813,3 +813,22 @@ fn what_was_brought_back_on_somebody_elses_service_account_goes_all_the_same() {
     let observed = service_account_mut(&mut world);
     assert_eq!(observed.values.keys().collect::<Vec<_>>(), [&label], "what is theirs stays");
 }
+
+/// As when it was made again from a file: somebody holds all of it too, with the same values.
+#[test]
+fn whoever_holds_the_same_values_as_well_takes_no_mark_away() {
+    for manager in ["kubectl-create", "kubectl-client-side-apply", "helm"] {
+        let mut world = World::in_sync(World::identity());
+        for holders in service_account_mut(&mut world).managers.values_mut() {
+            holders.insert(manager.to_owned());
+        }
+        // That the tool created it is no longer its word alone; then there is nothing to do.
+        assert!(!start(&world).contains("mark ServiceAccount"), "{manager}: {}", start(&world));
+        world.apply(Goal::Start);
+        assert_eq!(start(&world), "", "{manager}");
+        let removal = delete(&world);
+        assert!(removal.contains("take the mark of job `aaaaaaaa` from ServiceAccount `z1/app`"), "{manager}: {removal}");
+        world.apply(Goal::Delete);
+        assert!(delete(&world).lines().all(|line| line.starts_with("note: ")), "{manager}: {}", delete(&world));
+    }
+}

@@ -39,7 +39,9 @@ pub(crate) const ALL: &[Scenario] = &[
     holds("a role whose name differs only by case is refused", &[Lack::CaseOfNames], |world| Box::pin(life::foreign_by_case(world))),
     holds("a ServiceAccount with a role of somebody else is refused and stays as it is", &[], |world| Box::pin(life::held(world))),
     holds("a policy that is not there is said in IAM's words", &[], |world| Box::pin(life::no_policy(world))),
-    holds("a permission policy that IAM refuses is said in IAM's words", &[], |world| Box::pin(life::malformed_policy(world))),
+    holds("a permission policy that IAM would refuse is refused before anything is made", &[], |world| {
+        Box::pin(life::malformed_policy(world))
+    }),
     holds("further subjects, another audience and patterns are written, found again and taken back", &[], |world| {
         Box::pin(life::trust_policies(world))
     }),
