@@ -10,13 +10,14 @@ use crate::{
     config::{Config, OnDelete},
     connect::Connection,
     model::{
+        line::counted,
         marks::{JobMark, Jobs},
         names::ServiceAccountName,
         pods::Use,
     },
     plan::departure::{States, Verdict, verdict},
     qovery::Qovery,
-    report::{Report, counted},
+    report::Report,
     step::StepError,
 };
 

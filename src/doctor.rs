@@ -18,13 +18,13 @@ use crate::{
         desired::Desired,
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose},
         explain::{POD_IDENTITY as EKS_PODS, POD_IDENTITY_ACTIONS, Verdict, lets_pod_identity},
+        line::counted,
         names::Subject,
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
         pods::{Pod, judge_all},
         token::Claims,
     },
-    report::counted,
 };
 
 /// How a link is.

@@ -20,7 +20,7 @@ use crate::{
     model::{
         arn::RoleArn,
         job::ObservedEnvironment,
-        line::{LONGEST_LINE, bounded},
+        line::{LONGEST_LINE, bounded, counted},
         names::Subject,
     },
     output::Outputs,
@@ -433,16 +433,6 @@ fn time_document(spent: &Spent) -> Value {
         ((*name).to_owned(), json!({ "attempts": call.attempts, "calling_seconds": calling, "pausing_seconds": pausing }))
     });
     json!({ "calls": calls.collect::<serde_json::Map<_, _>>(), "waiting_seconds": rounded(spent.waiting) })
-}
-
-/// `1 action`, `2 actions`.
-#[must_use]
-pub fn counted(count: usize, thing: &str) -> String {
-    match (count, thing.strip_suffix('y')) {
-        (1, _) => format!("1 {thing}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {thing}s"),
-    }
 }
 
 fn shown(took: Duration) -> String {

@@ -188,15 +188,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_first_broken_link_is_named_with_its_evidence() {
-        let claims = Claims {
+    fn claims() -> Claims {
+        Claims {
             issuer: provider().issuer.to_string(),
             audiences: vec!["sts.amazonaws.com".to_owned()],
             subject: "system:serviceaccount:z1:app".to_owned(),
             methods: Vec::new(),
-        };
-        let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false };
+        }
+    }
+
+    fn known() -> ObservedProvider {
+        ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false }
+    }
+
+    #[test]
+    fn the_first_broken_link_is_named_with_its_evidence() {
+        let (claims, known) = (claims(), known());
         assert_eq!(diagnose(&claims, &provider(), Some(&known), Some(&role())), Diagnosis::Holds);
 
         let link = |claims: &Claims, observed: Option<&ObservedProvider>, role: Option<&ObservedRole>| match diagnose(
@@ -231,6 +238,7 @@ mod tests {
         denied.trust = TrustPolicy::parse(&document.to_string()).unwrap();
         assert_eq!(link(&claims, Some(&known), Some(&denied)), "trust: statement 2 denies it, whatever the others allow");
     }
+
     fn with(statements: &[Value]) -> ObservedRole {
         let mut role = role();
         let mut document = role.trust.to_value();
@@ -240,14 +248,7 @@ mod tests {
     }
 
     fn of_role(role: &ObservedRole) -> Diagnosis {
-        let claims = Claims {
-            issuer: provider().issuer.to_string(),
-            audiences: vec!["sts.amazonaws.com".to_owned()],
-            subject: "system:serviceaccount:z1:app".to_owned(),
-            methods: Vec::new(),
-        };
-        let known = ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false };
-        diagnose(&claims, &provider(), Some(&known), Some(role))
+        diagnose(&claims(), &provider(), Some(&known()), Some(role))
     }
 
     #[test]

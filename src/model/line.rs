@@ -6,6 +6,16 @@
 /// The longest line of a report, in characters: more than the longest trust policy has.
 pub const LONGEST_LINE: usize = 16 * 1024;
 
+/// `1 action`, `2 actions`.
+#[must_use]
+pub fn counted(count: usize, thing: &str) -> String {
+    match (count, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {thing}s"),
+    }
+}
+
 /// A text without characters that break the line or hide what stands there.
 #[must_use]
 pub fn one_line(text: &str) -> String {
