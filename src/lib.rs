@@ -1,54 +1,46 @@
 //! `qovery-irsa`: gives the services of a Qovery environment on EKS their AWS permissions, as a Qovery lifecycle job.
 //!
-//! The rooms, and who may use whom:
+//! The rooms of the source, from the top down, each with those that it may use. Nothing leads up, and no folder has a circle in it: a test
+//! holds both, and that no arrow is drawn that nothing uses.
 //!
 //! ```text
-//! main → run → config        variables and manifest → Config, all problems at once
-//!            → connect       AWS, Kubernetes, the cluster's issuer            → adapters
-//!                → issuer    whose tokens the cluster issues, and whether it is the one that is meant → adapters
-//!            → converge      the loop: observe → plan → apply until nothing is to do, over a `Cloud`: the connection, or a test's
-//!                → observe   what is there                                    → adapters
-//!                → plan      desired × observed → Plan or refusals: pure
-//!                → apply     one call for each action                         → adapters
-//!            → departure     before a delete: whether the environment goes, and its pods have ended; retire: whether an issuer is dead → adapters
-//!            → install       the lifecycle job itself: sees the environment in Qovery, plans, carries out → adapters; terraform prints it
-//!            → doctor        the chain from ServiceAccount to role, link by link → adapters
-//!            → prove         a token minted for the ServiceAccount gets the role → adapters
-//!            → output        the job's outputs for Qovery
-//!            → report        what one sees: lines, JSON, exit codes
-//! run/error = why a run failed; hint: what a person can do, from the kind of a failure alone
-//! adapters = aws, kubernetes, qovery (over http and call; pace: how fast): a service's words are read there and nowhere else
-//! everything → model, model → nothing
+//! run     → cli doctor install hint steps report plan clients config model
+//! doctor  → hint steps report clients model
+//! install → steps report plan clients config model
+//! hint    → steps clients model
+//! steps   → report plan clients config model
+//! report  → plan clients config model
+//! cli     → plan config
+//! plan    → model
+//! clients → model
+//! config  → model
+//! model   → –
 //! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `run` | the program in one function: what each command does, how it ends, why it failed |
+//! | `doctor` | the chain from ServiceAccount to role, link by link |
+//! | `install` | the lifecycle job itself: reads the environment of Qovery, plans, carries out; prints it as Terraform |
+//! | `hint` | what a person can do, from the kind of a failure alone |
+//! | `steps` | one step of a run each: connect, observe, apply, prove, write outputs; converge is the loop over them, over a `World`: the connection, or a test's |
+//! | `report` | what one sees: lines, JSON, exit codes |
+//! | `cli` | the arguments |
+//! | `plan` | desired × observed → plan or refusals: pure decisions |
+//! | `clients` | AWS, Kubernetes, Qovery: calls, and their errors with a meaning; patience and rate |
+//! | `config` | variables and manifest → configuration, all problems at once |
+//! | `model` | the nouns |
 
-pub mod apply;
-pub mod aws;
-pub mod call;
 pub mod cli;
-pub mod cloud;
+pub mod clients;
 pub mod config;
-pub mod connect;
-mod connection;
-pub mod converge;
-mod departure;
 pub mod doctor;
-pub mod exit;
 pub mod hint;
-pub mod http;
 pub mod install;
-mod issuer;
-pub mod kubernetes;
 pub mod model;
-pub mod observe;
-pub mod output;
-pub mod pace;
 pub mod plan;
-pub mod prove;
-pub mod qovery;
 pub mod report;
-mod retire;
 mod run;
-pub mod step;
-pub mod terraform;
+pub mod steps;
 
 pub use run::run;

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use qovery_irsa::{cli::Cli, exit::FAILED, run};
+use qovery_irsa::{cli::Cli, report::exit::FAILED, run};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,

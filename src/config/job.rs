@@ -13,7 +13,10 @@ use super::{
     problems::{At, quoted},
     reader::{CountText, Json, Typed},
 };
-use crate::model::job::{GitProvider, JobArguments, JobSource, JobSpec, VariableName};
+use crate::model::{
+    job::{GitProvider, JobArguments, JobSource, JobSpec},
+    variable::VariableName,
+};
 
 /// Thousandths of a processor. The least is what Qovery takes.
 /// <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/job>

@@ -38,13 +38,15 @@ use crate::model::{
     advice::advice,
     arn::{ExternalId, RoleArn},
     identity::{Identity, Prune, RoleOrigin, Scope},
-    job::{JobSpec, VariableName},
+    job::JobSpec,
     line::bounded,
     marks::JobMark,
     names::{ClusterName, Namespace, Region, RolePath, ServiceAccountName},
     oidc::IssuerUrl,
+    qovery::QoveryAccess,
     secret::Secret,
-    service::{ApiUrl, QoveryId, ServiceRef},
+    service::ServiceRef,
+    variable::VariableName,
 };
 
 pub use self::problems::Problems;
@@ -135,17 +137,6 @@ pub struct Access {
     pub kube_token_directory: PathBuf,
     /// The cluster's issuer; found out if not given.
     pub issuer: Option<IssuerUrl>,
-}
-
-/// How Qovery's API is reached, and which environment is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QoveryAccess {
-    /// Where it is.
-    pub url: ApiUrl,
-    /// With what the job shows who it is.
-    pub token: Secret,
-    /// The environment.
-    pub environment: QoveryId,
 }
 
 /// What identities are loaded for.

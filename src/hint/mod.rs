@@ -2,11 +2,13 @@
 //! to more rights than the published policies give.
 
 use crate::{
-    aws::AwsProblem,
-    call::{Admission, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, Missing, Quota, TokenFault},
-    connect::ConnectError,
-    kubernetes::KubernetesProblem,
+    clients::{
+        aws::AwsProblem,
+        call::{Admission, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, Missing, Quota, TokenFault},
+        kubernetes::KubernetesProblem,
+    },
     model::observed::Overridden,
+    steps::connect::ConnectError,
 };
 
 /// What is known of the run besides the failure.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{
+use crate::clients::{
     aws::kind_of,
     call::{CallError, HeldField},
 };

@@ -1,38 +1,14 @@
 //! The lifecycle job itself, as `install` makes it in an environment of Qovery: as it should be, and as it was seen.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{
-    names::name,
-    service::{QoveryId, Service, is_same_name},
+    qovery::{QoveryId, QoveryName},
+    service::{Service, is_same_name},
+    variable::{ObservedVariable, VariableName},
 };
-
-name!(
-    /// The name of a job or a deployment stage. Qovery ignores its case.
-    QoveryName,
-    "a name for Qovery",
-    "use 1 to 255 characters, none of them a control character, and no space at the ends",
-    |text| (1..=255).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
-);
-
-name!(
-    /// The name of a variable that users may set: Qovery keeps those that begin with `QOVERY_` for itself.
-    /// <https://www.qovery.com/docs/configuration/environment-variables>
-    VariableName,
-    "the name of a variable",
-    "use letters, digits and `_`, not beginning with a digit, and no name that begins with `QOVERY_`",
-    |text| {
-        !text.starts_with(|first: char| first.is_ascii_digit())
-            && (1..=255).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && !text.to_ascii_uppercase().starts_with("QOVERY_")
-    }
-);
 
 /// The job as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,74 +173,6 @@ pub struct Stage {
     pub skipped: BTreeSet<QoveryId>,
 }
 
-/// A variable as it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObservedVariable {
-    /// Its id.
-    pub id: QoveryId,
-    /// Its name.
-    pub name: String,
-    /// Its value; none of a secret.
-    pub value: Option<String>,
-    /// Where it is set.
-    pub scope: VariableScope,
-    /// Whether its value is hidden.
-    pub is_secret: bool,
-}
-
-/// As messages name it: ``secret `X` of the project``.
-impl fmt::Display for ObservedVariable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.is_secret { "secret" } else { "variable" };
-        write!(f, "{kind} `{}`{}", self.name, self.scope)
-    }
-}
-
-/// Where a variable is set. What is set further in covers what is set further out.
-/// <https://www.qovery.com/docs/configuration/environment-variables>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum VariableScope {
-    /// By Qovery, for every service.
-    BuiltIn,
-    /// On the project: every service of every environment inherits it.
-    Project,
-    /// On the environment: every service of it inherits it.
-    Environment,
-    /// On the service whose variables were listed: it stays there.
-    Service,
-}
-
-impl VariableScope {
-    /// Reads Qovery's `scope`: each kind of service has one of its own.
-    #[must_use]
-    pub fn of(scope: &str) -> Self {
-        match scope {
-            "BUILT_IN" => Self::BuiltIn,
-            "PROJECT" => Self::Project,
-            "ENVIRONMENT" => Self::Environment,
-            _ => Self::Service,
-        }
-    }
-
-    /// Whether other services than the one that was asked for have it too.
-    #[must_use]
-    pub fn is_inherited(self) -> bool {
-        self != Self::Service
-    }
-}
-
-/// As it goes on after the variable's name.
-impl fmt::Display for VariableScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BuiltIn => " of Qovery's own",
-            Self::Project => " of the project",
-            Self::Environment => " of the environment",
-            Self::Service => "",
-        })
-    }
-}
-
 /// A service that the manifest binds to a role, and the variables that it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundService {
@@ -302,13 +210,5 @@ mod tests {
         assert_eq!(GitProvider::of_url("https://gitlab.acme.example/infra/identity"), Some(GitProvider::GitLab));
         assert_eq!(GitProvider::of_url("https://bitbucket.org/acme/identity"), Some(GitProvider::Bitbucket));
         assert_eq!(GitProvider::of_url("https://git.acme.example/github/identity"), None);
-    }
-
-    #[test]
-    fn qoverys_own_variables_cannot_be_set() {
-        for text in ["QOVERY_TOKEN", "qovery_token", "", "1A", "A-B", "A B"] {
-            assert!(text.parse::<VariableName>().is_err(), "{text:?}");
-        }
-        assert!("IRSA_QOVERY_TOKEN".parse::<VariableName>().is_ok());
     }
 }

@@ -3,21 +3,10 @@
 use std::fmt;
 
 use super::{
-    job::ObservedVariable,
     names::{ServiceAccountName, name},
+    qovery::QoveryId,
+    variable::ObservedVariable,
 };
-
-name!(
-    /// The id of an environment, service or stage of Qovery: a UUID.
-    /// <https://api-doc.qovery.com>
-    QoveryId,
-    "an id of Qovery",
-    "use the id as the console and its URLs show it, as `1a2b3c4d-0000-4000-8000-000000000000`",
-    |text| {
-        text.len() == 36
-            && text.bytes().enumerate().all(|(at, byte)| if [8, 13, 18, 23].contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
-    }
-);
 
 name!(
     /// A service as the manifest names it: by its name in the environment, or by its id. Qovery ignores the case of both.
@@ -53,22 +42,6 @@ pub fn is_same_name(one: &str, other: &str) -> bool {
     };
     folded(one) == folded(other)
 }
-
-name!(
-    /// Where Qovery's API is: `https://` with host and perhaps a path, never with credentials, since messages show it. Without TLS only
-    /// on `127.0.0.1`, where the token stays on the machine.
-    ApiUrl,
-    "the URL of an API",
-    "use `https://` with a host, as `https://api.qovery.com`",
-    |text| {
-        let local = text.strip_prefix("http://").filter(|rest| rest.split([':', '/']).next() == Some("127.0.0.1"));
-        text.strip_prefix("https://").or(local).is_some_and(|rest| {
-            !rest.is_empty()
-                && !rest.starts_with(['/', ':'])
-                && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte))
-        })
-    }
-);
 
 /// A service of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,16 +7,22 @@ use std::{
 
 use serde_json::Value;
 
-use super::Call;
 use crate::model::{
-    arn::{PolicyArn, RoleArn},
+    applied::{AppliedServiceAccount, Applying, Seen},
+    arn::PolicyArn,
     marks::{JobMark, Mark},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
-    observed::Field,
     oidc::{Audience, Provider},
+    role::NewRole,
     service::{Service, ServiceKind},
     trust::{Grant, TrustPolicy, Trusted},
 };
+
+/// One changing call, as it is printed and as logs name it.
+pub trait Call: std::fmt::Display {
+    /// The API call that it is.
+    fn call(&self) -> &'static str;
+}
 
 /// One change in AWS, Kubernetes or Qovery, with all it needs: nothing is left to decide.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,87 +165,6 @@ pub enum Action {
         /// What it asked for when it was seen: another value by now is somebody else's doing.
         before: Option<String>,
     },
-}
-
-/// A role to be created.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewRole {
-    /// Path and name.
-    pub arn: RoleArn,
-    /// Its trust policy.
-    pub trust: TrustPolicy,
-    /// Whom it trusts: `sub` claims, or patterns of them.
-    pub subjects: BTreeSet<String>,
-    /// Its description.
-    pub description: String,
-    /// Seconds a session may last.
-    pub max_session_duration: u32,
-    /// Its permissions boundary, in the same call: the role is never without.
-    pub permissions_boundary: Option<PolicyArn>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// A ServiceAccount as the tool applies it: these fields and no others are the tool's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppliedServiceAccount {
-    /// Namespace and name.
-    pub subject: Subject,
-    /// The role its pods get, if the tool has set one.
-    pub role: Option<RoleArn>,
-    /// What for.
-    pub how: Applying,
-    /// What was seen: where somebody else has changed it since, or deleted it, it is not applied. None for one that is new.
-    pub seen: Option<Seen>,
-    /// The annotations.
-    pub annotations: BTreeMap<String, String>,
-    /// The labels.
-    pub labels: BTreeMap<String, String>,
-    /// `automountServiceAccountToken`.
-    pub automount: Option<bool>,
-    /// The fields that are taken from whoever changed them by hand or brought them back: the apply is forced for these, and conflicts in no
-    /// other.
-    pub taken: BTreeSet<Field>,
-}
-
-impl AppliedServiceAccount {
-    /// What is applied, field by field.
-    #[must_use]
-    pub fn fields(&self) -> BTreeMap<Field, String> {
-        let annotations = self.annotations.iter().map(|(key, value)| (Field::Annotation(key.clone()), value.clone()));
-        let labels = self.labels.iter().map(|(key, value)| (Field::Label(key.clone()), value.clone()));
-        annotations.chain(labels).chain(self.automount.map(|automount| (Field::Automount, automount.to_string()))).collect()
-    }
-}
-
-/// Which ServiceAccount was seen, and how it was then.
-///
-/// The API server makes an object that is gone again if an apply names its version alone; with its uid it does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    pub version: String,
-}
-
-/// What a ServiceAccount is applied for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applying {
-    /// It is new.
-    Create,
-    /// It gets what is desired.
-    Apply,
-    /// It gets back what somebody has changed.
-    SetBack,
-    /// The role that it is about to have is recorded.
-    Record,
-    /// A mark of an earlier version goes, which all jobs wrote as one.
-    Unmark,
-    /// Roles that it has left go from its record.
-    Forget,
-    /// Its fields are held by somebody who only brought them back: they are taken, so that they can be removed.
-    Reclaim,
 }
 
 /// Which subjects a new trust policy adds and removes.

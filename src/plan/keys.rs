@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::model::{
     containers::PROFILES,
     desired::Desired,
-    job::{ObservedVariable, VariableScope},
     observed::Observed,
+    variable::{ObservedVariable, VariableScope},
 };
 
 /// What AWS SDKs read before they look for a role.

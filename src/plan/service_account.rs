@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, AppliedServiceAccount, Applying, Refusal, Seen};
+use super::{Action, Refusal};
 use crate::model::{
+    applied::{AppliedServiceAccount, Applying, Seen},
     arn::RoleArn,
     date::Date,
     desired::DesiredServiceAccount,
     marks::{self, JobMark, Mark},
     names::Subject,
-    observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, Overridden, ROLE_ANNOTATION, is_restorer, is_tools},
+    observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, ROLE_ANNOTATION, is_restorer, is_tools},
     oidc::Audience,
     record::EARLIER_ROLES,
 };
@@ -325,19 +326,6 @@ fn earlier_marks(observed: &ObservedServiceAccount) -> impl Iterator<Item = (Str
         Field::Label(key) if marks::is_label(key) && observed.held_by_tool(field) => Some((key.clone(), value.clone())),
         _ => None,
     })
-}
-
-/// The fields that are not as they were applied: something on the way changes them, and would again.
-#[must_use]
-pub fn overridden(applied: &AppliedServiceAccount, after: &ObservedServiceAccount) -> Vec<Overridden> {
-    let others = applied.fields().into_iter().filter(|(field, value)| after.values.get(field) != Some(value));
-    let others = others.map(|(field, value)| Overridden {
-        found: after.values.get(&field).cloned(),
-        manager: after.managers.get(&field).and_then(|managers| managers.iter().find(|manager| !is_tools(manager)).cloned()),
-        field: field.to_string(),
-        applied: value,
-    });
-    others.collect()
 }
 
 /// What stands in the way of a value.

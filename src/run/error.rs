@@ -5,18 +5,16 @@ use std::error::Error;
 use thiserror::Error;
 
 use crate::{
-    apply::ApplyError,
-    call::{ErrorKind, Failed},
+    clients::call::{ErrorKind, Failed},
     config::Problems,
-    connect::ConnectError,
-    exit::{FAILED, MISCONFIGURED, NOT_PROVEN, REFUSED},
     hint::{self, Known},
     model::desired::DesiredProblem,
-    output::OutputError,
     plan::Refusals,
-    prove::NotProven,
-    report::{Described, Failure, causes},
-    step::StepError,
+    report::{
+        Described, Failure, causes,
+        exit::{FAILED, MISCONFIGURED, NOT_PROVEN, REFUSED},
+    },
+    steps::{StepError, apply::ApplyError, connect::ConnectError, output::OutputError, prove::NotProven},
 };
 
 /// Why a run failed.

@@ -7,25 +7,32 @@ use std::{io::Write, time::Instant};
 use tokio::sync::watch;
 
 use crate::{
-    call::{Failed, Patience},
     cli::{Cli, Command, PrintedForm},
-    cloud::Look,
+    clients::{
+        call::{Failed, Patience},
+        http,
+    },
     config::{self, Config, Flags, Proof},
-    connect::{ConnectError, Connection, connect},
-    converge::{Converged, Work},
-    departure::{self, Departure},
-    doctor::{Patient, State, examine, glance},
-    exit::{DONE, FAILED, TO_DO},
+    doctor::{Patient, examine, glance},
     hint::Known,
-    http, install,
-    model::{desired::Desired, line::counted, marks::Jobs, names::Subject, observed::Observed},
-    output,
+    install::{self, terraform},
+    model::{desired::Desired, line::counted, marks::Jobs, names::Subject, observed::Observed, output::outputs},
     plan::{self, Freshness, Goal, Plan, Provision},
-    prove::prove,
-    report::{Report, causes},
-    retire,
-    step::StepError,
-    terraform,
+    report::{
+        Report, causes,
+        check::State,
+        exit::{DONE, FAILED, TO_DO},
+    },
+    steps::{
+        StepError,
+        connect::{ConnectError, Connection, connect},
+        converge::{Converged, Work},
+        departure::{self, Departure},
+        output,
+        prove::prove,
+        retire,
+        world::Look,
+    },
 };
 use error::RunError;
 
@@ -308,7 +315,7 @@ fn name(command: &Command) -> &'static str {
 }
 
 fn write_outputs(desired: &Desired, config: &Config, report: &mut Report<'_>) -> Result<(), RunError> {
-    let outputs = output::outputs(&desired.service_accounts);
+    let outputs = outputs(&desired.service_accounts);
     if output::write(&outputs, &config.output)? {
         report.outputs(outputs);
     } else {

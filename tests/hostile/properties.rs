@@ -13,10 +13,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use qovery_irsa::{
-    call::CallError,
-    config::{self, Flags, Problems, QoveryAccess},
-    http,
-    kubernetes::Kubernetes,
+    clients::{call::CallError, http, kubernetes::Kubernetes, qovery::Qovery},
+    config::{self, Flags, Problems},
     model::{
         desired::DesiredServiceAccount,
         document,
@@ -24,13 +22,13 @@ use qovery_irsa::{
         identity::{RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
+        output::outputs,
+        qovery::QoveryAccess,
         secret::Secret,
         service::{Service, ServiceKind},
         token::Claims,
         trust::{Kind, SID_PREFIX, TrustPolicy, Trusted},
     },
-    output,
-    qovery::Qovery,
 };
 use qovery_irsa_sandbox::aws::evaluate::who_may_assume_under;
 use serde_json::{Value, json};
@@ -298,7 +296,7 @@ pub fn output_names(data: &[u8]) {
             job: None,
         })
         .collect();
-    let outputs = output::outputs(&wanted);
+    let outputs = outputs(&wanted);
     let told: BTreeSet<&str> = outputs.values().map(|output| output.value.as_str()).collect();
     assert_eq!(outputs.len(), 2 * wanted.len());
     assert!(wanted.iter().all(|wanted| told.contains(wanted.subject.service_account.as_str())));

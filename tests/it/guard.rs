@@ -31,7 +31,7 @@ struct Caller {
 impl Caller {
     /// The job itself: who a kubeconfig says.
     fn of(kubeconfig: &str) -> Self {
-        qovery_irsa::http::install_crypto();
+        qovery_irsa::clients::http::install_crypto();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(async {
             let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();

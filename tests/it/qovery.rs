@@ -151,7 +151,7 @@ impl Shop {
         roots.add_parsable_certificates(
             certificates.map(|certificate: Result<rustls::pki_types::CertificateDer<'static>, _>| certificate.unwrap()),
         );
-        qovery_irsa::http::install_crypto();
+        qovery_irsa::clients::http::install_crypto();
         let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

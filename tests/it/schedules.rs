@@ -7,8 +7,7 @@ use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use futures_util::future::join_all;
 use qovery_irsa::{
-    call::Patience,
-    cloud::Cloud as _,
+    clients::call::Patience,
     model::{
         desired::Place,
         identity::Identity,
@@ -18,6 +17,7 @@ use qovery_irsa::{
         trust::{self, Trusted},
     },
     plan::{Action, Call as _, Goal, SubjectChange},
+    steps::world::World as _,
 };
 use tokio::{
     sync::watch,

@@ -11,11 +11,10 @@ use std::{
 
 use base64::Engine as _;
 use qovery_irsa::{
-    call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Missing, Patience},
-    cloud::{Cloud, Look},
+    clients::call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Missing, Patience},
     config::{Format, Proof},
-    converge::{Converged, Work},
     model::{
+        applied::AppliedServiceAccount,
         arn::{Account, RoleArn},
         conditions::Conditions,
         date::Date,
@@ -27,9 +26,13 @@ use qovery_irsa::{
         oidc::Audience,
         trust::TrustPolicy,
     },
-    plan::{Action, AppliedServiceAccount, Goal},
-    prove::prove,
+    plan::{Action, Goal},
     report::Report,
+    steps::{
+        converge::{Converged, Work},
+        prove::prove,
+        world::{self, Look},
+    },
 };
 use qovery_irsa_sandbox::aws::{
     Aws,
@@ -211,7 +214,7 @@ impl Reached {
     }
 }
 
-impl Cloud for Reached {
+impl world::World for Reached {
     fn place(&self) -> &Place {
         &self.place
     }

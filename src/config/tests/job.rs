@@ -50,7 +50,7 @@ fn every_key_of_the_job_is_read_and_nothing_of_the_identities() {
     assert_eq!(job.secrets.len(), 2);
     assert_eq!(job.advanced_settings["deployment.termination_grace_period_seconds"], 60);
     assert_eq!(
-        config.secrets.keys().map(crate::model::job::VariableName::as_str).collect::<Vec<_>>(),
+        config.secrets.keys().map(crate::model::variable::VariableName::as_str).collect::<Vec<_>>(),
         ["AWS_ACCESS_KEY_ID"],
         "the installer's own keys are not the job's"
     );

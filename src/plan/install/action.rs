@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::{
-        job::{QoveryName, VariableName},
-        service::QoveryId,
+        qovery::{QoveryId, QoveryName},
+        variable::VariableName,
     },
     plan::Call,
 };

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::InstallRefusal;
+use crate::plan::refusal::InstallRefusal;
 use crate::{
-    model::{
-        job::{ObservedEnvironment, ObservedVariable},
-        service::ServiceRef,
-    },
+    model::{job::ObservedEnvironment, service::ServiceRef, variable::ObservedVariable},
     plan::keys::{self, Held, KEYS, Seen, set},
 };
 

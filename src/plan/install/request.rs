@@ -4,11 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{InstallRefusal, JobAction, Lookup};
+use super::action::JobAction;
 use crate::model::{
-    job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, QoveryName},
-    service::QoveryId,
+    job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment},
+    qovery::{QoveryId, QoveryName},
 };
+use crate::plan::refusal::{InstallRefusal, Lookup};
 
 /// Creates the job, or edits it where it differs.
 pub(super) fn job(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {

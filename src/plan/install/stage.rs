@@ -1,10 +1,12 @@
 //! The deployment stage of the job: it must be done before a service starts that uses what it makes, and it must run at all.
 
-use super::{InstallRefusal, JobAction};
+use super::action::JobAction;
 use crate::model::{
-    job::{JobSpec, ObservedEnvironment, QoveryName, Stage},
-    service::{QoveryId, Service, ServiceKind, is_same_name},
+    job::{JobSpec, ObservedEnvironment, Stage},
+    qovery::{QoveryId, QoveryName},
+    service::{Service, ServiceKind, is_same_name},
 };
+use crate::plan::refusal::InstallRefusal;
 
 /// Puts the job into the stage that the manifest names, and lets it run in the stage it is in.
 pub(super) fn stage(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {

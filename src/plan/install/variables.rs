@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{InstallRefusal, JobAction};
+use super::action::JobAction;
+use crate::plan::refusal::InstallRefusal;
 use crate::{
     model::{
-        job::{JobSpec, ObservedEnvironment, ObservedVariable, VariableName},
-        service::QoveryId,
+        job::{JobSpec, ObservedEnvironment},
+        qovery::QoveryId,
+        variable::{ObservedVariable, VariableName},
     },
     plan::keys::in_force,
 };

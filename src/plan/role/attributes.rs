@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, trust::update};
+use super::{outcome::Outcome, trust::update};
 use crate::{
     model::{
         arn::PolicyArn,

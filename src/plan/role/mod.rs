@@ -5,12 +5,14 @@
 //! is gone.
 
 mod attributes;
+mod outcome;
 mod trust;
 
 use std::collections::BTreeSet;
 
+pub(super) use self::outcome::Outcome;
 use self::{attributes::Made, trust::Trust};
-use super::{Action, Freshness, NewRole, Refusal, Writers};
+use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
     date::Date,
     desired::{Attributes, Desired, DesiredRole, DesiredTrust},
@@ -18,19 +20,8 @@ use crate::model::{
     observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
     registry::{self, Entry},
+    role::NewRole,
 };
-
-/// What to do with a role.
-#[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) actions: Vec<Action>,
-    /// What was seen and left alone, and who may assume the role.
-    pub(super) notes: Vec<String>,
-    /// Whether something is left to do once the observation is fresh.
-    pub(super) waits: bool,
-    /// That the role stays though the tool made it, and why.
-    pub(super) left: Option<String>,
-}
 
 /// How many tags a role can carry.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>

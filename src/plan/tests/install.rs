@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     model::{
-        job::{
-            BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, ObservedVariable, Stage, VariableScope,
-        },
-        service::{QoveryId, Service, ServiceKind, ServiceRef},
+        job::{BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, Stage},
+        qovery::QoveryId,
+        service::{Service, ServiceKind, ServiceRef},
+        variable::{ObservedVariable, VariableScope},
     },
     plan::{
         Call as _,
@@ -66,7 +66,7 @@ fn empty() -> ObservedEnvironment {
     }
 }
 
-fn at_hand() -> BTreeSet<crate::model::job::VariableName> {
+fn at_hand() -> BTreeSet<crate::model::variable::VariableName> {
     BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()])
 }
 

@@ -483,10 +483,10 @@ fn this_room_and_the_model_know_no_time_no_files_no_environment_and_no_sdk() {
             "reqwest",
             "tracing",
             "println",
-            "crate::aws",
-            "crate::kubernetes",
+            "crate::clients::aws",
+            "crate::clients::kubernetes",
             "crate::config",
-            "crate::call",
+            "crate::clients::call",
         ] {
             for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
                 assert!(!line.contains(word), "{}: {word} in {line}", path.display());

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{start, world::World};
 use crate::model::{
     identity::Identity,
-    job::{ObservedVariable, VariableScope},
     service::{ObservedService, Service, ServiceKind},
+    variable::{ObservedVariable, VariableScope},
 };
 
 const API: &str = "00000000-0000-4000-8000-000000000001";

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     model::{
+        applied::{AppliedServiceAccount, Applying},
         arn::Account,
         conditions::Conditions,
         desired::{Desired, Place},
@@ -18,7 +19,7 @@ use crate::{
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
-    plan::{Action, AppliedServiceAccount, Applying, Freshness, Goal, Plan, Refusals, plan},
+    plan::{Action, Freshness, Goal, Plan, Refusals, plan},
 };
 
 /// The mark of the job.

@@ -1,0 +1,125 @@
+//! Who the job is for AWS: region, the SDK's default chain of credentials, a role assumed on top of it, endpoints.
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
+    profile::ProfileFileRegionProvider, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider,
+};
+use aws_credential_types::provider::ProvideCredentials as _;
+use thiserror::Error;
+
+use super::error;
+use crate::{
+    clients::{
+        call::{CallError, CredentialFault, ErrorKind, TokenFault},
+        http::SdkHttpClient,
+    },
+    model::{
+        arn::{Account, ExternalId, RoleArn},
+        names,
+    },
+};
+
+/// Why the job cannot speak to AWS.
+#[derive(Debug, Error)]
+pub enum AwsProblem {
+    /// It is not known which region to speak to.
+    #[error("no AWS region is known")]
+    NoRegion,
+}
+
+/// The AWS of the job.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub(super) iam: aws_sdk_iam::Client,
+    sts: aws_sdk_sts::Client,
+    /// With the job's own credentials, also where a role is assumed for IAM: the cluster is theirs.
+    pub(super) own: SdkConfig,
+    pub(super) http: reqwest::Client,
+    pub(super) region: String,
+}
+
+impl Aws {
+    /// Sets up the clients; nothing is sent, but profile files are read.
+    ///
+    /// # Errors
+    /// No region is known.
+    pub async fn new(
+        region: Option<&names::Region>,
+        assume_role: Option<&RoleArn>,
+        external_id: Option<&ExternalId>,
+        http: &reqwest::Client,
+    ) -> Result<Self, AwsProblem> {
+        // Left to itself the SDK would go on to ask the machine, and wait for it where there is none. A job of Qovery is told.
+        let region = RegionProviderChain::first_try(region.map(|region| Region::new(region.as_str().to_owned())))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        let region = region.region().await.ok_or(AwsProblem::NoRegion)?;
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(region.clone())
+            .http_client(SdkHttpClient(http.clone()))
+            // For what the providers of credentials ask: nobody else sees these calls.
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let own = loader.load().await;
+        let acting = match assume_role {
+            None => own.clone(),
+            Some(role) => {
+                let mut provider = AssumeRoleProvider::builder(role.to_string()).session_name("qovery-irsa").configure(&own);
+                if let Some(id) = external_id {
+                    provider = provider.external_id(id.as_str());
+                }
+                let provider = provider.build().await;
+                own.to_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
+            }
+        };
+        // One rule for trying again, `Patience::call`, for what the job itself asks.
+        let iam = aws_sdk_iam::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        Ok(Self {
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+            own,
+            http: http.clone(),
+            region: region.as_ref().to_owned(),
+        })
+    }
+
+    /// The account that the credentials act in.
+    ///
+    /// # Errors
+    /// STS does not answer, or in an unknown form.
+    pub async fn account(&self) -> Result<Account, CallError> {
+        let identity = self.sts.get_caller_identity().send().await.map_err(|error| error::of_sdk(&error))?;
+        Account::of_arn(identity.arn().unwrap_or_default())
+            .map_err(|problem| CallError::new(ErrorKind::Other, "OddCaller", problem.to_string()))
+    }
+
+    /// `AssumeRoleWithWebIdentity`, as a pod does it: with nothing but the token. Answers the ARN of the session's role and session.
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+    ///
+    /// # Errors
+    /// STS refuses or does not answer.
+    pub async fn assume_with_token(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+        let call = self.sts.assume_role_with_web_identity().role_arn(role.to_string()).role_session_name("qovery-irsa-proof");
+        let answer = call.web_identity_token(token).duration_seconds(900).send().await;
+        let session = answer.map_err(|error| of_token(error::of_sdk(&error)))?;
+        // The credentials are dropped unread: that STS gave them is the proof.
+        Ok(session.assumed_role_user().map(|user| user.arn().to_owned()).unwrap_or_default())
+    }
+
+    /// The job's own credentials, to sign what no SDK client sends.
+    pub(super) async fn credentials(&self) -> Result<aws_credential_types::Credentials, CallError> {
+        let none = || CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", "no provider of credentials");
+        let provider = self.own.credentials_provider().ok_or_else(none)?;
+        provider.provide_credentials().await.map_err(|error| error::no_credentials(&error))
+    }
+}
+
+/// The call shows no credentials but the token: what has expired is that.
+fn of_token(error: CallError) -> CallError {
+    match error.kind {
+        ErrorKind::Credentials(CredentialFault::Expired) => CallError { kind: ErrorKind::Token(TokenFault::Expired), ..error },
+        _ => error,
+    }
+}

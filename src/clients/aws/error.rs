@@ -1,0 +1,229 @@
+//! Errors of the AWS SDK and of plain AWS answers, turned into [`CallError`].
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_iam::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+};
+use aws_sdk_sts::operation::{assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::words;
+use crate::clients::{
+    call::{CallError, CredentialFault, ErrorKind, Missing, TokenFault},
+    http::{foreign, is_plain, is_refused_by_tls, is_too_large, unread},
+};
+
+/// What an SDK call failed with: code, message and request id from the service, or the chain of what went wrong on the way.
+pub(super) fn of_sdk<E>(error: &SdkError<E, HttpResponse>) -> CallError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    SdkError<E, HttpResponse>: RequestId,
+{
+    let request_id = error.request_id().map(str::to_owned);
+    match error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let metadata = service.err().meta();
+            match metadata.code() {
+                Some(code) => {
+                    let message = metadata.message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+                    CallError { request_id, ..CallError::new(kind(code, status, &message), code, message) }
+                }
+                // A good answer is not shown: it may hold credentials.
+                None if service.raw().status().is_success() => {
+                    CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", CallError::chain(service.err())) }
+                }
+                None => CallError { request_id, ..foreign(status, service.raw().body().bytes().unwrap_or_default()) },
+            }
+        }
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            let message = format!("HTTP status {status}: {}", CallError::chain(error));
+            CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", message) }
+        }
+        SdkError::TimeoutError(_) => CallError::new(ErrorKind::Timeout, "Timeout", CallError::chain(error)),
+        SdkError::DispatchFailure(dispatch) => of_dispatch(dispatch, error),
+        _ => CallError::not_sent(CallError::chain(error)),
+    }
+}
+
+fn of_dispatch<E>(dispatch: &aws_smithy_runtime_api::client::result::DispatchFailure, error: &SdkError<E, HttpResponse>) -> CallError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let chain = CallError::chain(error);
+    let chain = chain.strip_prefix("dispatch failure: ").unwrap_or(&chain).to_owned();
+    let connector = dispatch.as_connector_error();
+    if connector.is_some_and(|connector| is_refused_by_tls(connector)) {
+        CallError::new(ErrorKind::UntrustedCertificate, "UntrustedCertificate", chain)
+    } else if connector.is_some_and(|connector| is_plain(connector)) {
+        CallError::new(ErrorKind::NoTls, "NoTls", chain)
+    } else if let Some(connector) = connector.filter(|connector| is_too_large(*connector)) {
+        unread(connector)
+    } else if dispatch.is_timeout() {
+        CallError::new(ErrorKind::Timeout, "NoConnection", chain)
+    } else if dispatch.is_io() {
+        CallError::new(ErrorKind::NoConnection, "NoConnection", chain)
+    } else {
+        // Before anything is sent the SDK asks for credentials.
+        no_credentials(error)
+    }
+}
+
+/// Why the SDK has no credentials: in STS's own words if STS gave none, else in a line that says what was tried.
+pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallError {
+    if is_plain(error) {
+        return CallError::new(ErrorKind::NoTls, "NoTls", CallError::chain(error));
+    }
+    if let Some((code, message)) = refused_by_sts(error) {
+        let kind = match kind(&code, 400, &message) {
+            // The keys of the issuer of the job's own token are fetched as late as those of any other.
+            kind @ (ErrorKind::Token(TokenFault::Keys)
+            | ErrorKind::Transient
+            | ErrorKind::Throttled
+            | ErrorKind::RegionDisabled
+            | ErrorKind::Credentials(_)) => kind,
+            ErrorKind::Denied(_) => ErrorKind::Credentials(CredentialFault::AssumeRole),
+            _ => ErrorKind::Credentials(CredentialFault::Unsaid),
+        };
+        return CallError::new(kind, "NoCredentials", format!("{code}: {message}"));
+    }
+    if let Some(source) = left_out(&CallError::chain(error)) {
+        let message = format!("the AWS profile takes its credentials from {source}, which this build does not support");
+        return CallError::new(ErrorKind::Credentials(CredentialFault::Unsupported), "UnsupportedProfile", message);
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<CredentialsError>() {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => {
+                let message = "no AWS credentials were found: not in `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, in no profile, in no \
+                               token file (`AWS_WEB_IDENTITY_TOKEN_FILE`), and no container or instance gave any";
+                return CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", message);
+            }
+            Some(CredentialsError::ProviderTimedOut(_)) => {
+                return CallError::new(ErrorKind::Timeout, "NoCredentials", CallError::chain(error));
+            }
+            Some(_) => break,
+            None => next = error.source(),
+        }
+    }
+    CallError::new(ErrorKind::Credentials(CredentialFault::Unsaid), "NoCredentials", CallError::chain(next.unwrap_or(error)))
+}
+
+/// The source of credentials that a profile names and that was left out of this build: the cargo feature `laptop` brings it.
+///
+/// The SDK has a type for it, but wraps only its text:
+/// <https://docs.rs/aws-config/latest/aws_config/profile/credentials/enum.ProfileFileError.html>
+fn left_out(chain: &str) -> Option<&'static str> {
+    let (_, feature) = chain.split_once("requires following cargo feature(s) enabled: ")?;
+    let known = [
+        ("sso", "IAM Identity Center (SSO)"),
+        ("credentials-process", "a program (`credential_process`)"),
+        ("credentials-login", "`aws login` (`login_session`)"),
+    ];
+    Some(known.into_iter().find(|(name, _)| feature.starts_with(name)).map_or("something", |(_, source)| source))
+}
+
+/// In STS's own words, why it gave no credentials for a role that was to be assumed: code and message.
+fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let of_role = error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::meta);
+        let metadata = of_role.or_else(|| error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::meta));
+        if let Some(metadata) = metadata {
+            return Some((metadata.code()?.to_owned(), metadata.message()?.to_owned()));
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What a code means; where it says nothing, the status does.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>
+pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
+    match code {
+        "NoSuchEntity" => ErrorKind::NotFound(words::missing(message)),
+        "ResourceNotFoundException" => ErrorKind::NotFound(Missing::Thing),
+        "EntityAlreadyExists" => ErrorKind::AlreadyExists,
+        "DeleteConflict" => ErrorKind::InUse,
+        "LimitExceeded" | "LimitExceededException" => ErrorKind::Quota(words::quota(message)),
+        "MalformedPolicyDocument" => ErrorKind::Document(words::document_fault(message)),
+        "UnmodifiableEntity" | "PolicyNotAttachable" => ErrorKind::Protected,
+        "InvalidInput" | "ValidationError" | "InvalidParameterException" => ErrorKind::Invalid,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "SlowDown" => ErrorKind::Throttled,
+        // The first two are returned by calls that do not declare them; the next two of an issuer that is new.
+        "ConcurrentModification"
+        | "ConcurrentModificationException"
+        | "OpenIdIdpCommunicationError"
+        | "IDPCommunicationError"
+        | "ServiceFailure"
+        | "ServiceUnavailable"
+        | "InternalFailure"
+        | "InternalError"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ServerException" => ErrorKind::Transient,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => ErrorKind::Denied(words::denial(message)),
+        "ExpiredToken" | "ExpiredTokenException" => ErrorKind::Credentials(CredentialFault::Expired),
+        "InvalidClientTokenId" | "UnrecognizedClientException" => ErrorKind::Credentials(CredentialFault::Unknown),
+        "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => ErrorKind::Credentials(CredentialFault::Signature),
+        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => ErrorKind::Credentials(CredentialFault::None),
+        "OptInRequired" => ErrorKind::Credentials(CredentialFault::Inactive),
+        "InvalidIdentityToken" | "InvalidIdentityTokenException" => ErrorKind::Token(words::token_fault(message)),
+        "IDPRejectedClaim" => ErrorKind::Token(TokenFault::Claims),
+        "RegionDisabledException" => ErrorKind::RegionDisabled,
+        "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => ErrorKind::PackedPolicyTooLarge,
+        _ if status == 429 => ErrorKind::Throttled,
+        _ if status >= 500 => ErrorKind::Transient,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_leaves_out_is_named_in_words_of_its_users() {
+        let chain = |feature: &str| {
+            format!(
+                "ProfileFile provider could not be built: This behavior requires following cargo feature(s) enabled: {feature}. In order to"
+            )
+        };
+        for (feature, source) in [
+            ("sso", "IAM Identity Center (SSO)"),
+            ("credentials-process", "a program (`credential_process`)"),
+            ("credentials-login", "`aws login` (`login_session`)"),
+            ("quantum", "something"),
+        ] {
+            assert_eq!(left_out(&chain(feature)), Some(source));
+        }
+        assert_eq!(left_out("no credentials found in chain"), None);
+    }
+
+    #[test]
+    fn codes_are_told_apart_and_unknown_ones_by_their_status() {
+        for (code, status, expected) in [
+            ("NoSuchEntity", 404, ErrorKind::NotFound(Missing::Thing)),
+            ("EntityAlreadyExists", 409, ErrorKind::AlreadyExists),
+            ("Throttling", 400, ErrorKind::Throttled),
+            ("ConcurrentModification", 409, ErrorKind::Transient),
+            ("AccessDenied", 403, ErrorKind::denied()),
+            ("LimitExceeded", 409, ErrorKind::Quota(words::quota(""))),
+            ("DeleteConflict", 409, ErrorKind::InUse),
+            ("ExpiredToken", 403, ErrorKind::Credentials(CredentialFault::Expired)),
+            ("Unheard", 503, ErrorKind::Transient),
+            ("Unheard", 429, ErrorKind::Throttled),
+            ("Unheard", 400, ErrorKind::Other),
+        ] {
+            assert_eq!(kind(code, status, ""), expected, "{code} {status}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Kubernetes: how the job reaches the API server, and the calls it makes there. Errors of `kube` end here.
+
+mod access;
+mod error;
+mod file;
+mod kubeconfig;
+mod namespaces;
+mod pages;
+mod pods;
+mod proxy;
+mod service_accounts;
+mod words;
+
+pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken, described_server};
+
+/// The call for namespaces, as permissions name it.
+pub const NAMESPACES: &str = "kubernetes:list namespaces";
+
+/// The call for a ServiceAccount's token, as permissions name it.
+pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";

@@ -1,0 +1,504 @@
+//! The job as a `qovery_job` resource, for those who use the Terraform provider of Qovery instead of `install`.
+//!
+//! What only the user's account knows, as ids and secrets, becomes an input variable. The text has the form of `terraform fmt`.
+//! <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/job>
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use crate::model::{
+    job::{JobSource, JobSpec},
+    qovery::{QoveryId, QoveryName},
+};
+
+/// The oldest version of the provider that is known to have every attribute printed here: its change log names all that was added since, and
+/// none of these is among it, while the reference of `qovery_job` has them all. Versions before are not in that log.
+/// <https://github.com/Qovery/terraform-provider-qovery/blob/main/CHANGELOG.md>
+const PROVIDER: &str = ">= 0.87.0";
+/// What no input variable may be called. <https://developer.hashicorp.com/terraform/language/block/variable>
+const RESERVED: [&str; 8] = ["source", "version", "providers", "count", "for_each", "lifecycle", "depends_on", "locals"];
+
+/// The resource, its input variables and the provider it needs, in the language of Terraform. A secret is set on the job and on nothing else.
+#[must_use]
+pub fn render(job: &JobSpec) -> String {
+    let mut inputs = Inputs::default();
+    let mut body = Body::default();
+    body.raw("environment_id", &inputs.add("environment_id", "Id of the environment that the job belongs to", false));
+    body.text("name", job.name.as_str());
+    if let Some(description) = &job.description {
+        // The provider has no such attribute.
+        body.comment(description);
+    }
+    source(&mut body, &job.source, &mut inputs);
+    body.object("schedule", |body| {
+        body.text("lifecycle_type", "GENERIC");
+        for (event, arguments) in
+            [("on_start", &job.arguments.start), ("on_stop", &job.arguments.stop), ("on_delete", &job.arguments.delete)]
+        {
+            let arguments: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+            body.raw(event, &format!("{{ arguments = [{}] }}", arguments.join(", ")));
+        }
+    });
+    body.raw("healthchecks", "{}");
+    for (name, value) in
+        [("cpu", job.cpu), ("memory", job.memory), ("max_duration_seconds", job.max_duration), ("max_nb_restart", job.restarts)]
+    {
+        body.raw(name, &value.to_string());
+    }
+    if let Some(auto_deploy) = job.auto_deploy {
+        body.raw("auto_deploy", &auto_deploy.to_string());
+    }
+    if let Some(stage) = &job.stage {
+        let description = format!("Id of deployment stage {stage}, before those of the services");
+        body.raw("deployment_stage_id", &inputs.add("deployment_stage_id", &description, false));
+    }
+    body.pairs("environment_variables", job.variables.iter().map(|(name, value)| (name.as_str(), quoted(value))));
+    let secrets: Vec<(&str, String)> = job
+        .secrets
+        .iter()
+        .map(|name| (name.as_str(), inputs.add(&name.as_str().to_lowercase(), &format!("Value of secret {name}"), true)))
+        .collect();
+    body.pairs("secrets", secrets.into_iter());
+    if !job.advanced_settings.is_empty() {
+        let settings = serde_json::to_string(&job.advanced_settings).unwrap_or_default();
+        body.raw("advanced_settings_json", &quoted(&settings));
+    }
+    let resource = block(&format!("resource \"qovery_job\" {}", quoted(&identifier(job.name.as_str()))), &body);
+    [required_providers()].into_iter().chain(inputs.blocks).chain([resource]).collect::<Vec<_>>().join("\n")
+}
+
+/// Where nothing names the provider's source, Terraform looks below `hashicorp/`.
+fn required_providers() -> String {
+    let mut body = Body::default();
+    body.lines.push(Line::open(0, "required_providers {"));
+    body.depth = 1;
+    body.object("qovery", |body| {
+        body.text("source", "qovery/qovery");
+        body.text("version", PROVIDER);
+    });
+    body.depth = 0;
+    body.lines.push(Line::open(0, "}"));
+    block("terraform", &body)
+}
+
+fn source(body: &mut Body, source: &JobSource, inputs: &mut Inputs) {
+    // A name cannot be looked up there: only an id can be written.
+    let mut id_of = |named: &QoveryName, input: &str, what: &str| {
+        if named.as_str().parse::<QoveryId>().is_ok() {
+            return quoted(named.as_str());
+        }
+        inputs.add(input, &format!("Id of {what} {named}"), false)
+    };
+    match source {
+        JobSource::Image { registry, name, tag } => {
+            let registry = id_of(registry, "registry_id", "container registry");
+            body.object("source", |body| {
+                body.object("image", |body| {
+                    body.raw("registry_id", &registry);
+                    body.text("name", name);
+                    body.text("tag", tag);
+                });
+            });
+        }
+        JobSource::Git { url, branch, root_path, dockerfile, token, provider: _ } => {
+            let token = token.as_ref().map(|token| id_of(token, "git_token_id", "Git token"));
+            body.object("source", |body| {
+                body.object("docker", |body| {
+                    body.object("git_repository", |body| {
+                        body.text("url", url);
+                        // The provider wants one.
+                        body.text("branch", branch.as_deref().unwrap_or("main"));
+                        body.text("root_path", root_path);
+                        if let Some(token) = &token {
+                            body.raw("git_token_id", token);
+                        }
+                    });
+                    body.text("dockerfile_path", dockerfile);
+                });
+            });
+        }
+    }
+}
+
+/// The input variables of the module.
+#[derive(Default)]
+struct Inputs {
+    names: BTreeSet<String>,
+    blocks: Vec<String>,
+}
+
+impl Inputs {
+    /// Adds one, and answers the expression that reads it. It gets another name where this one is taken or reserved.
+    fn add(&mut self, name: &str, description: &str, sensitive: bool) -> String {
+        let mut free = name.to_owned();
+        while RESERVED.contains(&free.as_str()) || self.names.contains(&free) {
+            free = format!("secret_{free}");
+        }
+        let mut body = Body::default();
+        body.raw("type", "string");
+        body.text("description", description);
+        if sensitive {
+            body.raw("sensitive", "true");
+        }
+        self.blocks.push(block(&format!("variable {}", quoted(&free)), &body));
+        let read = format!("var.{free}");
+        self.names.insert(free);
+        read
+    }
+}
+
+fn block(header: &str, body: &Body) -> String {
+    format!("{header} {{\n{}}}\n", body.render())
+}
+
+/// A line of a block.
+struct Line {
+    depth: usize,
+    /// The name, where the whole value stands on this line.
+    name: Option<String>,
+    /// The value, or all that is on the line.
+    text: String,
+}
+
+impl Line {
+    /// One that is no whole attribute: where one begins or ends, or a comment.
+    fn open(depth: usize, text: &str) -> Self {
+        Self { depth, name: None, text: text.to_owned() }
+    }
+}
+
+/// The lines of a block.
+#[derive(Default)]
+struct Body {
+    lines: Vec<Line>,
+    depth: usize,
+}
+
+impl Body {
+    fn line(&mut self, line: &str) {
+        self.lines.push(Line::open(self.depth, line));
+    }
+
+    fn raw(&mut self, name: &str, value: &str) {
+        self.lines.push(Line { depth: self.depth, name: Some(name.to_owned()), text: value.to_owned() });
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.raw(name, &quoted(value));
+    }
+
+    fn comment(&mut self, text: &str) {
+        text.lines().for_each(|line| self.line(format!("# {line}").trim_end()));
+    }
+
+    fn object(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
+        self.line(&format!("{name} = {{"));
+        self.depth += 1;
+        fill(self);
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    fn pairs<'a>(&mut self, name: &str, pairs: impl Iterator<Item = (&'a str, String)>) {
+        let mut pairs = pairs.peekable();
+        if pairs.peek().is_none() {
+            return;
+        }
+        self.line(&format!("{name} = ["));
+        self.depth += 1;
+        for (key, value) in pairs {
+            self.line(&format!("{{ key = {}, value = {value} }},", quoted(key)));
+        }
+        self.depth -= 1;
+        self.line("]");
+    }
+
+    /// As `terraform fmt` writes it: two spaces for each depth, and the equals signs of attributes below one another where nothing else
+    /// stands between them. <https://developer.hashicorp.com/terraform/language/style>
+    fn render(&self) -> String {
+        let mut text = String::new();
+        for run in self.lines.chunk_by(|one, next| one.name.is_some() && next.name.is_some()) {
+            let widest = run.iter().filter_map(|line| line.name.as_ref()).map(String::len).max().unwrap_or_default();
+            for Line { depth, name, text: value } in run {
+                text.push_str(&"  ".repeat(depth + 1));
+                if let Some(name) = name {
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, "{name:widest$} = ");
+                }
+                text.push_str(value);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// A quoted template of HCL: `${` and `%{` would begin an expression.
+/// <https://developer.hashicorp.com/terraform/language/expressions/strings>
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '$' | '%' if characters.peek() == Some(&'{') => quoted.extend([character, character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The name of a resource: letters, digits and `_`, not beginning with a digit.
+fn identifier(name: &str) -> String {
+    let name: String =
+        name.chars().map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' }).collect();
+    if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::job::{GitProvider, JobArguments};
+
+    fn job(source: JobSource) -> JobSpec {
+        let arguments = |word: &str| vec![word.to_owned()];
+        JobSpec {
+            name: "AWS identity".parse().unwrap(),
+            description: Some("what\nit does".to_owned()),
+            source,
+            arguments: JobArguments {
+                start: vec!["start".to_owned(), "${X} \"%{y}\\".to_owned()],
+                stop: arguments("stop"),
+                delete: arguments("delete"),
+            },
+            cpu: 100,
+            memory: 64,
+            max_duration: 900,
+            restarts: 1,
+            auto_deploy: Some(false),
+            stage: "identities".parse().ok(),
+            variables: BTreeMap::from([("IRSA_PROOF".parse().unwrap(), "required".to_owned())]),
+            secrets: BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()]),
+            advanced_settings: BTreeMap::from([("security.read_only_root_filesystem".to_owned(), json!(true))]),
+        }
+    }
+
+    fn image() -> JobSource {
+        JobSource::Image { registry: "ghcr".parse().unwrap(), name: "acme/qovery-irsa".to_owned(), tag: "1.0".to_owned() }
+    }
+
+    /// What a parser of the language makes of it.
+    fn parsed(text: &str) -> Value {
+        hcl::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    #[test]
+    fn a_job_reads_as_people_write_it() {
+        let mut job = job(image());
+        job.arguments.start = vec!["start".to_owned()];
+        job.description = None;
+        insta::assert_snapshot!(render(&job), @r#"
+        terraform {
+          required_providers {
+            qovery = {
+              source  = "qovery/qovery"
+              version = ">= 0.87.0"
+            }
+          }
+        }
+
+        variable "environment_id" {
+          type        = string
+          description = "Id of the environment that the job belongs to"
+        }
+
+        variable "registry_id" {
+          type        = string
+          description = "Id of container registry ghcr"
+        }
+
+        variable "deployment_stage_id" {
+          type        = string
+          description = "Id of deployment stage identities, before those of the services"
+        }
+
+        variable "aws_secret_access_key" {
+          type        = string
+          description = "Value of secret AWS_SECRET_ACCESS_KEY"
+          sensitive   = true
+        }
+
+        resource "qovery_job" "aws_identity" {
+          environment_id = var.environment_id
+          name           = "AWS identity"
+          source = {
+            image = {
+              registry_id = var.registry_id
+              name        = "acme/qovery-irsa"
+              tag         = "1.0"
+            }
+          }
+          schedule = {
+            lifecycle_type = "GENERIC"
+            on_start       = { arguments = ["start"] }
+            on_stop        = { arguments = ["stop"] }
+            on_delete      = { arguments = ["delete"] }
+          }
+          healthchecks         = {}
+          cpu                  = 100
+          memory               = 64
+          max_duration_seconds = 900
+          max_nb_restart       = 1
+          auto_deploy          = false
+          deployment_stage_id  = var.deployment_stage_id
+          environment_variables = [
+            { key = "IRSA_PROOF", value = "required" },
+          ]
+          secrets = [
+            { key = "AWS_SECRET_ACCESS_KEY", value = var.aws_secret_access_key },
+          ]
+          advanced_settings_json = "{\"security.read_only_root_filesystem\":true}"
+        }
+        "#);
+    }
+
+    #[test]
+    fn what_the_job_says_stands_in_the_resource_and_no_secret_does() {
+        let text = render(&job(image()));
+        let module = parsed(&text);
+        let resource = &module["resource"]["qovery_job"]["aws_identity"];
+        assert_eq!(resource["name"], "AWS identity");
+        assert_eq!(resource["environment_id"], "${var.environment_id}");
+        assert_eq!(resource["source"]["image"], json!({"registry_id": "${var.registry_id}", "name": "acme/qovery-irsa", "tag": "1.0"}));
+        assert_eq!(resource["schedule"]["on_start"]["arguments"], json!(["start", "${X} \"%{y}\\"]));
+        assert!(text.contains("$${X}") && text.contains("%%{y}"), "no template begins: {text}");
+        assert_eq!(resource["schedule"]["on_delete"]["arguments"], json!(["delete"]));
+        let settings = resource["advanced_settings_json"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(settings).unwrap(), json!({"security.read_only_root_filesystem": true}));
+        assert_eq!(resource["secrets"], json!([{"key": "AWS_SECRET_ACCESS_KEY", "value": "${var.aws_secret_access_key}"}]));
+        assert_eq!(module["variable"]["aws_secret_access_key"]["sensitive"], true);
+        assert_eq!(module["variable"].as_object().unwrap().len(), 4);
+        assert_eq!(module["resource"].as_object().unwrap().len(), 1, "a secret is set on nothing but the job");
+        assert_eq!(module["resource"]["qovery_job"].as_object().unwrap().len(), 1);
+        assert_eq!(text.matches("var.aws_secret_access_key").count(), 1);
+        assert!(text.contains("  # what\n  # it does\n"));
+    }
+
+    #[test]
+    fn the_provider_and_its_oldest_version_are_named() {
+        let module = parsed(&render(&job(image())));
+        assert_eq!(module["terraform"]["required_providers"]["qovery"], json!({"source": "qovery/qovery", "version": ">= 0.87.0"}));
+    }
+
+    /// A body of these lines: `name = value`, or anything else as it is.
+    fn rendered(lines: &[(&str, &str)]) -> String {
+        let mut body = Body::default();
+        for (name, value) in lines {
+            if name.is_empty() { body.line(value) } else { body.raw(name, value) }
+        }
+        body.render()
+    }
+
+    #[test]
+    fn equals_signs_stand_below_one_another_until_something_else_stands_between() {
+        for (lines, expected) in [
+            (vec![("a", "1")], "  a = 1\n"),
+            (vec![("a", "1"), ("long", "2"), ("bb", "3")], "  a    = 1\n  long = 2\n  bb   = 3\n"),
+            (vec![("a", "1"), ("", "# why"), ("long", "2")], "  a = 1\n  # why\n  long = 2\n"),
+            (vec![("", "list = ["), ("", "]"), ("a", "1"), ("long", "2")], "  list = [\n  ]\n  a    = 1\n  long = 2\n"),
+            (vec![], ""),
+        ] {
+            assert_eq!(rendered(&lines), expected, "{lines:?}");
+        }
+        let mut body = Body::default();
+        body.raw("outer", "1");
+        body.object("o", |body| {
+            body.raw("a", "1");
+            body.object("deep", |body| body.raw("longest_of_all", "{ b = 1 }"));
+            body.raw("bb", "2");
+            body.raw("c", "{}");
+        });
+        body.raw("z", "3");
+        assert_eq!(
+            body.render(),
+            "  outer = 1\n  o = {\n    a = 1\n    deep = {\n      longest_of_all = { b = 1 }\n    }\n    bb = 2\n    c  = {}\n  }\n  z = 3\n"
+        );
+    }
+
+    #[test]
+    fn a_secret_whose_name_is_taken_or_reserved_gets_an_input_of_another_name() {
+        let mut job = job(image());
+        job.secrets = ["ENVIRONMENT_ID", "VERSION", "Twice", "TWICE", "_X"].iter().map(|name| name.parse().unwrap()).collect();
+        let module = parsed(&render(&job));
+        let secrets = module["resource"]["qovery_job"]["aws_identity"]["secrets"].as_array().unwrap();
+        let read: BTreeSet<&str> = secrets.iter().map(|secret| secret["value"].as_str().unwrap()).collect();
+        assert_eq!(
+            read,
+            BTreeSet::from(["${var.secret_environment_id}", "${var.secret_version}", "${var.twice}", "${var.secret_twice}", "${var._x}"])
+        );
+        let inputs = module["variable"].as_object().unwrap();
+        assert!(read.iter().all(|read| inputs[read.trim_start_matches("${var.").trim_end_matches('}')]["sensitive"] == true));
+        assert_eq!(inputs.len(), 3 + 5, "none stands for two");
+    }
+
+    #[test]
+    fn every_attribute_is_one_that_the_provider_knows() {
+        let git = JobSource::Git {
+            url: "https://github.com/acme/identity".to_owned(),
+            provider: GitProvider::GitHub,
+            branch: None,
+            root_path: "/".to_owned(),
+            dockerfile: "Dockerfile".to_owned(),
+            token: "1a2b3c4d-0000-4000-8000-000000000000".parse().ok(),
+        };
+        for source in [image(), git] {
+            let module = parsed(&render(&job(source)));
+            let resource = &module["resource"]["qovery_job"]["aws_identity"];
+            keys(
+                resource,
+                &[
+                    "environment_id",
+                    "name",
+                    "source",
+                    "schedule",
+                    "healthchecks",
+                    "cpu",
+                    "memory",
+                    "max_duration_seconds",
+                    "max_nb_restart",
+                    "auto_deploy",
+                    "deployment_stage_id",
+                    "environment_variables",
+                    "secrets",
+                    "advanced_settings_json",
+                ],
+            );
+            keys(&resource["schedule"], &["lifecycle_type", "on_start", "on_stop", "on_delete"]);
+            if let Some(image) = resource["source"].get("image") {
+                keys(image, &["registry_id", "name", "tag"]);
+            } else {
+                keys(&resource["source"]["docker"], &["git_repository", "dockerfile_path"]);
+                keys(&resource["source"]["docker"]["git_repository"], &["url", "branch", "root_path", "git_token_id"]);
+                assert_eq!(resource["source"]["docker"]["git_repository"]["git_token_id"], "1a2b3c4d-0000-4000-8000-000000000000");
+            }
+        }
+    }
+
+    /// As the provider's reference names them, version 1.
+    fn keys(of: &Value, known: &[&str]) {
+        let found: BTreeSet<&str> = of.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found, known.iter().copied().collect());
+    }
+}

@@ -1,0 +1,48 @@
+//! The job's outputs, as Qovery reads them: each service of the environment sees them as `QOVERY_OUTPUT_JOB_<JOB_ID>_<NAME>`.
+//!
+//! <https://www.qovery.com/docs/configuration/lifecycle-job>: names are letters, digits and `_`; one bad name and Qovery refuses the
+//! whole file; what does not say that it is not sensitive is taken as not sensitive, so each says it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::desired::DesiredServiceAccount;
+
+/// One output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Its value.
+    pub value: String,
+    /// Whether Qovery hides it.
+    pub sensitive: bool,
+    /// What it is.
+    pub description: String,
+}
+
+/// All outputs by name.
+pub type Outputs = BTreeMap<String, Output>;
+
+/// Role ARN and ServiceAccount name of each identity, by names that are its own: one that is added renames no other.
+///
+/// Qovery gives each output to every service of the environment under its own name too, the job's next run included. So no output may be
+/// called like a setting of anything: each begins with `IDENTITY_`.
+#[must_use]
+pub fn outputs(service_accounts: &[DesiredServiceAccount]) -> Outputs {
+    let mut outputs = Outputs::new();
+    for wanted in service_accounts {
+        let account = wanted.subject.service_account.as_str();
+        let output =
+            |value: String, what: &str| Output { value, sensitive: false, description: format!("{what} of ServiceAccount {account}") };
+        outputs.insert(format!("IDENTITY_{}_ROLE_ARN", name(account)), output(wanted.role.to_string(), "role ARN"));
+        outputs.insert(format!("IDENTITY_{}_SERVICE_ACCOUNT", name(account)), output(account.to_owned(), "name"));
+    }
+    outputs
+}
+
+/// The name of a ServiceAccount as part of a variable's name, no two equal: in upper case, `_` for `-`. A name with dots has a `_` before it,
+/// `_` for each dot and `__` for each `-`. In a name of Kubernetes a dot stands between letters or digits, so that these are told apart.
+fn name(service_account: &str) -> String {
+    let upper = service_account.to_ascii_uppercase();
+    if upper.contains('.') { format!("_{}", upper.replace('-', "__").replace('.', "_")) } else { upper.replace('-', "_") }
+}

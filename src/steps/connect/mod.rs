@@ -1,0 +1,96 @@
+//! The first step: reach AWS and Kubernetes, and know whose tokens the cluster issues.
+
+mod connection;
+mod error;
+mod issuer;
+
+pub use connection::Connection;
+pub use error::ConnectError;
+
+use self::issuer::{EKS, MOUNTED, STATED, agreed, described, discover};
+use crate::{
+    clients::{
+        aws::{Aws, Cluster},
+        call::{Failed, Patience},
+        http,
+        kubernetes::{Access, Kubernetes, MountedToken},
+        qovery::Qovery,
+    },
+    config::{self, Config, KubeAuth},
+    model::{desired::Place, names::ClusterName, trust::ProjectMark},
+};
+
+const CALLER: &str = "sts:GetCallerIdentity";
+
+/// Connects. Where AWS is follows from the region by the SDK's rules, with `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`.
+///
+/// The issuer is that of `IRSA_OIDC_ISSUER`, the mounted token or the described cluster, whichever are at hand, and they must
+/// agree; if none is, the cluster's discovery document is asked. A kubeconfig says nothing of `IRSA_OIDC_ISSUER`: before the first change
+/// [`Connection::confirm_issuer`] asks the cluster.
+///
+/// # Errors
+/// Something that a connection needs is missing, contradictory or does not answer.
+pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection, ConnectError> {
+    http::install_crypto();
+    let http = http::client()?;
+    let qovery = config.qovery.as_ref().map(|access| Qovery::new(access, &http));
+    let config::Access { assume_role, external_id, .. } = &config.access;
+    let aws = Aws::new(config.environment.region.as_ref(), assume_role.as_ref(), external_id.as_ref(), &http).await?;
+    let token = MountedToken::find(&config.access.kube_token_directory);
+    let access = choose(config, token.as_ref())?;
+    let described = match access {
+        Access::Eks => Some(describe(config, &aws, patience).await?),
+        Access::Kubeconfig | Access::Token => None,
+    };
+    let kubernetes = match (access, &token, &described) {
+        (Access::Token, Some(token), _) => Kubernetes::by_mounted_token(token)?,
+        (Access::Eks, _, Some((name, cluster))) => {
+            let doing = format!("make a token for cluster `{name}`");
+            let bearer = patience.call(CALLER, async || aws.cluster_bearer(name).await).await.map_err(Failed::to(doing, CALLER))?;
+            Kubernetes::by_bearer_token(&cluster.endpoint, &cluster.certificate_authority, move || bearer.token())?
+        }
+        // It may name a program that is to give the credentials.
+        _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,
+    };
+    // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
+    let token = token.filter(|_| access == Access::Token).map(|token| token.issuer_and_namespace()).transpose()?;
+    if let Some((_, own)) = token.as_ref().filter(|(_, own)| *own != config.environment.namespace) {
+        return Err(ConnectError::OtherNamespace { own: own.clone(), named: config.environment.namespace.clone() });
+    }
+    let token_issuer = token.map(|(issuer, _)| issuer);
+    let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
+    let confirmed = token_issuer.is_some() || described_issuer.is_some();
+    let stated = config.access.issuer.clone();
+    let known = agreed([(STATED, stated.clone()), (MOUNTED, token_issuer), (EKS, described_issuer)])?;
+    let issuer = match known {
+        Some(issuer) => issuer,
+        None => discover(config, &aws, &kubernetes, patience).await?,
+    };
+    let place = Place {
+        namespace: config.environment.namespace.clone(),
+        issuer,
+        cluster: config.environment.cluster.clone(),
+        paths: config.paths.clone(),
+        job: config.environment.job.clone(),
+        project: config.environment.project_id.as_deref().and_then(ProjectMark::of_project),
+    };
+    let account = assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
+    Ok(Connection { aws, kubernetes, qovery, place, account, stated: stated.filter(|_| !confirmed) })
+}
+
+/// `KUBECONFIG` if set, else the mounted token, else EKS.
+fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, ConnectError> {
+    match config.access.kube_auth {
+        KubeAuth::Auto if std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) => Ok(Access::Kubeconfig),
+        KubeAuth::Auto | KubeAuth::Token if token.is_some() => Ok(Access::Token),
+        KubeAuth::Token => Err(ConnectError::NoToken(config.access.kube_token_directory.display().to_string())),
+        KubeAuth::Kubeconfig => Ok(Access::Kubeconfig),
+        KubeAuth::Auto | KubeAuth::Eks => Ok(Access::Eks),
+    }
+}
+
+async fn describe(config: &Config, aws: &Aws, patience: &Patience) -> Result<(ClusterName, Cluster), ConnectError> {
+    let name = config.environment.cluster.clone().ok_or(ConnectError::NoCluster)?;
+    let cluster = described(&name, aws, patience).await?;
+    Ok((name, cluster))
+}

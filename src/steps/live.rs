@@ -1,0 +1,94 @@
+//! The real cloud: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
+
+use crate::{
+    clients::call::{CallError, Failed, Patience},
+    model::{
+        applied::AppliedServiceAccount,
+        arn::RoleArn,
+        desired::Place,
+        identity::Identity,
+        names::Subject,
+        observed::{Limits, Observed},
+        oidc::Audience,
+    },
+    plan::Action,
+    steps::{
+        connect::{ConnectError, Connection},
+        observe,
+        world::{Look, World},
+    },
+};
+
+impl World for Connection {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn confirm(&self, patience: &Patience) -> Result<Option<String>, ConnectError> {
+        self.confirm_issuer(patience).await
+    }
+
+    async fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
+        match look {
+            Look::Wanted => observe::wanted(identities, self, patience).await,
+            Look::WantedAndNamespace => observe::wanted_and_namespace(identities, self, patience).await,
+            Look::WantedAndSessions => observe::wanted_and_sessions(identities, self, patience).await,
+            Look::Made => observe::made(identities, self, patience).await,
+            Look::MadeAndPods => observe::made_and_pods(identities, self, patience).await,
+            Look::Leaving => observe::leaving(identities, self, patience).await,
+            Look::Left => observe::left(identities, self, patience).await,
+            Look::Retired => observe::retired(identities, self, patience).await,
+        }
+    }
+
+    async fn rehearse(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
+        self.kubernetes.rehearse_service_account(applied).await
+    }
+
+    async fn limits(&self, patience: &Patience) -> Result<Limits, Failed> {
+        observe::limits(self, patience).await
+    }
+
+    async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
+        self.kubernetes.token(subject, audience).await
+    }
+
+    async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+        self.aws.assume_with_token(role, token).await
+    }
+
+    /// One match, one call per action.
+    async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
+        let Self { aws, kubernetes, qovery, .. } = self;
+        match action {
+            Action::CreateProvider { provider, audiences } => aws.create_provider(provider, audiences, &self.place.maker()).await,
+            Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
+            Action::DeleteProvider { provider } => aws.delete_provider(provider).await,
+            Action::CreateRole(role) => aws.create_role(role).await,
+            Action::UpdateRole { role, description, max_session_duration } => {
+                aws.update_role(role, description, *max_session_duration).await
+            }
+            Action::PutBoundary { role, boundary } => aws.put_boundary(role, boundary).await,
+            Action::DeleteBoundary { role } => aws.delete_boundary(role).await,
+            Action::TagRole { role, tags } => aws.tag_role(role, tags).await,
+            Action::UntagRole { role, keys } => aws.untag_role(role, keys).await,
+            Action::UpdateTrust { role, trust, .. } => aws.update_trust(role, trust).await,
+            Action::AttachPolicy { role, policy } => aws.attach_policy(role, policy).await,
+            Action::DetachPolicy { role, policy } => aws.detach_policy(role, policy).await,
+            Action::PutInlinePolicy { role, policy, document } => aws.put_inline_policy(role, policy, document).await,
+            Action::DeleteInlinePolicy { role, policy } => aws.delete_inline_policy(role, policy).await,
+            Action::DeleteRole { role } => aws.delete_role(role).await,
+            Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
+            Action::ReleaseServiceAccount { subject, uid } => kubernetes.release_service_account(subject, uid).await,
+            Action::MarkServiceAccount { subject, job, mark, uid, force } => {
+                kubernetes.mark_service_account(subject, job, *mark, uid.as_deref(), *force).await
+            }
+            Action::DeleteServiceAccount { subject, seen } => kubernetes.delete_service_account(subject, seen).await,
+            Action::BindService { service, service_account, before } => match qovery {
+                Some(qovery) => qovery.bind(service, service_account, before.as_deref()).await,
+                // Services are only ever seen through it.
+                None => Err(CallError::not_sent("there is no connection to Qovery")),
+            },
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The job's outputs, as Qovery reads them: each service of the environment sees them as `QOVERY_OUTPUT_JOB_<JOB_ID>_<NAME>`.
+//!
+//! <https://www.qovery.com/docs/configuration/lifecycle-job>: names are letters, digits and `_`; one bad name and Qovery refuses the
+//! whole file; what does not say that it is not sensitive is taken as not sensitive, so each says it.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::model::output::Outputs;
+
+/// Why the outputs were not written.
+#[derive(Debug, Error)]
+#[error("cannot write the outputs to `{}`", path.display())]
+pub struct OutputError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// Writes the outputs: to a temporary name beside the file, then renamed, so that nobody reads half of them.
+///
+/// False if there is no such directory: the job does not run in Qovery.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(outputs: &Outputs, path: &Path) -> Result<bool, OutputError> {
+    let problem = |source| OutputError { path: path.to_owned(), source };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Ok(false);
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = serde_json::to_vec_pretty(outputs).map_err(std::io::Error::from).and_then(|text| {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    });
+    written.map(|()| true).map_err(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::model::{desired::DesiredServiceAccount, output::outputs};
+
+    fn names(outputs: &Outputs) -> BTreeSet<&str> {
+        outputs.keys().map(String::as_str).collect()
+    }
+
+    fn wanted(name: &str) -> DesiredServiceAccount {
+        DesiredServiceAccount {
+            subject: format!("z1/{name}").parse().unwrap(),
+            role: "arn:aws:iam::123456789012:role/app".parse().unwrap(),
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            automount: None,
+            job: None,
+        }
+    }
+
+    #[test]
+    fn each_identity_has_names_of_its_own_that_qovery_takes_and_another_renames_none() {
+        let one = outputs(&[wanted("my-s3-role")]);
+        assert_eq!(names(&one), BTreeSet::from(["IDENTITY_MY_S3_ROLE_ROLE_ARN", "IDENTITY_MY_S3_ROLE_SERVICE_ACCOUNT"]));
+        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")]);
+        assert_eq!(all.len(), 10);
+        assert!(names(&one).is_subset(&names(&all)));
+        for name in names(&all) {
+            assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
+            assert!(name.starts_with("IDENTITY_"), "{name}");
+        }
+    }
+
+    /// All names of Kubernetes of few characters, so that none can be chosen to equal another.
+    #[test]
+    fn no_two_service_accounts_have_outputs_of_one_name() {
+        let mut accounts = vec![String::new()];
+        for _ in 0..6 {
+            let longer = accounts.iter().flat_map(|name| ["a", "b", "-", "."].map(|next| format!("{name}{next}"))).collect::<Vec<_>>();
+            accounts.extend(longer);
+            accounts.sort();
+            accounts.dedup();
+        }
+        accounts.retain(|name| name.parse::<crate::model::names::ServiceAccountName>().is_ok());
+        // And names that look like the end of an output's.
+        accounts.extend(["a-role-arn", "a-service-account", "role-arn", "service-account", "a.role-arn"].map(str::to_owned));
+        assert!(accounts.len() > 500);
+        let all = outputs(&accounts.iter().map(|account| wanted(account)).collect::<Vec<_>>());
+        assert_eq!(all.len(), 2 * accounts.len());
+    }
+
+    /// Settings of this tool, of AWS SDKs and the AWS CLI, Kubernetes, proxies, TLS, the shell and Qovery. Qovery gives each output to every
+    /// service under its own name.
+    #[test]
+    fn no_output_can_be_a_setting_of_anything() {
+        // What begins so is a setting of AWS, Kubernetes, TLS, a proxy, a runtime or Qovery; and so are these names alone.
+        let prefixes = [
+            "AWS_",
+            "IRSA_",
+            "KUBERNETES_",
+            "KUBE",
+            "HELM_",
+            "TF_",
+            "TERRAFORM_",
+            "QOVERY_",
+            "SSL_",
+            "CURL_",
+            "REQUESTS_",
+            "NODE_",
+            "NPM_",
+            "PYTHON",
+            "JAVA_",
+            "RUST_",
+            "CARGO_",
+            "GIT_",
+            "DOCKER_",
+            "GOOGLE_",
+            "AZURE_",
+            "MSI_",
+            "LD_",
+            "DYLD_",
+            "LC_",
+            "XDG_",
+            "DATABASE_",
+            "S3_",
+            "EKS_",
+            "ECS_",
+            "OTEL_",
+            "HTTP",
+            "GRPC_",
+        ];
+        let alone = [
+            "SERVICE_ACCOUNT_NAME",
+            "ROLE_ARN",
+            "AWS_ROLE_ARN",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "FTP_PROXY",
+            "PATH",
+            "HOME",
+            "USER",
+            "SHELL",
+            "LANG",
+            "TZ",
+            "HOSTNAME",
+            "PORT",
+            "NO_COLOR",
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "IDENTITY_SERVER_THUMBPRINT",
+            "IDENTITY_API_VERSION",
+        ];
+        // Names that are chosen to be a setting with what follows or stands before.
+        let chosen = [
+            "aws",
+            "irsa",
+            "aws-web-identity-token-file",
+            "irsa-assume",
+            "kubernetes",
+            "https-proxy",
+            "ssl-cert-file",
+            "endpoint",
+            "header",
+        ];
+        let parts = prefixes.iter().map(|prefix| prefix.trim_end_matches('_').to_lowercase().replace('_', "-"));
+        let accounts = parts.chain(chosen.map(str::to_owned)).chain(alone.map(|name| name.to_lowercase().replace('_', "-")));
+        for account in accounts {
+            for name in names(&outputs(&[wanted(&account)])) {
+                assert!(!alone.contains(&name) && !prefixes.iter().any(|prefix| name.starts_with(prefix)), "{account}: {name}");
+                assert!(!crate::config::is_setting(name), "{account}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_directory_is_no_error_and_a_written_file_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = outputs(&[wanted("app")]);
+        assert!(!write(&all, &directory.path().join("none/qovery-output.json")).unwrap());
+        let path = directory.path().join("qovery-output.json");
+        assert!(write(&all, &path).unwrap());
+        insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap(), @r#"
+        {
+          "IDENTITY_APP_ROLE_ARN": {
+            "value": "arn:aws:iam::123456789012:role/app",
+            "sensitive": false,
+            "description": "role ARN of ServiceAccount app"
+          },
+          "IDENTITY_APP_SERVICE_ACCOUNT": {
+            "value": "app",
+            "sensitive": false,
+            "description": "name of ServiceAccount app"
+          }
+        }
+        "#);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,111 @@
+//! What the loop works on: an account and a cluster that can be seen and changed.
+//!
+//! The real one is a [`Connection`](crate::steps::connect::Connection); tests put another in its place, whose time is their own.
+
+use crate::{
+    clients::call::{CallError, Failed, Patience},
+    config::Proof,
+    model::{
+        applied::AppliedServiceAccount,
+        arn::RoleArn,
+        desired::Place,
+        identity::Identity,
+        names::Subject,
+        observed::{Limits, Observed},
+        oidc::Audience,
+    },
+    plan::{Action, Goal},
+    steps::connect::ConnectError,
+};
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All that is wanted: provider, roles, ServiceAccounts, services.
+    Wanted,
+    /// The same, and whether the namespace is being deleted.
+    WantedAndNamespace,
+    /// All that is wanted, and the sessions that pods get, which tells that of the namespace too.
+    WantedAndSessions,
+    /// What one environment has made: roles, ServiceAccounts.
+    Made,
+    /// The same, and which pods run with it.
+    MadeAndPods,
+    /// What one environment has made, and who uses it: pods, what makes pods, services.
+    Leaving,
+    /// What environments that no longer exist have left.
+    Left,
+    /// What belongs to an issuer that no longer exists.
+    Retired,
+}
+
+impl Look {
+    /// What is looked at for this.
+    #[must_use]
+    pub fn of(goal: Goal, proof: Proof) -> Self {
+        match (goal, proof) {
+            (Goal::Start, Proof::Off) => Self::WantedAndNamespace,
+            (Goal::Start, Proof::Auto | Proof::Required) => Self::WantedAndSessions,
+            (Goal::Prune, _) => Self::Leaving,
+            (Goal::Delete, _) => Self::Made,
+            (Goal::Sweep, _) => Self::Left,
+            (Goal::Retire(_), _) => Self::Retired,
+        }
+    }
+
+    /// What is looked at while it is waited for something to show: a session would likely be refused, and of the namespace it is known.
+    #[must_use]
+    pub fn meanwhile(self) -> Self {
+        if matches!(self, Self::WantedAndSessions | Self::WantedAndNamespace) { Self::Wanted } else { self }
+    }
+}
+
+/// An account and a cluster.
+pub trait World {
+    /// Namespace, issuer and cluster.
+    fn place(&self) -> &Place;
+
+    /// Before the first change: whether this is the cluster that is meant. Answers a note if nobody can tell.
+    ///
+    /// # Errors
+    /// It is not, or a service does not answer.
+    fn confirm(&self, _: &Patience) -> impl Future<Output = Result<Option<String>, ConnectError>> {
+        std::future::ready(Ok(None))
+    }
+
+    /// Sees what is there for these identities.
+    ///
+    /// # Errors
+    /// A service refuses or does not answer.
+    fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> impl Future<Output = Result<Observed, Failed>>;
+
+    /// Applies a ServiceAccount as a dry run: all that could refuse it is asked, and nothing changes.
+    ///
+    /// # Errors
+    /// As if it were applied.
+    fn rehearse(&self, applied: &AppliedServiceAccount) -> impl Future<Output = Result<(), CallError>>;
+
+    /// Looks up what a role that outgrows the default quota is judged by.
+    ///
+    /// # Errors
+    /// A service refuses or does not answer.
+    fn limits(&self, patience: &Patience) -> impl Future<Output = Result<Limits, Failed>>;
+
+    /// A token as a pod of the ServiceAccount gets one.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn token(&self, subject: &Subject, audience: &Audience) -> impl Future<Output = Result<String, CallError>>;
+
+    /// Assumes a role as a pod does: with nothing but the token. Answers the ARN of role and session.
+    ///
+    /// # Errors
+    /// STS refuses or does not answer.
+    fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<String, CallError>>;
+
+    /// Makes the one call that an action is.
+    ///
+    /// # Errors
+    /// The service refuses or does not answer.
+    fn carry_out(&self, action: &Action) -> impl Future<Output = Result<(), CallError>>;
+}
