@@ -17,6 +17,7 @@ mod guard;
 mod hands;
 mod harness;
 mod hostile;
+mod house;
 mod install;
 mod keys;
 mod killed;
