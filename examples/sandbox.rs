@@ -67,8 +67,8 @@ fn job(arguments: Vec<String>) -> ExitCode {
     let cli = Cli::parse_from(std::iter::once("qovery-irsa".to_owned()).chain(arguments));
     let (_interrupt, interrupted) = watch::channel(false);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
-    let code = runtime.block_on(run(&cli, std::env::vars(), interrupted, &mut std::io::stdout(), &mut std::io::stderr()));
-    ExitCode::from(code)
+    let exit = runtime.block_on(run(&cli, std::env::vars(), interrupted, &mut std::io::stdout(), &mut std::io::stderr()));
+    ExitCode::from(exit.code())
 }
 
 fn story() -> Result<(), Box<dyn Error>> {

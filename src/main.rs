@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
-use qovery_irsa::{cli::Cli, report::exit::FAILED, run};
+use qovery_irsa::{cli::Cli, report::exit::Exit, run};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -15,19 +15,19 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return no_runtime(&error),
     };
-    let code = runtime.block_on(command(&cli));
+    let exit = runtime.block_on(command(&cli));
     // Not waited for: a look-up of a name, or a program for credentials, that outlives the run.
     runtime.shutdown_background();
-    ExitCode::from(code)
+    ExitCode::from(exit.code())
 }
 
 /// Threads and timers are not to be had.
 fn no_runtime(error: &std::io::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: the process cannot be set up\n  caused by: {error}");
-    ExitCode::from(FAILED)
+    ExitCode::from(Exit::Failed.code())
 }
 
-async fn command(cli: &Cli) -> u8 {
+async fn command(cli: &Cli) -> Exit {
     let (interrupt, interrupted) = watch::channel(false);
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         if let Ok(mut signals) = signal(kind) {

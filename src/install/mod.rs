@@ -22,7 +22,7 @@ use crate::{
         variable::VariableName,
     },
     plan::{
-        Call as _,
+        Call as _, Mode,
         install::{InstallPlan, JobAction, install},
     },
     report::Report,
@@ -38,7 +38,7 @@ const MOST_LOOKS: usize = 4;
 /// Qovery cannot be reached or refuses, or something may not be touched.
 pub async fn run(
     config: &InstallConfig,
-    dry: bool,
+    mode: Mode,
     http: &reqwest::Client,
     patience: &Patience,
     report: &mut Report<'_>,
@@ -56,7 +56,7 @@ pub async fn run(
             report.note(note);
         }
         report.planned(&plan.actions);
-        if plan.actions.is_empty() || dry {
+        if plan.actions.is_empty() || mode == Mode::DryRun {
             return Ok(plan.actions.len());
         }
         left = plan.actions.iter().map(|action| one_line(&action.to_string())).collect();

@@ -24,6 +24,15 @@ pub enum Provision {
     Remove,
 }
 
+/// Whether a plan is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is printed and applied.
+    Apply,
+    /// It is only printed.
+    DryRun,
+}
+
 /// Whether an observation is known to show all that was written before a settle time ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {

@@ -22,7 +22,7 @@ mod sweep;
 mod tests;
 
 pub use action::{Action, Call, SubjectChange};
-pub use goal::{Freshness, Goal, Provision};
+pub use goal::{Freshness, Goal, Mode, Provision};
 pub use lanes::{Lane, Plan, Writers};
 pub use ledger::{asks_for_jobs, is_due, kept_for_others};
 pub use progress::{CarriedOut, Next, Progress};

@@ -1,26 +1,32 @@
 //! What one sees: lines for people, or one JSON document for machines with the lines on standard error.
 
 pub mod check;
+mod document;
 pub mod exit;
+mod failure;
+mod sinks;
+mod time;
 
 use std::{
     cell::RefCell,
-    error::Error,
     io::{IsTerminal as _, Write},
     path::Path,
     rc::Rc,
     time::Duration,
 };
 
-use serde::Serialize;
-use serde_json::{Value, json};
+pub use failure::{Described, Failure, causes};
+pub use sinks::Ticker;
 
 use self::{
     check::{Check, State},
-    exit::{DONE, FAILED},
+    document::{Document, Done, Errors, Examined, Place, Proven, Step},
+    exit::{End, Exit},
+    sinks::Sinks,
+    time::{LONG, Times, rounded, shown},
 };
 use crate::{
-    clients::call::{Patience, Spent, Took},
+    clients::call::Patience,
     config::Format,
     model::{
         arn::RoleArn,
@@ -32,116 +38,13 @@ use crate::{
     plan::{Call, Plan},
 };
 
-/// A run that takes longer says where its time went.
-const LONG: Duration = Duration::from_secs(5);
-
 /// The report of one run.
 pub struct Report<'a> {
     format: Format,
     sinks: Rc<RefCell<Sinks<'a>>>,
     /// Whether what is broken is red: only for a person at a terminal who has not said no.
     colours: bool,
-    /// Whether what was printed speaks for itself.
-    silent: bool,
-    /// Whether nothing that was examined is broken: what keeps it from being healthy then could not be seen.
-    unseen: bool,
     document: Document,
-}
-
-/// Where lines go, and the clock of the run: what reports and what looks at the clock have in common.
-struct Sinks<'a> {
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
-    patience: Option<Patience>,
-}
-
-impl Sinks<'_> {
-    fn line(&mut self, format: Format, line: &str) {
-        let sink = match format {
-            Format::Text => &mut *self.out,
-            Format::Json => &mut *self.err,
-        };
-        // Nobody listens any more: no reason to stop half-way.
-        let _ = writeln!(sink, "{line}");
-        let _ = sink.flush();
-    }
-}
-
-/// Says what a run waits for, while it waits.
-pub struct Ticker<'a> {
-    format: Format,
-    sinks: Rc<RefCell<Sinks<'a>>>,
-}
-
-impl Ticker<'_> {
-    /// Does the work to its end, and says meanwhile what it waits for.
-    pub async fn beside<T>(self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep(TICK) => self.tick(),
-            }
-        }
-    }
-
-    fn tick(&self) {
-        let mut sinks = self.sinks.borrow_mut();
-        if let Some(progress) = sinks.patience.as_ref().and_then(Patience::progress) {
-            sinks.line(self.format, &bounded(&progress, LONGEST_LINE));
-        }
-    }
-}
-
-const TICK: Duration = Duration::from_secs(1);
-
-/// The JSON document.
-#[derive(Debug, Default, Serialize)]
-struct Document {
-    command: String,
-    outcome: &'static str,
-    exit_code: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    place: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    console: Option<String>,
-    plan: Vec<Step>,
-    applied: Vec<Done>,
-    proven: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    examined: Vec<Value>,
-    notes: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outputs: Option<Outputs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Value>,
-    seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<Value>,
-}
-
-/// An action: the call, and the line that people read.
-#[derive(Clone, Debug, Serialize)]
-struct Step {
-    call: &'static str,
-    action: String,
-}
-
-impl Step {
-    fn of(action: &impl Call) -> Self {
-        Self { call: action.call(), action: action.to_string() }
-    }
-}
-
-/// An action that was done.
-#[derive(Debug, Serialize)]
-struct Done {
-    #[serde(flatten)]
-    step: Step,
-    seconds: f64,
 }
 
 impl<'a> Report<'a> {
@@ -153,8 +56,6 @@ impl<'a> Report<'a> {
             format,
             sinks: Rc::new(RefCell::new(Sinks { out, err, patience: None })),
             colours,
-            silent: false,
-            unseen: true,
             document: Document { command: command.to_owned(), ..Document::default() },
         }
     }
@@ -185,12 +86,11 @@ impl<'a> Report<'a> {
         let mut sinks = self.sinks.borrow_mut();
         let _ = sinks.out.write_all(text.as_bytes());
         let _ = sinks.out.flush();
-        self.silent = true;
     }
 
     /// Where the run takes place; said once.
     pub fn place(&mut self, namespace: &str, issuer: &str, account: &str) {
-        let place = json!({ "namespace": namespace, "issuer": issuer, "account": account });
+        let place = Place { namespace: namespace.to_owned(), issuer: issuer.to_owned(), account: account.to_owned() };
         if self.document.place.as_ref() != Some(&place) {
             self.line(&format!("namespace `{namespace}`, issuer `{issuer}`, AWS account {account}"));
             self.document.place = Some(place);
@@ -262,9 +162,8 @@ impl<'a> Report<'a> {
             "proven: pods of ServiceAccount `{subject}` get role `{role}`, sessions up to {} h",
             f64::from(session) / 3600.0
         ));
-        self.document
-            .proven
-            .push(json!({ "service_account": subject.to_string(), "role": role.to_string(), "max_session_seconds": session }));
+        let (service_account, role) = (subject.to_string(), role.to_string());
+        self.document.proven.push(Proven { service_account, role, max_session_seconds: session });
     }
 
     /// What an examination has found.
@@ -283,8 +182,7 @@ impl<'a> Report<'a> {
                 self.line(&format!("          → {remedy}"));
             }
         }
-        self.unseen &= checks.iter().all(|check| check.state != State::Broken);
-        self.document.examined.push(json!({ "service_account": subject.to_string(), "checks": checks }));
+        self.document.examined.push(Examined { service_account: subject.to_string(), checks: checks.to_vec() });
     }
 
     /// The outputs that were written.
@@ -292,52 +190,41 @@ impl<'a> Report<'a> {
         self.document.outputs = Some(outputs);
     }
 
-    /// The last line, or the error; in JSON the document. Returns the exit code.
+    /// The last line, or the error; in JSON the document. Returns how the process ends.
     #[must_use]
-    pub fn finish(mut self, result: Result<(u8, String), Failure>, took: Duration, termination_log: &Path) -> u8 {
+    pub fn finish(mut self, result: Result<End, Failure>, took: Duration, termination_log: &Path) -> Exit {
         let spent = self.sinks.borrow().patience.as_ref().map(Patience::spent);
-        let time = spent.as_ref().filter(|_| took >= LONG).map(|spent| time_line(spent, took));
-        self.document.time = spent.as_ref().map(time_document);
-        let exit_code = match result {
-            Ok((exit_code, last_line)) => {
-                self.document.outcome = match (exit_code, self.applied_count()) {
-                    (DONE, 0) if self.document.command == "doctor" => "healthy",
-                    (FAILED, _) if self.unseen => "unknown",
-                    (FAILED, _) => "broken",
-                    (DONE, 0) if self.document.plan.is_empty() => "nothing to do",
-                    // A dry run.
-                    (DONE, 0) => "to do",
-                    (DONE, _) => "done",
-                    _ => "to do",
-                };
+        let time = spent.as_ref().filter(|_| took >= LONG).map(|spent| time::line(spent, took));
+        self.document.time = spent.as_ref().map(Times::from);
+        let (exit, shows_document) = match result {
+            Ok(End { exit, line: None }) => (exit, false),
+            Ok(End { exit, line: Some(line) }) => {
                 if let Some(time) = time {
                     self.line(&time);
                 }
-                if !self.silent {
-                    self.line(&format!("{last_line}, {}", shown(took)));
-                }
-                exit_code
+                self.line(&format!("{line}, {}", shown(took)));
+                (exit, true)
             }
-            Err(error) => {
-                self.document.outcome = error.outcome;
-                let text = self.error_text(&error.errors, time);
+            Err(Failure { exit, errors }) => {
+                let text = self.error_text(&errors, time);
                 let mut sinks = self.sinks.borrow_mut();
                 let _ = sinks.err.write_all(text.as_bytes());
                 let _ = sinks.err.flush();
                 write_termination_log(termination_log, &text);
-                self.document.error = Some(json!({ "errors": error.errors }));
-                error.exit_code
+                self.document.error = Some(Errors { errors });
+                (exit, true)
             }
         };
-        self.document.exit_code = exit_code;
+        self.document.outcome = exit.outcome();
+        self.document.exit_code = exit.code();
         self.document.seconds = rounded(took);
-        if self.format == Format::Json && !self.silent {
+        if self.format == Format::Json && shows_document {
             let document = serde_json::to_string_pretty(&self.document).unwrap_or_default();
             let mut sinks = self.sinks.borrow_mut();
             let _ = writeln!(sinks.out, "{document}");
             let _ = sinks.out.flush();
         }
-        exit_code
+        exit
     }
 
     fn applied_before(&self) -> Option<String> {
@@ -370,44 +257,6 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Why a run failed, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The exit code of the process.
-    pub exit_code: u8,
-    /// One word for machines.
-    pub outcome: &'static str,
-    /// The errors, at least one.
-    pub errors: Vec<Described>,
-}
-
-/// An error, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Described {
-    /// What failed.
-    pub message: String,
-    /// What it comes from, outermost first.
-    pub causes: Vec<String>,
-    /// What a person can do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// What an error comes from, outermost first, each once.
-#[must_use]
-pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !causes.contains(&text) {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    causes
-}
-
 /// Kubernetes shows this file's text as the reason why the pod ended. It takes 4,096 bytes of it.
 /// <https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/>
 fn write_termination_log(path: &Path, text: &str) {
@@ -415,35 +264,4 @@ fn write_termination_log(path: &Path, text: &str) {
     if let Ok(mut file) = std::fs::OpenOptions::new().write(true).truncate(true).open(path) {
         let _ = file.write_all(&text.as_bytes()[..end]);
     }
-}
-
-/// The calls that took most of the time.
-fn time_line(spent: &Spent, took: Duration) -> String {
-    let whole = |call: &Took| call.calling + call.pausing;
-    let mut calls: Vec<(&str, Took)> = spent.calls.iter().map(|(name, call)| (*name, *call)).collect();
-    calls.retain(|(_, call)| whole(call) >= took / 20);
-    calls.sort_by_key(|(_, call)| std::cmp::Reverse(whole(call)));
-    let calls = calls.iter().take(5).map(|(name, call)| match call.attempts {
-        1 => format!("{name} {}", shown(call.calling)),
-        attempts => format!("{name} {} in {attempts} attempts and {} between them", shown(call.calling), shown(call.pausing)),
-    });
-    let waiting = (spent.waiting >= took / 20).then(|| format!("{} waiting for what was done to show", shown(spent.waiting)));
-    let parts: Vec<String> = calls.chain(waiting).collect();
-    format!("time: {}, of it {}", shown(took), if parts.is_empty() { "nothing in long calls".to_owned() } else { parts.join("; ") })
-}
-
-fn time_document(spent: &Spent) -> Value {
-    let calls = spent.calls.iter().map(|(name, call)| {
-        let (calling, pausing) = (rounded(call.calling), rounded(call.pausing));
-        ((*name).to_owned(), json!({ "attempts": call.attempts, "calling_seconds": calling, "pausing_seconds": pausing }))
-    });
-    json!({ "calls": calls.collect::<serde_json::Map<_, _>>(), "waiting_seconds": rounded(spent.waiting) })
-}
-
-fn shown(took: Duration) -> String {
-    if took < Duration::from_secs(1) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
-}
-
-fn rounded(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -10,10 +10,7 @@ use crate::{
     hint::{self, Known},
     model::desired::DesiredProblem,
     plan::Refusals,
-    report::{
-        Described, Failure, causes,
-        exit::{FAILED, MISCONFIGURED, NOT_PROVEN, REFUSED},
-    },
+    report::{Described, Failure, causes, exit::Exit},
     steps::{StepError, apply::ApplyError, connect::ConnectError, output::OutputError, prove::NotProven},
 };
 
@@ -56,35 +53,27 @@ impl From<Refusals> for RunError {
 }
 
 impl RunError {
-    /// The exit code of the process.
-    #[must_use]
-    pub(super) fn exit_code(&self) -> u8 {
+    /// How the process ends.
+    fn exit(&self) -> Exit {
         match self {
-            Self::Step(StepError::Refused(_)) => REFUSED,
-            Self::NotProven(_) => NOT_PROVEN,
+            Self::Step(StepError::Refused(_)) => Exit::Refused,
+            Self::NotProven(_) => Exit::NotProven,
             Self::Step(StepError::Apply(ApplyError::Failed(failed)))
                 if failed.iter().any(|failed| matches!(failed.source.kind, ErrorKind::Held(_))) =>
             {
-                REFUSED
+                Exit::Refused
             }
             Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_))
             | Self::Step(StepError::Confirm(ConnectError::Call(_) | ConnectError::Slow(_)))
-            | Self::Output(_) => FAILED,
-            Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => MISCONFIGURED,
-            Self::Step(_) => FAILED,
+            | Self::Output(_) => Exit::Failed,
+            Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => Exit::Misconfigured,
+            Self::Step(_) => Exit::Failed,
         }
     }
 
     /// What is said of it: each error with its causes, and what a person can do about it.
     #[must_use]
     pub(super) fn failure(&self, known: &Known) -> Failure {
-        let exit_code = self.exit_code();
-        let outcome = match exit_code {
-            MISCONFIGURED => "misconfigured",
-            REFUSED => "refused",
-            NOT_PROVEN => "not proven",
-            _ => "failed",
-        };
         let of_call = |failed: &Failed| described(failed, hint::of_call(failed, known));
         let errors = match self {
             Self::Step(StepError::Apply(ApplyError::Failed(failed))) => failed.iter().map(of_call).collect(),
@@ -97,7 +86,7 @@ impl RunError {
             }
             other => vec![described(other, other.hint(known))],
         };
-        Failure { exit_code, outcome, errors }
+        Failure { exit: self.exit(), errors }
     }
 
     fn hint(&self, known: &Known) -> Option<String> {

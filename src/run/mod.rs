@@ -17,17 +17,17 @@ use crate::{
     hint::Known,
     install::{self, terraform},
     model::{desired::Desired, line::counted, marks::Jobs, names::Subject, observed::Observed, output::outputs},
-    plan::{self, Freshness, Goal, Plan, Provision},
+    plan::{self, Freshness, Goal, Mode, Plan, Provision},
     report::{
         Report, causes,
         check::State,
-        exit::{DONE, FAILED, TO_DO},
+        exit::{End, Exit},
     },
     steps::{
         StepError,
         connect::{ConnectError, Connection, connect},
         converge::{Converged, Work},
-        departure::{self, Departure},
+        departure::{self, Departure, InUse},
         output,
         prove::prove,
         retire,
@@ -36,14 +36,14 @@ use crate::{
 };
 use error::RunError;
 
-/// Runs a command to its exit code. `interrupted` turns true when the process is asked to end.
+/// Runs a command to its end. `interrupted` turns true when the process is asked to end.
 pub async fn run(
     cli: &Cli,
     variables: impl IntoIterator<Item = (String, String)>,
     interrupted: watch::Receiver<bool>,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> u8 {
+) -> Exit {
     let started = Instant::now();
     let flags = Flags::from(cli);
     let variables: Vec<(String, String)> = variables.into_iter().collect();
@@ -62,12 +62,12 @@ async fn execute(
     variables: Vec<(String, String)>,
     interrupted: watch::Receiver<bool>,
     report: &mut Report<'_>,
-) -> Result<(u8, String), RunError> {
+) -> Result<End, RunError> {
     if matches!(command, Command::Stop) {
-        return Ok((DONE, "nothing to do: a stopped environment keeps its roles and ServiceAccounts".to_owned()));
+        return Ok(End::new(Exit::NothingToDo, "nothing to do: a stopped environment keeps its roles and ServiceAccounts"));
     }
     if let Command::Install { dry_run, print, .. } = command {
-        return install_job(flags, variables, *dry_run, *print, interrupted, report).await;
+        return install_job(flags, variables, mode(*dry_run), *print, interrupted, report).await;
     }
     let config = config::load(flags, variables, config::read_file)?;
     config.notes.iter().for_each(|note| report.note(note));
@@ -77,45 +77,45 @@ async fn execute(
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(StepError::Interrupted.into()),
     };
-    let Some((goal, applies)) = goal(command) else {
+    let Some((goal, mode)) = goal(command) else {
         return examine_all(&config, &connection, &patience, report).await;
     };
     if let (Goal::Retire(_), Some(issuer)) = (goal, &config.retired) {
         retire::refuse_alive(issuer, &connection, &patience).await?;
         connection.place.issuer = issuer.clone();
     }
-    let proof = if goal == Goal::Start && applies { config.proof } else { Proof::Off };
+    let proof = if (goal, mode) == (Goal::Start, Mode::Apply) { config.proof } else { Proof::Off };
     let mut work = Work {
         goal,
         look: Look::of(goal, proof),
         identities: &config.identities,
         prune: config.prune,
         jobs: Jobs::Unknown,
-        cloud: &connection,
+        world: &connection,
         patience: &patience,
         settle: config.settle,
     };
     if goal == Goal::Delete {
-        let departure = if applies {
+        let departure = if mode == Mode::Apply {
             departure::before_delete(&config, &connection, &patience, report).await?
         } else {
             departure::departure(&config, &connection, &patience, report).await
         };
         match departure {
-            Departure::Stays { why, .. } if applies => return Ok((DONE, why)),
+            Departure::Stays { why, .. } if mode == Mode::Apply => return Ok(End::new(Exit::NothingToDo, why)),
             Departure::Stays { jobs, .. } => {
                 report.note("this is what the deletion of the environment removes. `delete` alone removes nothing now: Qovery says that the environment stays");
                 work.jobs = jobs;
             }
-            Departure::Goes { jobs, unless_used } => {
+            Departure::Goes { jobs, in_use } => {
                 work.jobs = jobs;
-                if unless_used {
+                if in_use == InUse::Kept {
                     work.look = Look::MadeAndPods;
                 }
             }
         }
     }
-    if !applies {
+    if mode == Mode::DryRun {
         return plan_only(&work, report).await;
     }
     let Converged { desired, observed, applied, plan } = Box::pin(work.converge(report)).await?;
@@ -138,11 +138,12 @@ async fn execute(
     for thing in &left {
         report.left(thing);
     }
-    Ok((DONE, last_line(goal, report.applied_count(), config.identities.len(), kept.len(), left.len(), seen_whole)))
+    let exit = if report.applied_count() == 0 { Exit::NothingToDo } else { Exit::Done };
+    Ok(End::new(exit, last_line(goal, report.applied_count(), config.identities.len(), kept.len(), left.len(), seen_whole)))
 }
 
 /// Prints what would be done, and changes nothing.
-async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Result<(u8, String), RunError> {
+async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Result<End, RunError> {
     let (desired, observed, mut plan) = Box::pin(work.plan(work.look, Freshness::Unsettled, report)).await?;
     if work.goal == Goal::Start
         && let Some(pruning) = pruning(work, &desired, observed, report).await
@@ -156,8 +157,11 @@ async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Resu
     }
     report.plan(&plan);
     plan.left.iter().chain(&plan.lost).for_each(|left| report.left(left));
-    let code = if count == 0 || matches!(work.goal, Goal::Sweep | Goal::Retire(_)) { DONE } else { TO_DO };
-    Ok((code, if count == 0 { "nothing to do".to_owned() } else { format!("{} to do", counted(count, "action")) }))
+    Ok(match (count, work.goal) {
+        (0, _) => End::new(Exit::NothingToDo, "nothing to do"),
+        (count, Goal::Sweep | Goal::Retire(_)) => End::new(Exit::Previewed, format!("{} to do", counted(count, "action"))),
+        (count, _) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
+    })
 }
 
 /// After a deploy that succeeded: removes what no identity has named for long enough and nobody uses. That it fails costs a note, since what
@@ -188,7 +192,7 @@ async fn pruning<'a>(
     report: &mut Report<'_>,
 ) -> Option<Work<'a, Connection>> {
     let jobs = if plan::asks_for_jobs(desired, &observed) {
-        departure::existing_jobs(work.cloud, &observed.marked_by(), work.patience, report).await
+        departure::existing_jobs(work.world, &observed.marked_by(), work.patience, report).await
     } else {
         Jobs::Unknown
     };
@@ -225,39 +229,33 @@ fn last_line(goal: Goal, applied: usize, identities: usize, kept: usize, left: u
 async fn install_job(
     flags: &Flags,
     variables: Vec<(String, String)>,
-    dry: bool,
+    mode: Mode,
     print: Option<PrintedForm>,
     interrupted: watch::Receiver<bool>,
     report: &mut Report<'_>,
-) -> Result<(u8, String), RunError> {
+) -> Result<End, RunError> {
     let config = config::load_install(flags, variables, config::read_file)?;
     if let Some(PrintedForm::Terraform) = print {
         report.printed(&terraform::render(&config.job));
-        return Ok((DONE, String::new()));
+        return Ok(End::printed());
     }
     let patience = Patience::new(config.timeout, interrupted);
     report.clock(&patience);
     http::install_crypto();
     let http = http::client().map_err(ConnectError::from)?;
-    let to_do = install::run(&config, dry, &http, &patience, report).await?;
+    let to_do = install::run(&config, mode, &http, &patience, report).await?;
     let job = &config.job.name;
-    Ok((
-        DONE,
-        match (report.applied_count(), to_do) {
-            (0, 0) => format!("nothing to do: job `{job}` is in place"),
-            (0, count) => format!("{} to do", counted(count, "action")),
-            (count, _) => format!("{}: job `{job}` is in place. Deploy the environment to run it", counted(count, "action")),
-        },
-    ))
+    Ok(match (report.applied_count(), to_do) {
+        (0, 0) => End::new(Exit::NothingToDo, format!("nothing to do: job `{job}` is in place")),
+        (0, count) => End::new(Exit::Previewed, format!("{} to do", counted(count, "action"))),
+        (count, _) => {
+            End::new(Exit::Done, format!("{}: job `{job}` is in place. Deploy the environment to run it", counted(count, "action")))
+        }
+    })
 }
 
 /// Examines the ServiceAccount that was named, or those of all identities.
-async fn examine_all(
-    config: &Config,
-    connection: &Connection,
-    patience: &Patience,
-    report: &mut Report<'_>,
-) -> Result<(u8, String), RunError> {
+async fn examine_all(config: &Config, connection: &Connection, patience: &Patience, report: &mut Report<'_>) -> Result<End, RunError> {
     let call = "sts:GetCallerIdentity";
     let account = patience.call(call, async || connection.aws.account().await).await;
     let account = account.map_err(Failed::to("ask who the job is for AWS", call))?;
@@ -280,25 +278,29 @@ async fn examine_all(
     let examined = counted(patients.len(), "ServiceAccount");
     // What could not be seen is not known to be healthy.
     Ok(match (broken, unknown) {
-        (0, 0) => (DONE, format!("{examined}: nothing is broken")),
-        (0, unknown) => (FAILED, format!("{examined}: {unknown} could not be seen")),
-        (broken, 0) => (FAILED, format!("{examined}: {broken} broken")),
-        (broken, unknown) => (FAILED, format!("{examined}: {broken} broken, {unknown} could not be seen")),
+        (0, 0) => End::new(Exit::Healthy, format!("{examined}: nothing is broken")),
+        (0, unknown) => End::new(Exit::Unknown, format!("{examined}: {unknown} could not be seen")),
+        (broken, 0) => End::new(Exit::Broken, format!("{examined}: {broken} broken")),
+        (broken, unknown) => End::new(Exit::Broken, format!("{examined}: {broken} broken, {unknown} could not be seen")),
     })
 }
 
 /// What a command is to bring about, and whether it does; none if there is nothing to bring about.
-fn goal(command: &Command) -> Option<(Goal, bool)> {
+fn goal(command: &Command) -> Option<(Goal, Mode)> {
     match command {
         Command::Stop | Command::Doctor { .. } | Command::Install { .. } => None,
-        Command::Start => Some((Goal::Start, true)),
-        Command::Delete => Some((Goal::Delete, true)),
+        Command::Start => Some((Goal::Start, Mode::Apply)),
+        Command::Delete => Some((Goal::Delete, Mode::Apply)),
         Command::Sweep { dry_run, issuer, provider } => {
             let provision = if *provider { Provision::Remove } else { Provision::Keep };
-            Some((if issuer.is_some() { Goal::Retire(provision) } else { Goal::Sweep }, !*dry_run))
+            Some((if issuer.is_some() { Goal::Retire(provision) } else { Goal::Sweep }, mode(*dry_run)))
         }
-        Command::Plan { of } => Some((*of, false)),
+        Command::Plan { of } => Some((*of, Mode::DryRun)),
     }
+}
+
+fn mode(dry_run: bool) -> Mode {
+    if dry_run { Mode::DryRun } else { Mode::Apply }
 }
 
 fn name(command: &Command) -> &'static str {
