@@ -243,11 +243,36 @@ impl fmt::Display for SubjectChange {
 }
 
 impl Action {
-    /// Whether it is a call on a role that is there.
+    /// The role that it changes: one that exists already.
     #[must_use]
-    pub fn changes_role(&self) -> bool {
-        self.call().starts_with("iam:")
-            && !matches!(self, Self::CreateProvider { .. } | Self::AddAudience { .. } | Self::DeleteProvider { .. } | Self::CreateRole(_))
+    pub fn changed_role(&self) -> Option<&RoleName> {
+        match self {
+            Self::UpdateRole { role, .. }
+            | Self::PutBoundary { role, .. }
+            | Self::DeleteBoundary { role }
+            | Self::TagRole { role, .. }
+            | Self::UntagRole { role, .. }
+            | Self::UpdateTrust { role, .. }
+            | Self::AttachPolicy { role, .. }
+            | Self::DetachPolicy { role, .. }
+            | Self::PutInlinePolicy { role, .. }
+            | Self::DeleteInlinePolicy { role, .. }
+            | Self::DeleteRole { role } => Some(role),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes something from a role, or the role itself: what is gone already need not be taken.
+    #[must_use]
+    pub fn takes_from_role(&self) -> bool {
+        matches!(
+            self,
+            Self::DeleteBoundary { .. }
+                | Self::UntagRole { .. }
+                | Self::DetachPolicy { .. }
+                | Self::DeleteInlinePolicy { .. }
+                | Self::DeleteRole { .. }
+        )
     }
 
     /// Whether it changes who gets this role, so that it may take a while until STS knows.

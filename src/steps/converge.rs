@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    clients::call::{Patience, Waiting},
+    clients::call::{BackOff, Patience, Waiting},
     model::{
         desired::Desired,
         identity::{Identity, Prune},
@@ -42,7 +42,7 @@ pub struct Work<'a, C> {
     /// What is looked at, first and after each plan that was carried out.
     pub look: Look,
     /// Where.
-    pub cloud: &'a C,
+    pub world: &'a C,
     /// How long it may take.
     pub patience: &'a Patience,
     /// How long IAM may show the past.
@@ -74,14 +74,14 @@ impl<C: World> Work<'_, C> {
     /// # Errors
     /// What is there cannot be seen, or may not be touched.
     pub async fn plan(&self, look: Look, freshness: Freshness, report: &mut Report<'_>) -> Result<(Desired, Observed, Plan), StepError> {
-        let mut observed = self.unless_interrupted(self.cloud.observe(look, self.identities, self.patience)).await?;
-        let place = self.cloud.place();
+        let mut observed = self.unless_interrupted(self.world.observe(look, self.identities, self.patience)).await?;
+        let place = self.world.place();
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = self.desired(&observed, report)?;
         observed.judge_marks(&self.jobs);
         let plan = match plan(self.goal, &desired, &observed, freshness) {
             Err(refusals) if observed.limits.trust_policy.is_none() && refusals.0.iter().any(Refusal::asks_for_limits) => {
-                observed.limits = self.unless_interrupted(self.cloud.limits(self.patience)).await?;
+                observed.limits = self.unless_interrupted(self.world.limits(self.patience)).await?;
                 plan(self.goal, &desired, &observed, freshness)?
             }
             plan => plan?,
@@ -91,7 +91,7 @@ impl<C: World> Work<'_, C> {
 
     /// What should be. For a removal an identity that cannot be there is none, and a note says so.
     fn desired(&self, observed: &Observed, report: &mut Report<'_>) -> Result<Desired, StepError> {
-        let (place, account) = (self.cloud.place(), &observed.account);
+        let (place, account) = (self.world.place(), &observed.account);
         let desired = match self.goal {
             Goal::Start | Goal::Prune => Desired::new(self.identities, place, account)?,
             Goal::Delete | Goal::Sweep | Goal::Retire(_) => {
@@ -135,7 +135,7 @@ impl<C: World> Work<'_, C> {
                 }
                 Next::LookAgain => {
                     look = self.look.meanwhile();
-                    self.sleep(course.pause(), &course).await?;
+                    self.sleep(course.pauses.pause(), &course).await?;
                     continue;
                 }
                 Next::GiveUp => return Err(course.in_vain()),
@@ -145,7 +145,7 @@ impl<C: World> Work<'_, C> {
             }
             report.plan(&plan);
             drop(waiting.take());
-            let outcome = apply(&plan, self.cloud, self.patience, self.settle, |done| {
+            let outcome = apply(&plan, self.world, self.patience, self.settle, |done| {
                 report.did(&done.action, done.took);
                 applied.push(done.action);
             })
@@ -156,7 +156,7 @@ impl<C: World> Work<'_, C> {
             waiting = Some(self.patience.waiting("IAM to show what was done"));
             look = self.look;
             if pauses {
-                self.sleep(course.pause(), &course).await?;
+                self.sleep(course.pauses.pause(), &course).await?;
             }
         }
     }
@@ -166,7 +166,7 @@ impl<C: World> Work<'_, C> {
     /// # Errors
     /// It is not, or a service does not answer.
     pub async fn confirm(&self, report: &mut Report<'_>) -> Result<(), StepError> {
-        if let Some(doubt) = self.unless_interrupted(self.cloud.confirm(self.patience)).await? {
+        if let Some(doubt) = self.unless_interrupted(self.world.confirm(self.patience)).await? {
             report.note(&doubt);
         }
         Ok(())
@@ -209,7 +209,7 @@ struct Course {
     carried_out: Option<(Instant, Outcome)>,
     /// When the first plan was carried out.
     first: Option<Instant>,
-    pause: Duration,
+    pauses: BackOff,
     /// The actions of the last plan.
     left: Vec<String>,
 }
@@ -223,7 +223,7 @@ impl Course {
             wrote_to_many: false,
             carried_out: None,
             first: None,
-            pause: FIRST_PAUSE,
+            pauses: BackOff::doubling(FIRST_PAUSE, LONGEST_PAUSE),
             left: Vec::new(),
         }
     }
@@ -250,12 +250,6 @@ impl Course {
         }
         self.first.get_or_insert_with(Instant::now);
         self.carried_out = Some((Instant::now(), outcome));
-    }
-
-    fn pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = LONGEST_PAUSE.min(pause * 2);
-        pause
     }
 
     /// What it was waited for in vain.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     clients::{
-        call::{Failed, Patience},
+        call::{BackOff, Failed, Patience},
         qovery::Qovery,
     },
     config::{Config, OnDelete},
@@ -27,6 +27,21 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// What becomes of roles and ServiceAccounts that running pods use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InUse {
+    /// They go.
+    Removed,
+    /// They stay.
+    Kept,
+}
+
+impl From<OnDelete> for InUse {
+    fn from(on_delete: OnDelete) -> Self {
+        if on_delete == OnDelete::KeepIfUsed { Self::Kept } else { Self::Removed }
+    }
+}
+
 /// What a delete event is to do.
 pub(crate) enum Departure {
     /// Nothing.
@@ -40,8 +55,8 @@ pub(crate) enum Departure {
     Goes {
         /// Which jobs exist, if Qovery was asked.
         jobs: Jobs,
-        /// Whether what running pods use stays.
-        unless_used: bool,
+        /// What becomes of what running pods use.
+        in_use: InUse,
     },
 }
 
@@ -56,9 +71,9 @@ pub(crate) async fn before_delete(
     report: &mut Report<'_>,
 ) -> Result<Departure, StepError> {
     let departure = departure(config, connection, patience, report).await;
-    let Departure::Goes { unless_used, .. } = departure else { return Ok(departure) };
-    match wait_for_pods(config, connection, patience, unless_used, report).await {
-        Err(StepError::Observe(failed)) if !unless_used => {
+    let Departure::Goes { in_use, .. } = departure else { return Ok(departure) };
+    match wait_for_pods(config, connection, patience, in_use, report).await {
+        Err(StepError::Observe(failed)) if in_use == InUse::Removed => {
             report.note(&format!("pods that are terminating are not waited for: {}", failed.source));
         }
         Err(StepError::Observe(failed)) if failed.source.kind.is_denied() => {
@@ -75,21 +90,24 @@ pub(crate) async fn departure(config: &Config, connection: &Connection, patience
     let by_a_job = config.environment.job.is_some();
     match (config.on_delete, &connection.qovery) {
         // A person says so: no mark of a job keeps anything.
-        (OnDelete::Remove, _) if !by_a_job => Departure::Goes { jobs: Jobs::Exist(BTreeSet::new()), unless_used: false },
-        (on_delete, None) => Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed },
+        (OnDelete::Remove, _) if !by_a_job => Departure::Goes { jobs: Jobs::Exist(BTreeSet::new()), in_use: InUse::Removed },
+        (on_delete, None) => Departure::Goes { jobs: Jobs::Unknown, in_use: on_delete.into() },
         (on_delete, Some(qovery)) => match (on_delete, ask(config.environment.job.as_ref(), qovery, patience).await) {
             (OnDelete::Ask, Ok((states, jobs))) => match verdict(&states) {
                 Verdict::Stays => Departure::Stays { why: STAYS.to_owned(), jobs: Jobs::Exist(jobs) },
-                verdict => Departure::Goes { jobs: Jobs::Exist(jobs), unless_used: verdict == Verdict::Unclear },
+                verdict => Departure::Goes {
+                    jobs: Jobs::Exist(jobs),
+                    in_use: if verdict == Verdict::Unclear { InUse::Kept } else { InUse::Removed },
+                },
             },
             (OnDelete::Ask, Err(failed)) => {
                 report.note(&format!("{failed}: {}; so what running pods use stays", failed.source));
-                Departure::Goes { jobs: Jobs::Unknown, unless_used: true }
+                Departure::Goes { jobs: Jobs::Unknown, in_use: InUse::Kept }
             }
-            (_, Ok((_, jobs))) => Departure::Goes { jobs: Jobs::Exist(jobs), unless_used: on_delete == OnDelete::KeepIfUsed },
+            (_, Ok((_, jobs))) => Departure::Goes { jobs: Jobs::Exist(jobs), in_use: on_delete.into() },
             (_, Err(failed)) => {
                 report.note(&format!("{failed}: {}; so what has the mark of another job stays", failed.source));
-                Departure::Goes { jobs: Jobs::Unknown, unless_used: on_delete == OnDelete::KeepIfUsed }
+                Departure::Goes { jobs: Jobs::Unknown, in_use: on_delete.into() }
             }
         },
     }
@@ -128,10 +146,10 @@ async fn wait_for_pods(
     config: &Config,
     connection: &Connection,
     patience: &Patience,
-    all: bool,
+    in_use: InUse,
     report: &mut Report<'_>,
 ) -> Result<(), StepError> {
-    let began = Instant::now();
+    let (began, mut pauses) = (Instant::now(), BackOff::even(PAUSE));
     // At least half of the time is for the removal itself.
     let longest = LONGEST_WAIT.min(config.timeout / 2);
     let mut accounts: Option<BTreeSet<ServiceAccountName>> = None;
@@ -142,13 +160,15 @@ async fn wait_for_pods(
             None if pods.is_empty() => return Ok(()),
             None => accounts.insert(own_accounts(config, connection, patience).await?),
         };
-        let awaited = pods.iter().filter(|pod| accounts.iter().any(|account| account.as_str() == pod.service_account) && (all || pod.ends));
+        let awaited = pods
+            .iter()
+            .filter(|pod| accounts.iter().any(|account| account.as_str() == pod.service_account) && (in_use == InUse::Kept || pod.ends));
         let awaited: Vec<&str> = awaited.map(|pod| pod.user.as_str()).collect();
         if awaited.is_empty() || began.elapsed() + PAUSE > longest {
             return Ok(());
         }
         report.note(&format!("waiting up to {} s for pods to end: {}", longest.as_secs(), shown(&awaited)));
-        if !patience.sleep(PAUSE).await {
+        if !patience.sleep(pauses.pause()).await {
             return if patience.is_interrupted() { Err(StepError::Interrupted) } else { Ok(()) };
         }
     }

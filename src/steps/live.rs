@@ -1,4 +1,4 @@
-//! The real cloud: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
+//! The real world: what the loop asks of it, passed on to AWS and Kubernetes. One call for each action, nothing is decided here.
 
 use crate::{
     clients::call::{CallError, Failed, Patience},
@@ -7,7 +7,7 @@ use crate::{
         arn::RoleArn,
         desired::Place,
         identity::Identity,
-        names::Subject,
+        names::{RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
     },
@@ -55,6 +55,10 @@ impl World for Connection {
 
     async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
         self.aws.assume_with_token(role, token).await
+    }
+
+    async fn role_exists(&self, name: &RoleName) -> Result<(), CallError> {
+        self.aws.role_exists(name).await
     }
 
     /// One match, one call per action.

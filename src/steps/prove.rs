@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     clients::{
         aws::ASSUME,
-        call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Patience, TokenFault},
+        call::{BackOff, CallError, Denial, DeniedBy, ErrorKind, Failed, Patience, TokenFault},
         kubernetes::TOKEN,
     },
     config::Proof,
@@ -100,7 +100,7 @@ pub async fn prove(
     desired: &Desired,
     seen: &BTreeMap<ServiceAccountName, String>,
     applied: &[Action],
-    cloud: &impl World,
+    world: &impl World,
     patience: &Patience,
     proof: Proof,
     report: &mut Report<'_>,
@@ -108,7 +108,7 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, seen, applied, cloud, patience };
+    let prover = Prover { identities, desired, seen, applied, world, patience };
     let audiences = identities.iter().map(|identity| &identity.service_account.audience);
     let proofs = join_all(desired.service_accounts.iter().zip(audiences).map(|(account, audience)| prover.prove(account, audience))).await;
     let mut failed = Vec::new();
@@ -137,7 +137,7 @@ struct Prover<'a, C> {
     desired: &'a Desired,
     seen: &'a BTreeMap<ServiceAccountName, String>,
     applied: &'a [Action],
-    cloud: &'a C,
+    world: &'a C,
     patience: &'a Patience,
 }
 
@@ -158,13 +158,13 @@ impl<C: World> Prover<'_, C> {
             source,
         };
         let doing = format!("request a token of ServiceAccount `{subject}`");
-        let token = self.patience.call(TOKEN, async || self.cloud.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
+        let token = self.patience.call(TOKEN, async || self.world.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
         let token = token.map_err(|source| not_proven(source, None))?;
         let _waiting = self.patience.waiting(format!("STS to give role `{role}` for a token of ServiceAccount `{subject}`"));
-        let (started, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let (started, mut pauses) = (Instant::now(), BackOff::doubling(FIRST_PAUSE, LONGEST_PAUSE));
         loop {
             let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
-            let answer = self.patience.call(ASSUME, async || self.cloud.assume(role, &token).await).await;
+            let answer = self.patience.call(ASSUME, async || self.world.assume(role, &token).await).await;
             let source = match answer {
                 Ok(session) if is_of_role(&session, role) => return Ok(()),
                 Ok(session) => CallError::new(ErrorKind::Other, "OtherRole", format!("STS gave `{session}`")),
@@ -174,16 +174,15 @@ impl<C: World> Prover<'_, C> {
             let source = Failed { doing, call: ASSUME, source };
             let diagnosis = self.diagnosis(account, &token).await;
             let passes = may_pass && worth_waiting(diagnosis.as_ref(), changed).is_none_or(|limit| started.elapsed() < limit);
-            if !passes || !self.patience.sleep(pause).await {
+            if !passes || !self.patience.sleep(pauses.pause()).await {
                 return Err(not_proven(source, diagnosis));
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
     async fn diagnosis(&self, account: &DesiredServiceAccount, token: &str) -> Option<Diagnosis> {
         let claims = Claims::of(token)?;
-        let observed = self.cloud.observe(Look::Wanted, self.identities, self.patience).await.ok()?;
+        let observed = self.world.observe(Look::Wanted, self.identities, self.patience).await.ok()?;
         Some(diagnose(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name)))
     }
 }

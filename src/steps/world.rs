@@ -10,7 +10,7 @@ use crate::{
         arn::RoleArn,
         desired::Place,
         identity::Identity,
-        names::Subject,
+        names::{RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
     },
@@ -102,6 +102,14 @@ pub trait World {
     /// # Errors
     /// STS refuses or does not answer.
     fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<String, CallError>>;
+
+    /// Whether a role exists: an error that says so if it does not.
+    ///
+    /// # Errors
+    /// The role is missing, or IAM refuses or does not answer.
+    fn role_exists(&self, _: &RoleName) -> impl Future<Output = Result<(), CallError>> {
+        std::future::ready(Ok(()))
+    }
 
     /// Makes the one call that an action is.
     ///

@@ -469,7 +469,7 @@ fn work<'a>(
     patience: &'a Patience,
     settle: Duration,
 ) -> Work<'a, Reached> {
-    Work { goal, look, identities, prune: Prune::On, jobs: Jobs::Unknown, cloud, patience, settle }
+    Work { goal, look, identities, prune: Prune::On, jobs: Jobs::Unknown, world: cloud, patience, settle }
 }
 
 /// The job's own loop and its proof: how long the proof took.

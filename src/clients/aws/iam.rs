@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Aws, error};
 use crate::{
-    clients::call::{CallError, ErrorKind},
+    clients::call::CallError,
     model::{
         arn::{PolicyArn, RoleArn},
         document::percent_decoded,
@@ -151,7 +151,7 @@ impl Aws {
     pub async fn update_role(&self, name: &RoleName, description: &str, max_session_duration: u32) -> Result<(), CallError> {
         let call =
             self.iam.update_role().role_name(name.as_str()).description(description).max_session_duration(seconds(max_session_duration));
-        self.done(name, call.send().await).await
+        done(call.send().await)
     }
 
     /// `PutRolePermissionsBoundary`
@@ -159,11 +159,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn put_boundary(&self, name: &RoleName, boundary: &PolicyArn) -> Result<(), CallError> {
-        self.done(
-            name,
-            self.iam.put_role_permissions_boundary().role_name(name.as_str()).permissions_boundary(boundary.as_str()).send().await,
-        )
-        .await
+        done(self.iam.put_role_permissions_boundary().role_name(name.as_str()).permissions_boundary(boundary.as_str()).send().await)
     }
 
     /// `DeleteRolePermissionsBoundary`
@@ -171,7 +167,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_boundary(&self, name: &RoleName) -> Result<(), CallError> {
-        self.gone(name, self.iam.delete_role_permissions_boundary().role_name(name.as_str()).send().await).await
+        done(self.iam.delete_role_permissions_boundary().role_name(name.as_str()).send().await)
     }
 
     /// `TagRole`
@@ -179,7 +175,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn tag_role(&self, name: &RoleName, tags: &BTreeMap<String, String>) -> Result<(), CallError> {
-        self.done(name, self.iam.tag_role().role_name(name.as_str()).set_tags(Some(sdk_tags(tags)?)).send().await).await
+        done(self.iam.tag_role().role_name(name.as_str()).set_tags(Some(sdk_tags(tags)?)).send().await)
     }
 
     /// `UntagRole`
@@ -187,8 +183,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn untag_role(&self, name: &RoleName, keys: &BTreeSet<String>) -> Result<(), CallError> {
-        self.gone(name, self.iam.untag_role().role_name(name.as_str()).set_tag_keys(Some(keys.iter().cloned().collect())).send().await)
-            .await
+        done(self.iam.untag_role().role_name(name.as_str()).set_tag_keys(Some(keys.iter().cloned().collect())).send().await)
     }
 
     /// `UpdateAssumeRolePolicy`: the whole document.
@@ -196,7 +191,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn update_trust(&self, name: &RoleName, trust: &TrustPolicy) -> Result<(), CallError> {
-        self.done(name, self.iam.update_assume_role_policy().role_name(name.as_str()).policy_document(trust.minified()).send().await).await
+        done(self.iam.update_assume_role_policy().role_name(name.as_str()).policy_document(trust.minified()).send().await)
     }
 
     /// `DeleteRole`
@@ -204,7 +199,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_role(&self, name: &RoleName) -> Result<(), CallError> {
-        self.gone(name, self.iam.delete_role().role_name(name.as_str()).send().await).await
+        done(self.iam.delete_role().role_name(name.as_str()).send().await)
     }
 
     /// `ListAttachedRolePolicies`, all pages; none if the role is missing.
@@ -225,7 +220,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn attach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
-        self.done(name, self.iam.attach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await).await
+        done(self.iam.attach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
     }
 
     /// `DetachRolePolicy`
@@ -233,7 +228,7 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn detach_policy(&self, name: &RoleName, policy: &PolicyArn) -> Result<(), CallError> {
-        self.gone(name, self.iam.detach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await).await
+        done(self.iam.detach_role_policy().role_name(name.as_str()).policy_arn(policy.as_str()).send().await)
     }
 
     /// `ListRolePolicies`, all pages; none if the role is missing.
@@ -260,7 +255,7 @@ impl Aws {
     /// IAM refuses or does not answer.
     pub async fn put_inline_policy(&self, name: &RoleName, policy: &PolicyName, document: &Value) -> Result<(), CallError> {
         let call = self.iam.put_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).policy_document(document.to_string());
-        self.done(name, call.send().await).await
+        done(call.send().await)
     }
 
     /// `DeleteRolePolicy`
@@ -268,39 +263,15 @@ impl Aws {
     /// # Errors
     /// IAM refuses or does not answer.
     pub async fn delete_inline_policy(&self, name: &RoleName, policy: &PolicyName) -> Result<(), CallError> {
-        self.gone(name, self.iam.delete_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await).await
+        done(self.iam.delete_role_policy().role_name(name.as_str()).policy_name(policy.as_str()).send().await)
     }
 
-    /// A change of a role that was made.
-    async fn done<T, E>(&self, name: &RoleName, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
-    {
-        match done(answer) {
-            Err(denied) if denied.kind.is_denied() => Err(self.missing(name).await.unwrap_or(denied)),
-            answer => answer,
-        }
-    }
-
-    /// A removal from a role that was made, or that nothing was there for.
-    async fn gone<T, E>(&self, name: &RoleName, answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
-    {
-        match self.done(name, answer).await {
-            Err(error) if error.kind.is_missing() => Ok(()),
-            answer => answer,
-        }
-    }
-
-    /// That the role is missing, in IAM's words, if it is, or that this cannot be told just now. A call names a role without its path, and
-    /// of one that is not there IAM knows none: to a job that may change the roles below a path only, it then says that the call is not
-    /// allowed.
-    async fn missing(&self, name: &RoleName) -> Option<CallError> {
-        let error = self.iam.get_role().role_name(name.as_str()).send().await.err()?;
-        Some(error::of_sdk(&error)).filter(|error| error.kind.is_missing() || error.kind.passes() || error.kind == ErrorKind::Throttled)
+    /// `GetRole`, for whether it is there alone.
+    ///
+    /// # Errors
+    /// The role is missing, or IAM refuses or does not answer.
+    pub async fn role_exists(&self, name: &RoleName) -> Result<(), CallError> {
+        done(self.iam.get_role().role_name(name.as_str()).send().await)
     }
 }
 

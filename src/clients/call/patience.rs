@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    back_off::BackOff,
     error::{CallError, ErrorKind},
     pace::Pace,
 };
@@ -230,7 +231,7 @@ impl Patience {
     async fn try_until_it_ends(&self, call: &'static str, attempt: &mut dyn Attempt) -> Result<(), CallError> {
         let service = call.split_once(':').map_or(call, |(service, _)| service);
         let waiting = self.waiting(format!("`{call}`"));
-        let mut attempts = 0_u32;
+        let mut pauses = BackOff::doubling(FIRST_PAUSE, longest_pause(self.limit));
         let mut last: Option<CallError> = None;
         loop {
             let (slot, said) = self.shared().paces.entry(service).or_default().slot(Instant::now(), self.until);
@@ -255,14 +256,15 @@ impl Patience {
                 }
                 (Err(error), _) => error,
             };
+            let pause = obeyed(&error, pauses.jittered());
             // What is throttled waits for its slot.
             let goes_on = match &error.kind {
                 ErrorKind::Throttled => true,
-                kind if kind.passes() => self.rest(call, Instant::now() + pause(&error, attempts, self.limit)).await,
+                kind if kind.passes() => self.rest(call, Instant::now() + pause).await,
                 // Another call may have been served meanwhile: then this one is refused for good.
                 kind if kind.may_be_early() && self.may_be_starting(service) => {
                     // Short pauses: a longer one would outlast the seconds in which it may pass.
-                    let pause = pause(&error, attempts, self.limit).min(FIRST_PAUSE * 5);
+                    let pause = pause.min(FIRST_PAUSE * 5);
                     self.rest(call, Instant::now() + pause).await && self.may_be_starting(service)
                 }
                 _ => false,
@@ -272,7 +274,6 @@ impl Patience {
             }
             waiting.says(&error);
             last = Some(error);
-            attempts += 1;
         }
     }
 
@@ -346,11 +347,9 @@ impl<T, F: AsyncFnMut() -> Result<T, CallError>> Attempt for Kept<T, F> {
     }
 }
 
-/// Half fixed, half random, doubled each time: enough apart that many jobs do not knock together.
-fn pause(error: &CallError, attempts: u32, limit: Duration) -> Duration {
-    let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts)).min(longest_pause(limit));
-    let jittered = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
-    error.retry_after.map_or(jittered, |asked| jittered.max(asked.min(LONGEST_PAUSE)))
+/// The pause, or the longer one that the service asks for, within reason.
+fn obeyed(error: &CallError, pause: Duration) -> Duration {
+    error.retry_after.map_or(pause, |asked| pause.max(asked.min(LONGEST_PAUSE)))
 }
 
 /// A pause that would outlast the deadline ends the call. So that no short run gives up with half of its time left, none is longer than
@@ -541,8 +540,8 @@ mod tests {
     fn a_service_that_asks_to_wait_is_obeyed_within_reason() {
         let mut error = fault(ErrorKind::Throttled);
         error.retry_after = Some(Duration::from_secs(3));
-        assert!(pause(&error, 0, Duration::from_mins(5)) >= Duration::from_secs(3));
+        assert!(obeyed(&error, Duration::ZERO) >= Duration::from_secs(3));
         error.retry_after = Some(Duration::from_hours(1));
-        assert!(pause(&error, 0, Duration::from_mins(5)) <= LONGEST_PAUSE);
+        assert!(obeyed(&error, Duration::ZERO) <= LONGEST_PAUSE);
     }
 }

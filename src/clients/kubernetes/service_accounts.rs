@@ -75,7 +75,7 @@ impl Kubernetes {
     /// Another field manager holds a field with another value, the API server refuses, or does not answer. [`ErrorKind::AlreadyExists`] if
     /// somebody has changed or deleted it since it was seen; [`ErrorKind::Overridden`] if the API server gives back other values.
     pub async fn apply_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
-        self.apply_as(applied, false).await
+        self.apply_with(applied, PatchParams::apply(FIELD_MANAGER)).await
     }
 
     /// The same as a dry run: all that can refuse it is asked, and nothing is stored.
@@ -84,10 +84,10 @@ impl Kubernetes {
     /// # Errors
     /// As if it were applied.
     pub async fn rehearse_service_account(&self, applied: &AppliedServiceAccount) -> Result<(), CallError> {
-        self.apply_as(applied, true).await
+        self.apply_with(applied, PatchParams::apply(FIELD_MANAGER).dry_run()).await
     }
 
-    async fn apply_as(&self, applied: &AppliedServiceAccount, dry_run: bool) -> Result<(), CallError> {
+    async fn apply_with(&self, applied: &AppliedServiceAccount, parameters: PatchParams) -> Result<(), CallError> {
         let mut object = identity(&applied.subject);
         object["metadata"]["annotations"] = json!(applied.annotations);
         if !applied.labels.is_empty() {
@@ -102,7 +102,7 @@ impl Kubernetes {
             object["metadata"]["resourceVersion"] = json!(seen.version);
         }
         let force = seen.is_some() && !applied.taken.is_empty();
-        let parameters = PatchParams { force, dry_run, ..PatchParams::apply(FIELD_MANAGER) };
+        let parameters = PatchParams { force, ..parameters };
         let after = self.apply(&applied.subject, &object, &parameters).await.map_err(|error| match error.kind {
             // It was seen: then somebody has changed it since.
             ErrorKind::Changed | ErrorKind::Transient if seen.is_some() && error.code == CONFLICT => {

@@ -1,4 +1,7 @@
-//! The step that changes things: the prelude, then all lanes at once, then the closing, one call for each action. Nothing is decided here.
+//! The step that changes things: the prelude, then all lanes at once, then the closing, one call for each action. What a failure means is decided in
+//! `meaning`.
+
+mod meaning;
 
 use std::{cell::RefCell, time::Duration};
 
@@ -6,8 +9,9 @@ use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::meaning::{Meaning, meaning};
 use crate::{
-    clients::call::{Admission, CallError, DocumentFault, ErrorKind, Failed, Missing, Patience},
+    clients::call::{Admission, CallError, ErrorKind, Failed, Patience},
     model::applied::AppliedServiceAccount,
     plan::{Action, Call as _, Plan, Writers},
     steps::world::World,
@@ -52,12 +56,12 @@ pub enum ApplyError {
 /// An action failed, or a signal came; a call in flight was finished.
 pub async fn apply(
     plan: &Plan,
-    cloud: &impl World,
+    world: &impl World,
     patience: &Patience,
     settle: Duration,
     done: impl FnMut(Applied),
 ) -> Result<Outcome, ApplyError> {
-    let applier = Applier { cloud, patience, settle, done: RefCell::new(done) };
+    let applier = Applier { world, patience, settle, done: RefCell::new(done) };
     let rehearsed = join_all(plan.rehearsals().into_iter().map(|applied| applier.rehearse(applied))).await;
     let refused: Vec<Failed> = rehearsed.into_iter().filter_map(Result::err).collect();
     if !refused.is_empty() {
@@ -91,7 +95,7 @@ enum Stop {
 }
 
 struct Applier<'a, C, F> {
-    cloud: &'a C,
+    world: &'a C,
     patience: &'a Patience,
     settle: Duration,
     done: RefCell<F>,
@@ -104,15 +108,17 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
                 return Err(Stop::Interrupted);
             }
             let started = Instant::now();
-            let mut answer = self.carry_out(action, actions).await;
+            let mut answer = self.carry_out(action, actions, writers).await;
             // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
             let denied = answer.as_ref().is_err_and(|error| error.kind.is_denied());
-            if denied && action.changes_role() && self.patience.sleep(self.settle).await {
-                answer = self.carry_out(action, actions).await;
+            if denied && action.changed_role().is_some() && self.patience.sleep(self.settle).await {
+                answer = self.carry_out(action, actions, writers).await;
             }
             match answer {
                 Ok(()) => (self.done.borrow_mut())(Applied { action: action.clone(), took: started.elapsed() }),
-                Err(error) if is_overtaken(action, writers, &error) => return Err(Stop::Taken(action.clone())),
+                Err(error) if meaning(action, actions, writers, &error.kind) == Meaning::Overtaken => {
+                    return Err(Stop::Taken(action.clone()));
+                }
                 Err(source) => {
                     let source = explained(action, source);
                     return Err(Stop::Failed(Failed { doing: action.to_string(), call: action.call(), source }));
@@ -124,7 +130,7 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
 
     async fn rehearse(&self, applied: &AppliedServiceAccount) -> Result<(), Failed> {
         let call = "kubernetes:patch serviceaccounts";
-        let answer = self.patience.call(call, async || self.cloud.rehearse(applied).await).await;
+        let answer = self.patience.call(call, async || self.world.rehearse(applied).await).await;
         match answer {
             // It has changed since it was seen: what is done next shows it again.
             Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(()),
@@ -134,9 +140,27 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
         }
     }
 
-    async fn carry_out(&self, action: &Action, lane: &[Action]) -> Result<(), CallError> {
-        let attempt = async || self.cloud.carry_out(action).await.map_err(|error| settling(action, lane, error));
+    async fn carry_out(&self, action: &Action, lane: &[Action], writers: Writers) -> Result<(), CallError> {
+        let attempt = async || {
+            let Err(error) = self.world.carry_out(action).await else { return Ok(()) };
+            let error = self.missing_role(action, error).await;
+            match meaning(action, lane, writers, &error.kind) {
+                Meaning::Done => Ok(()),
+                Meaning::Settling => Err(CallError { kind: ErrorKind::Transient, ..error }),
+                Meaning::Overtaken | Meaning::Failed => Err(error),
+            }
+        };
         self.patience.call(action.call(), attempt).await
+    }
+
+    /// That the role is missing, where that is why the change of a role is denied. A call names a role without its path, and of a role that
+    /// does not exist IAM knows none: to a job that may change only the roles below a path it then says that the call is not allowed.
+    async fn missing_role(&self, action: &Action, error: CallError) -> CallError {
+        let Some(role) = action.changed_role().filter(|_| error.kind.is_denied()) else { return error };
+        match self.patience.call("iam:GetRole", async || self.world.role_exists(role).await).await {
+            Err(missing) if missing.kind.is_missing() => missing,
+            _ => error,
+        }
     }
 }
 
@@ -147,39 +171,6 @@ fn explained(action: &Action, error: CallError) -> CallError {
             let named = trust.deleted_principals();
             let named = named.iter().map(|(number, id)| format!("; statement {number} names the deleted principal `{id}`"));
             CallError { message: format!("{}{}", error.message, named.collect::<String>()), ..error }
-        }
-        _ => error,
-    }
-}
-
-/// Whether somebody else was faster: what was to be created is there, or a role with many writers has gone or changed meanwhile.
-fn is_overtaken(action: &Action, writers: Writers, error: &CallError) -> bool {
-    let gone = matches!(action, Action::TagRole { .. } | Action::UpdateTrust { .. } | Action::UpdateRole { .. });
-    let of_many = writers == Writers::Many;
-    error.kind == ErrorKind::AlreadyExists
-        || (of_many && gone && error.kind.is_missing())
-        || (of_many && matches!(action, Action::DeleteRole { .. }) && error.kind == ErrorKind::InUse)
-}
-
-/// Whether it writes back a principal that no longer exists.
-fn names_the_deleted(action: &Action) -> bool {
-    matches!(action, Action::UpdateTrust { trust, .. } if !trust.deleted_principals().is_empty())
-}
-
-/// A role that was just created may be unknown to the next call for some seconds: IAM is eventually consistent.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>
-fn settling(action: &Action, lane: &[Action], error: CallError) -> CallError {
-    let new_role = lane.iter().find_map(|other| match other {
-        Action::CreateRole(role) if other != action => Some(&role.arn.name),
-        _ => None,
-    });
-    match (&error.kind, new_role) {
-        (ErrorKind::NotFound(Missing::Role(missing)), Some(name)) if missing == name.as_str() => {
-            CallError { kind: ErrorKind::Transient, ..error }
-        }
-        // IAM does not say which principal it does not know: one that was made a moment ago may show.
-        (ErrorKind::Document(DocumentFault::Principal), _) if !names_the_deleted(action) => {
-            CallError { kind: ErrorKind::Transient, ..error }
         }
         _ => error,
     }
