@@ -1,7 +1,7 @@
 //! The first run: the job against a local AWS and Kubernetes, no account needed.
 //!
 //! `cargo run --example sandbox` tells the story of an environment; `cargo run --example sandbox -- serve` keeps the local AWS and
-//! Kubernetes running for the job, kubectl or any AWS client.
+//! Kubernetes running for the job, curl or any AWS client.
 
 use std::{
     collections::BTreeMap,

@@ -223,8 +223,8 @@ impl Environment {
                     kubernetes.put_object(object).unwrap();
                 }
                 kubernetes.add_token(TOKEN, "job", &groups);
-                kubernetes.access_entries.insert(arn.clone(), ("job".to_owned(), groups.map(str::to_owned).into()));
             });
+            self.sandbox.aws(|aws| aws.add_access_entry(cluster.name(), &arn, "job", &groups));
         }
         let roles: Vec<String> = GIVEN_ROLES.iter().map(|name| format!("'{partition}iam::123456789012:role/{name}'")).collect();
         self.guard("furtherRoles", &format!("[{}]", roles.join(", ")));

@@ -169,9 +169,9 @@ fn reading_only(environment: &mut Environment) {
         for object in objects("docs/permissions/rbac-read-only.yaml") {
             kubernetes.put_object(object);
         }
-        let groups = vec!["qovery-irsa-read-only".to_owned()];
-        kubernetes.access_entries.insert("arn:aws:iam::123456789012:user/pipeline".to_owned(), ("pipeline".to_owned(), groups));
     });
+    let arn = "arn:aws:iam::123456789012:user/pipeline";
+    environment.sandbox.aws(|aws| aws.add_access_entry("demo", arn, "pipeline", &["qovery-irsa-read-only"]));
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    aws::Aws,
+    aws::{Aws, ClusterUser},
     files,
     keys::ClusterKey,
-    kubernetes::{API_AUDIENCE, Kubernetes},
+    kubernetes::{API_AUDIENCE, ControlPlane, Kubernetes, User},
     sandbox::{ADMIN_TOKEN, NOBODY_TOKEN},
     server::{Server, Surroundings, lock},
 };
@@ -38,16 +38,31 @@ pub(crate) struct Plan<'a> {
     pub(crate) directory: PathBuf,
 }
 
+/// What EKS knows for the API server of one of its clusters. It locks AWS, so nobody who holds AWS may ask the API server.
+struct Plane {
+    aws: Arc<Mutex<Aws>>,
+    cluster: String,
+}
+
+impl ControlPlane for Plane {
+    fn authenticate(&self, token: &str, now: SystemTime) -> Option<User> {
+        let ClusterUser { username, uid, groups, extra } = lock(&self.aws).user_of_cluster(&self.cluster, token, now)?;
+        Some(User { name: username, uid, groups, extra })
+    }
+
+    fn is_associated(&self, namespace: &str, service_account: &str) -> bool {
+        lock(&self.aws).clusters().get(&self.cluster).is_some_and(|cluster| {
+            cluster.associations.values().any(|found| found.namespace == namespace && found.service_account == service_account)
+        })
+    }
+}
+
 impl Cluster {
     /// Starts its API server and makes it known to AWS: `DescribeCluster`, the keys of its issuer, the administrator's access entry.
     pub(crate) fn start(plan: Plan<'_>, aws: &Arc<Mutex<Aws>>, surroundings: &Surroundings) -> io::Result<Self> {
         let Plan { server, name, issuer, key, directory } = plan;
-        let verifier = Arc::clone(aws);
-        let mut kubernetes = Kubernetes::new(issuer, key.clone())
-            .with_eks_authenticator(Arc::new(move |token: &str, now: SystemTime| lock(&verifier).verify_eks_token(token, now)));
-        let admin = lock(aws).admin_arn();
-        let masters = vec!["system:masters".to_owned()];
-        kubernetes.access_entries.insert(admin, ("admin".to_owned(), masters));
+        let plane = Plane { aws: Arc::clone(aws), cluster: name.to_owned() };
+        let mut kubernetes = Kubernetes::new(issuer, key.clone()).with_control_plane(Arc::new(plane));
         kubernetes.add_token(ADMIN_TOKEN, "admin", &["system:masters"]);
         kubernetes.add_token(NOBODY_TOKEN, "nobody", &["nobodies"]);
         let service = Arc::new(Mutex::new(kubernetes));
@@ -57,6 +72,8 @@ impl Cluster {
         let mut known = lock(aws);
         known.trust_issuer(issuer, key.clone());
         known.add_cluster(name, &server.https(), pem, issuer);
+        let admin = known.admin_arn();
+        known.add_access_entry(name, &admin, "admin", &["system:masters"]);
         drop(known);
         files::write_kubeconfig(&directory, pem, &server.https(), name)?;
         Ok(Self { name: name.to_owned(), issuer: issuer.to_owned(), key, surroundings: surroundings.clone(), service, server, directory })

@@ -62,7 +62,7 @@ pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
     })
 }
 
-/// The environment of a job, and what curl, the aws CLI, boto3 and kubectl want besides.
+/// The environment of a job, and what curl, the aws CLI and boto3 want besides.
 fn exports(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut exports = sandbox.environment();
     let admin = Aws::admin();
@@ -103,7 +103,6 @@ fn print(exports: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<
         writeln!(out, "export {name}={}", quoted(value))?;
     }
     writeln!(out, "# aws CLI and boto3: take AWS_ENDPOINT_URL and AWS_CA_BUNDLE from above:   aws sts get-caller-identity")?;
-    writeln!(out, "# kubectl: takes KUBECONFIG from above:                               kubectl get namespaces")?;
     writeln!(out, "# curl: curl --cacert $SSL_CERT_FILE -H \"Authorization: Bearer $ADMIN_TOKEN\" $KUBERNETES_BASE/version")?;
     writeln!(out, "# the job: set QOVERY_KUBERNETES_NAMESPACE_NAME to a namespace that exists, then:   qovery-irsa plan")?;
     writeln!(

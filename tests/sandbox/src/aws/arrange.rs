@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::{
     Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User, authorize,
     credentials::{self, ADMIN_NAME, Caller, CallerKind},
-    eks_token,
     error::AwsError,
     iam,
     query::Parameters,
@@ -108,7 +107,10 @@ impl Aws {
             version: "1.33".to_owned(),
             role_arn: self.iam_arn(&format!("role/{name}-control-plane")),
             created: SystemTime::UNIX_EPOCH,
+            authentication_mode: "API_AND_CONFIG_MAP".to_owned(),
+            auto_mode: false,
             addons: BTreeMap::new(),
+            access_entries: BTreeMap::new(),
             associations: BTreeMap::new(),
         };
         self.clusters.insert(name.to_owned(), cluster);
@@ -244,12 +246,5 @@ impl Aws {
     #[must_use]
     pub fn state(&self) -> Value {
         state::dump(&self.roles, &self.providers, &self.policies, &self.clusters)
-    }
-
-    /// The ARN behind a bearer token `k8s-aws-v1.…`, if its signature is good and it is not too old.
-    /// A role's session answers the ARN of the role, as access entries name it.
-    #[must_use]
-    pub fn verify_eks_token(&self, token: &str, now: SystemTime) -> Option<String> {
-        eks_token::verify(self, token, now)
     }
 }

@@ -28,6 +28,21 @@ impl Matter {
     pub(crate) fn of(resource: impl Into<String>) -> Self {
         Self { resource: resource.into(), shown: None, context: Context::new() }
     }
+
+    /// The tags of the resource as condition keys.
+    pub(crate) fn add_resource_tags<'t>(&mut self, tags: impl IntoIterator<Item = (&'t String, &'t String)>) {
+        for (key, value) in tags {
+            self.context.insert(format!("aws:resourcetag/{}", key.to_lowercase()), vec![value.clone()]);
+        }
+    }
+
+    /// The tags that a request brings as condition keys.
+    pub(crate) fn add_request_tags<'t>(&mut self, tags: impl IntoIterator<Item = (&'t String, &'t str)>) {
+        for (key, value) in tags {
+            self.context.insert(format!("aws:requesttag/{}", key.to_lowercase()), vec![value.to_owned()]);
+            self.context.entry("aws:tagkeys".to_owned()).or_default().push(key.clone());
+        }
+    }
 }
 
 /// Checks a call of IAM.
@@ -133,7 +148,7 @@ fn iam_matter(aws: &Aws, action: &str, parameters: &Parameters) -> Matter {
             let path = parameters.text("Path").unwrap_or("/");
             Matter::of(aws.iam_arn(&format!("policy{path}{}", text("PolicyName"))))
         }
-        "GetPolicy" | "DeletePolicy" => Matter::of(text("PolicyArn")),
+        "GetPolicy" | "GetPolicyVersion" | "DeletePolicy" => Matter::of(text("PolicyArn")),
         "SimulatePrincipalPolicy" => Matter::of(text("PolicySourceArn")),
         _ if parameters.has("OpenIDConnectProviderArn") => Matter::of(text("OpenIDConnectProviderArn")),
         _ if parameters.has("UserName") => Matter::of(aws.iam_arn(&format!("user/{}", text("UserName")))),

@@ -123,6 +123,12 @@ pub(crate) fn identifier(seed: &[u8], length: usize) -> String {
     digest.iter().take(length).map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
+/// A UUID that follows from the seed.
+pub(crate) fn uuid(seed: &[u8]) -> String {
+    let digits = hex(&hmac(b"uuid", seed));
+    format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32])
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

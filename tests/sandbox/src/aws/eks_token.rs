@@ -1,6 +1,6 @@
 //! The bearer token of EKS: a pre-signed `GetCallerIdentity` that names the cluster, read as the API server's authenticator reads it.
 //!
-//! Whether the ARN may come in is decided by the cluster's access entries, not here.
+//! Whether its maker may come in is decided by the cluster's access entries, in `eks/users.rs`.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use super::{Aws, credentials::CallerKind, sigv4::Signature};
+use super::{Aws, credentials::Caller, sigv4::Signature};
 use crate::service::Request;
 
 const PREFIX: &str = "k8s-aws-v1.";
@@ -29,7 +29,8 @@ const PARAMETERS: [&str; 10] = [
     "x-amz-user-agent",
 ];
 
-pub(super) fn verify(aws: &Aws, token: &str, now: SystemTime) -> Option<String> {
+/// Who made a token for that cluster.
+pub(super) fn verify(aws: &Aws, cluster: &str, token: &str, now: SystemTime) -> Option<Caller> {
     let encoded = token.strip_prefix(PREFIX)?;
     if encoded.len() > LONGEST {
         return None;
@@ -66,14 +67,7 @@ pub(super) fn verify(aws: &Aws, token: &str, now: SystemTime) -> Option<String> 
     }
     signature.check_time(now).ok()?;
     let (caller, secret) = aws.holder(&signature, now).ok()?;
-    let good = |cluster: &String| request(cluster).is_some_and(|request| signature.check_secret(&request, &secret).is_ok());
-    if !aws.clusters.keys().any(good) {
-        return None;
-    }
-    Some(match caller.kind {
-        CallerKind::Session { role_arn } => role_arn,
-        CallerKind::Admin | CallerKind::User(_) => caller.arn,
-    })
+    signature.check_secret(&request(cluster)?, &secret).is_ok().then_some(caller)
 }
 
 /// The DNS names of STS in a partition, with dual-stack where the authenticator knows it.

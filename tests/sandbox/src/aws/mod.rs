@@ -1,7 +1,7 @@
 //! A local AWS account: IAM, STS and EKS behind one signed endpoint, in one value that can be copied.
 //!
 //! Here: who makes a request, and to which room it goes. What it means is in `target.rs`, what the operations do in `iam/`,
-//! `sts.rs`, `web_identity.rs` and `eks.rs`, how an answer looks in `answer.rs`, and what tests may arrange in `arrange.rs`.
+//! `sts.rs`, `web_identity.rs` and `eks/`, how an answer looks in `answer.rs`, and what tests may arrange in `arrange.rs`.
 //! Sockets and faults are not its concern.
 
 mod answer;
@@ -30,7 +30,11 @@ mod xml;
 use std::{collections::BTreeMap, time::SystemTime};
 
 pub use credentials::Credentials;
-pub use state::{Addon, Cluster, OidcProvider, PodIdentityAssociation, Policy, Quotas, Role, User};
+pub use eks::{
+    state::{AccessEntry, Addon, Cluster, PodIdentityAssociation},
+    users::ClusterUser,
+};
+pub use state::{OidcProvider, Policy, Quotas, Role, User};
 
 use self::{
     answer::{Outcome, json_response, xml_response},
@@ -165,8 +169,7 @@ impl Aws {
     fn request_id(&mut self, now: SystemTime) -> String {
         self.requests += 1;
         let seed = format!("{} {:?}", self.requests, now);
-        let digits = credentials::hex(&credentials::hmac(b"request", seed.as_bytes()));
-        format!("{}-{}-4{}-8{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..32])
+        credentials::uuid(seed.as_bytes())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the local AWS holds: plain data that tests may arrange and read.
+//! What IAM holds, and the state of the account as a whole: plain data that tests may arrange and read. EKS's is in `eks/state.rs`.
 //!
 //! Rules are elsewhere; nothing here refuses anything.
 
@@ -8,6 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
+
+use super::eks::state::Cluster;
 
 /// An IAM role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,55 +91,6 @@ pub struct User {
     pub inline: BTreeMap<String, String>,
 }
 
-/// An EKS cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// The name.
-    pub name: String,
-    /// The address of its API server.
-    pub endpoint: String,
-    /// Its certificate authority, PEM.
-    pub certificate_authority_pem: String,
-    /// Its OIDC issuer, with `https://`.
-    pub issuer: String,
-    /// `ACTIVE`, unless a test says otherwise.
-    pub status: String,
-    /// The Kubernetes version.
-    pub version: String,
-    /// The role of the control plane.
-    pub role_arn: String,
-    /// When it was made.
-    pub created: SystemTime,
-    /// The installed add-ons.
-    pub addons: BTreeMap<String, Addon>,
-    /// Pod Identity associations by id.
-    pub associations: BTreeMap<String, PodIdentityAssociation>,
-}
-
-/// An add-on of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addon {
-    /// The version.
-    pub version: String,
-    /// `ACTIVE`, `CREATING`, `DEGRADED`, …
-    pub status: String,
-}
-
-/// An EKS Pod Identity association.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodIdentityAssociation {
-    /// The namespace.
-    pub namespace: String,
-    /// The `ServiceAccount`.
-    pub service_account: String,
-    /// The role its pods get.
-    pub role_arn: String,
-    /// Tags.
-    pub tags: BTreeMap<String, String>,
-    /// When it was made.
-    pub created: SystemTime,
-}
-
 /// The limits of the account, AWS's defaults at first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quotas {
@@ -213,6 +166,15 @@ pub(crate) fn dump(
             })
         })
         .collect();
+    let entries: BTreeMap<String, Value> = clusters
+        .values()
+        .flat_map(|cluster| {
+            cluster.access_entries.iter().map(|(principal, entry)| {
+                let value = json!({"username": entry.username, "groups": entry.groups, "tags": entry.tags});
+                (format!("{}/{principal}", cluster.name), value)
+            })
+        })
+        .collect();
     let roles: BTreeMap<&str, Value> = roles.values().map(|it| (it.name.as_str(), role(it))).collect();
     let providers: BTreeMap<&str, Value> = providers.values().map(|it| (it.url.as_str(), provider(it))).collect();
     let policies: BTreeMap<&str, Value> = policies.iter().map(|(arn, policy)| (arn.as_str(), document(&policy.document))).collect();
@@ -220,6 +182,7 @@ pub(crate) fn dump(
         "roles": roles,
         "providers": providers,
         "policies": policies,
+        "accessEntries": entries,
         "podIdentityAssociations": associations,
     })
 }

@@ -1,4 +1,4 @@
-//! Who is calling: static tokens, tokens of a `ServiceAccount`, EKS tokens, nobody.
+//! Who is calling: static tokens, tokens of a `ServiceAccount`, tokens of IAM that the control plane knows, nobody.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -7,23 +7,27 @@ use serde_json::{Value, json};
 use super::{API_AUDIENCE, Kubernetes, resources::by_plural, status::Failure, store::unix_seconds};
 use crate::service::Request;
 
-/// What tokens of EKS begin with.
-const EKS_PREFIX: &str = "k8s-aws-v1.";
-
-const AUTHENTICATED: &str = "system:authenticated";
+/// The group of all whom the API knows.
+pub(super) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of all others.
+pub(super) const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// A caller.
-#[derive(Clone, Debug, Default)]
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) uid: String,
-    pub(super) groups: Vec<String>,
-    pub(super) extra: BTreeMap<String, Vec<String>>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// The name that bindings know.
+    pub name: String,
+    /// Who it is behind the name; may be empty.
+    pub uid: String,
+    /// The groups, without those that the API adds.
+    pub groups: Vec<String>,
+    /// What else the authenticator tells.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     pub(super) fn anonymous() -> Self {
-        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()], ..Self::default() }
+        Self { name: "system:anonymous".to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Self::default() }
     }
 
     /// As reviews show it.
@@ -61,7 +65,7 @@ impl Kubernetes {
         if let Some(claims) = self.key.verify(token) {
             return self.service_account(&claims, audiences, now).map_err(|why| format!("[invalid bearer token, {why}]"));
         }
-        let user = self.tokens.get(token).cloned().or_else(|| self.eks_user(token, now));
+        let user = self.tokens.get(token).cloned().or_else(|| self.control_plane.as_ref()?.0.authenticate(token, now));
         match user {
             Some(mut user) if audiences.iter().any(|audience| audience == API_AUDIENCE) => {
                 user.groups.push(AUTHENTICATED.to_owned());
@@ -126,68 +130,5 @@ impl Kubernetes {
             Some(object) if object["metadata"]["uid"] != claim["uid"] => Err("service account token has been invalidated".to_owned()),
             Some(_) => Ok(()),
         }
-    }
-
-    fn eks_user(&self, token: &str, now: SystemTime) -> Option<User> {
-        if !token.starts_with(EKS_PREFIX) {
-            return None;
-        }
-        let arn = (self.eks_authenticator.as_ref()?.0)(token, now)?;
-        let caller = Principal::of(&arn);
-        let (_, (name, groups)) =
-            self.access_entries.iter().find(|(entry, _)| **entry == arn || Principal::of(entry).role == caller.role)?;
-        let name = name.replace("{{AccountID}}", &caller.account).replace("{{SessionName}}", &caller.session);
-        let extra = [("arn", &arn), ("canonicalArn", &caller.role), ("sessionName", &caller.session)]
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (key.to_owned(), vec![value.clone()]))
-            .collect();
-        let uid = format!("aws-iam-authenticator:{}:{}", caller.account, caller.role);
-        Some(User { name, uid, groups: groups.clone(), extra })
-    }
-}
-
-/// An IAM principal as access entries know it: a session stands for its role, and a role is told apart without its path.
-struct Principal {
-    role: String,
-    account: String,
-    session: String,
-}
-
-impl Principal {
-    fn of(arn: &str) -> Self {
-        let mut session = String::new();
-        let parts: Vec<&str> = arn.splitn(6, ':').collect();
-        let [prefix, partition, _, _, account, name] = parts.as_slice() else {
-            return Self { role: arn.to_owned(), account: String::new(), session };
-        };
-        let segments: Vec<&str> = name.split('/').collect();
-        let role = match segments.as_slice() {
-            ["assumed-role", role, name] => {
-                (*name).clone_into(&mut session);
-                format!("{prefix}:{partition}:iam::{account}:role/{role}")
-            }
-            [kind, .., last] => format!("{prefix}:{partition}:iam::{account}:{kind}/{last}"),
-            _ => arn.to_owned(),
-        };
-        Self { role, account: (*account).to_owned(), session }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_stands_for_its_role() {
-        let session = Principal::of("arn:aws-cn:sts::111122223333:assumed-role/deployer/job-1");
-        assert_eq!(session.role, "arn:aws-cn:iam::111122223333:role/deployer");
-        assert_eq!(session.session, "job-1");
-        let entry = Principal::of("arn:aws-cn:iam::111122223333:role/qovery/deployer");
-        assert_eq!(entry.role, session.role);
-        let user = Principal::of("arn:aws:iam::111122223333:user/ann");
-        assert_eq!(user.role, "arn:aws:iam::111122223333:user/ann");
-        let root = Principal::of("arn:aws:iam::111122223333:root");
-        assert_eq!(root.role, "arn:aws:iam::111122223333:root");
     }
 }

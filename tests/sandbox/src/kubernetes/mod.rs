@@ -1,8 +1,8 @@
 //! A Kubernetes API: `ServiceAccount` objects, namespaces and what surrounds them, as kube-apiserver 1.36 answers.
 //!
-//! `write.rs`, `change.rs` and `delete.rs` change objects (`decode.rs`, `validate.rs`, `managed.rs` say how), `authn.rs` and `rbac.rs` decide who may,
+//! `write.rs`, `change.rs` and `delete.rs` change objects (`decode.rs`, `validate.rs`, `managed.rs` say how), `authn.rs`, `impersonation.rs` and `rbac.rs` decide who may,
 //! `admission.rs` asks the stored policies, `token.rs` signs, `review.rs` and `discovery.rs` answer questions, `status.rs` and `encode.rs` word the answers.
-//! Watches, YAML bodies and status subresources stay out and answer 501; there are no controllers.
+//! Watches, bodies in YAML or protobuf, the lists of kinds and status subresources stay out and answer 501; there are no controllers.
 
 mod admission;
 mod arrange;
@@ -13,10 +13,10 @@ mod delete;
 mod discovery;
 mod encode;
 mod fields;
+mod impersonation;
 mod managed;
 mod metadata;
 mod patch;
-mod protobuf;
 mod rbac;
 mod resources;
 mod review;
@@ -38,8 +38,8 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+pub use self::authn::User;
 use self::{
-    authn::User,
     resources::{Attributes, Resource},
     select::Selection,
     status::{Failure, Outcome, Reply},
@@ -53,14 +53,21 @@ use crate::{
 /// The audience of tokens for the API itself.
 pub const API_AUDIENCE: &str = "https://kubernetes.default.svc";
 
-type Authenticate = dyn Fn(&str, SystemTime) -> Option<String> + Send + Sync;
+/// What EKS adds to an API server.
+pub trait ControlPlane: Send + Sync {
+    /// For whom a bearer token of IAM stands; nobody if it is bad or its principal has no access entry.
+    fn authenticate(&self, token: &str, now: SystemTime) -> Option<User>;
+
+    /// Whether the webhook gives the pods of this `ServiceAccount` what EKS Pod Identity takes.
+    fn is_associated(&self, namespace: &str, service_account: &str) -> bool;
+}
 
 #[derive(Clone)]
-struct EksAuthenticator(Arc<Authenticate>);
+struct Plane(Arc<dyn ControlPlane>);
 
-impl fmt::Debug for EksAuthenticator {
+impl fmt::Debug for Plane {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("EksAuthenticator")
+        formatter.write_str("Plane")
     }
 }
 
@@ -71,10 +78,7 @@ pub struct Kubernetes {
     key: ClusterKey,
     store: Store,
     tokens: BTreeMap<String, User>,
-    eks_authenticator: Option<EksAuthenticator>,
-    /// Which IAM principals may come in, by ARN: as whom and in which groups. A session comes in as its role.
-    /// `{{SessionName}}` and `{{AccountID}}` in the name are filled in.
-    pub access_entries: BTreeMap<String, (String, Vec<String>)>,
+    control_plane: Option<Plane>,
     /// Whether a new namespace gets the `default` `ServiceAccount`, as with a controller manager.
     pub default_service_accounts: bool,
     /// Whether a deleted namespace goes away at once with all it holds, as with a fast controller manager; else it terminates forever.
@@ -101,8 +105,7 @@ impl Kubernetes {
             key,
             store: Store::new(issuer),
             tokens: BTreeMap::new(),
-            eks_authenticator: None,
-            access_entries: BTreeMap::new(),
+            control_plane: None,
             default_service_accounts: false,
             finalize_namespaces: false,
             mutations: Vec::new(),
@@ -116,10 +119,10 @@ impl Kubernetes {
         cluster
     }
 
-    /// Lets callers with EKS tokens in whom `authenticate` gives an ARN and `access_entries` a name.
+    /// Makes it the API server of an EKS cluster.
     #[must_use]
-    pub fn with_eks_authenticator(mut self, authenticate: Arc<Authenticate>) -> Self {
-        self.eks_authenticator = Some(EksAuthenticator(authenticate));
+    pub fn with_control_plane(mut self, plane: Arc<dyn ControlPlane>) -> Self {
+        self.control_plane = Some(Plane(plane));
         self
     }
 
@@ -136,7 +139,7 @@ impl Kubernetes {
     }
 
     fn respond(&mut self, request: &Request, attributes: &Attributes, now: SystemTime) -> Outcome {
-        let user = self.authenticate(request, now)?;
+        let user = self.acting(request, self.authenticate(request, now)?)?;
         if !rbac::authorize(&self.store, &user, attributes).allowed {
             let why = rbac::refusal(&user, attributes);
             return Err(if attributes.is_resource() {

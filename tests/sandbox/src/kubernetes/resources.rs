@@ -12,7 +12,6 @@ pub(super) struct Resource {
     pub(super) version: &'static str,
     pub(super) plural: &'static str,
     pub(super) kind: &'static str,
-    pub(super) short: &'static [&'static str],
     pub(super) namespaced: bool,
     pub(super) traits: Traits,
 }
@@ -47,7 +46,7 @@ impl Resource {
 
     /// `coordination.k8s.io/v1`, `v1`.
     pub(super) fn api_version(&self) -> String {
-        group_version(self.group, self.version)
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     pub(super) const fn stored(&self) -> bool {
@@ -71,50 +70,38 @@ impl Resource {
     }
 }
 
-pub(super) fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
-}
-
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 macro_rules! resource {
-    ($group:expr, $plural:literal, $kind:literal, $short:expr, $namespaced:literal, $traits:ident) => {
-        Resource {
-            group: $group,
-            version: "v1",
-            plural: $plural,
-            kind: $kind,
-            short: $short,
-            namespaced: $namespaced,
-            traits: Traits::$traits,
-        }
+    ($group:expr, $plural:literal, $kind:literal, $namespaced:literal, $traits:ident) => {
+        Resource { group: $group, version: "v1", plural: $plural, kind: $kind, namespaced: $namespaced, traits: Traits::$traits }
     };
 }
 
-/// Every kind of object, in the order of the discovery documents.
+/// Every kind of object.
 #[rustfmt::skip]
 pub(super) static RESOURCES: &[Resource] = &[
-    resource!("", "namespaces", "Namespace", &["ns"], false, DeleteReturns),
-    resource!("", "pods", "Pod", &["po"], true, WorkloadDeleteReturns),
-    resource!("", "serviceaccounts", "ServiceAccount", &["sa"], true, DeleteReturns),
-    resource!(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", &[], false, Workload),
-    resource!(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", &[], false, Workload),
-    resource!("apps", "daemonsets", "DaemonSet", &["ds"], true, Workload),
-    resource!("apps", "deployments", "Deployment", &["deploy"], true, Workload),
-    resource!("apps", "replicasets", "ReplicaSet", &["rs"], true, Workload),
-    resource!("apps", "statefulsets", "StatefulSet", &["sts"], true, Workload),
-    resource!("batch", "cronjobs", "CronJob", &["cj"], true, Workload),
-    resource!("batch", "jobs", "Job", &[], true, Workload),
-    resource!("coordination.k8s.io", "leases", "Lease", &[], true, PutNeedsVersion),
-    resource!(RBAC, "clusterrolebindings", "ClusterRoleBinding", &[], false, PutCreates),
-    resource!(RBAC, "clusterroles", "ClusterRole", &[], false, PutCreates),
-    resource!(RBAC, "rolebindings", "RoleBinding", &[], true, PutCreates),
-    resource!(RBAC, "roles", "Role", &[], true, PutCreates),
-    resource!("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", &[], false, Review),
-    resource!("authentication.k8s.io", "tokenreviews", "TokenReview", &[], false, Review),
-    resource!("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", &[], false, Review),
-    resource!("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", &[], false, Review),
+    resource!("", "namespaces", "Namespace", false, DeleteReturns),
+    resource!("", "pods", "Pod", true, WorkloadDeleteReturns),
+    resource!("", "serviceaccounts", "ServiceAccount", true, DeleteReturns),
+    resource!(ADMISSION, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false, Workload),
+    resource!(ADMISSION, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", false, Workload),
+    resource!("apps", "daemonsets", "DaemonSet", true, Workload),
+    resource!("apps", "deployments", "Deployment", true, Workload),
+    resource!("apps", "replicasets", "ReplicaSet", true, Workload),
+    resource!("apps", "statefulsets", "StatefulSet", true, Workload),
+    resource!("batch", "cronjobs", "CronJob", true, Workload),
+    resource!("batch", "jobs", "Job", true, Workload),
+    resource!("coordination.k8s.io", "leases", "Lease", true, PutNeedsVersion),
+    resource!(RBAC, "clusterrolebindings", "ClusterRoleBinding", false, PutCreates),
+    resource!(RBAC, "clusterroles", "ClusterRole", false, PutCreates),
+    resource!(RBAC, "rolebindings", "RoleBinding", true, PutCreates),
+    resource!(RBAC, "roles", "Role", true, PutCreates),
+    resource!("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", false, Review),
+    resource!("authentication.k8s.io", "tokenreviews", "TokenReview", false, Review),
+    resource!("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false, Review),
+    resource!("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", false, Review),
 ];
 
 /// A kind of object by its plural name; these are unique here.

@@ -18,7 +18,7 @@ impl Kubernetes {
     /// POST of a review.
     pub(super) fn review(&self, call: &Call<'_>) -> Outcome {
         let options = Options::of(call.request, "CreateOptions", false)?;
-        let (mut review, _) = decode::object(&call.json()?, call.resource, Strictness::Ignore)?;
+        let (mut review, _) = decode::object(call.json()?, call.resource, Strictness::Ignore)?;
         let spec = review["spec"].clone();
         Managers::default().update(call.resource, None, &review, &options.manager, &call.timestamp()).write(&mut review);
         review["status"] = match call.resource.plural {

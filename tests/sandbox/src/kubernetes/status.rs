@@ -130,11 +130,6 @@ impl Failure {
         Self::new(422, "Invalid", message).with_details(json!({}))
     }
 
-    pub(super) fn no_such_path() -> Self {
-        let message = "the server could not find the requested resource";
-        Self::new(404, "NotFound", message).with_details(json!({}))
-    }
-
     pub(super) fn unsupported_media_type() -> Self {
         Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(json!({}))
     }

@@ -20,7 +20,7 @@ const SHORTEST: i64 = 10 * 60;
 const LONGEST: i64 = 1 << 32;
 
 static TOKEN_REQUEST: Resource =
-    Resource { group: GROUP, version: "v1", plural: "serviceaccounts", kind: KIND, short: &[], namespaced: true, traits: Traits::Review };
+    Resource { group: GROUP, version: "v1", plural: "serviceaccounts", kind: KIND, namespaced: true, traits: Traits::Review };
 
 impl Kubernetes {
     /// POST to `serviceaccounts/NAME/token`.
@@ -28,7 +28,7 @@ impl Kubernetes {
         let options = Options::of(call.request, "CreateOptions", false)?;
         let (namespace, name) = (&call.attributes.namespace, &call.attributes.name);
         let strictness = if options.strictness == Strictness::Strict { Strictness::Strict } else { Strictness::Warn };
-        let (request, warnings) = decode::object(&call.json()?, &TOKEN_REQUEST, strictness)?;
+        let (request, warnings) = decode::object(call.json()?, &TOKEN_REQUEST, strictness)?;
         self.admit(call.resource, namespace, name)?;
         check_names(&request["metadata"], namespace, name)?;
         let Some(account) = self.current(call) else {

@@ -3,8 +3,6 @@
 //! The order of the checks is that of the API server, since it decides which failure a client sees. What is checked is in
 //! `decode.rs` and `validate.rs`, who owns a field in `managed.rs`.
 
-use std::borrow::Cow;
-
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +11,7 @@ use super::{
     decode,
     managed::Managers,
     metadata::{check_name, keep_metadata, normalise, set_defaults, text, without_managers},
-    protobuf, rbac,
+    rbac,
     resources::{Resource, by_plural},
     status::{Failure, FieldError, Outcome, Reply},
     store::{timestamp, unix_seconds},
@@ -24,7 +22,7 @@ impl Kubernetes {
     /// POST to a collection.
     pub(super) fn create(&mut self, call: &Call<'_>) -> Outcome {
         let options = Options::of(call.request, "CreateOptions", false)?;
-        let (mut object, warnings) = decode::object(&call.json()?, call.resource, options.strictness)?;
+        let (mut object, warnings) = decode::object(call.json()?, call.resource, options.strictness)?;
         let asked = &call.attributes.namespace;
         let given = text(&object["metadata"], "namespace");
         if call.resource.namespaced && !given.is_empty() && given != *asked {
@@ -136,7 +134,7 @@ impl Kubernetes {
     pub(super) fn update(&mut self, call: &Call<'_>) -> Outcome {
         let options = Options::of(call.request, "UpdateOptions", false)?;
         let resource = call.resource;
-        let (mut object, warnings) = decode::object(&call.json()?, resource, options.strictness)?;
+        let (mut object, warnings) = decode::object(call.json()?, resource, options.strictness)?;
         check_name(call, &object)?;
         let name = &call.attributes.name;
         set_defaults(resource, &mut object);
@@ -235,15 +233,14 @@ impl Kubernetes {
 }
 
 impl Call<'_> {
-    /// The body as JSON, in whatever form it was sent.
-    pub(super) fn json(&self) -> Result<Cow<'_, [u8]>, Failure> {
+    /// The body, if it is JSON.
+    pub(super) fn json(&self) -> Result<&[u8], Failure> {
         let header = self.request.header("content-type");
         match header.split(';').next().unwrap_or_default().trim() {
-            "" | "application/json" | "*/*" => Ok(Cow::Borrowed(&self.request.body)),
-            "application/vnd.kubernetes.protobuf" => protobuf::read(&self.request.body)
-                .map(|document| Cow::Owned(document.to_string().into_bytes()))
-                .map_err(|what| Failure::not_implemented(&what)),
-            media @ ("application/yaml" | "application/cbor") => Err(Failure::not_implemented(media)),
+            "" | "application/json" | "*/*" => Ok(&self.request.body),
+            media @ ("application/yaml" | "application/cbor" | "application/vnd.kubernetes.protobuf") => {
+                Err(Failure::not_implemented(media))
+            }
             _ => Err(Failure::unknown_format()),
         }
     }

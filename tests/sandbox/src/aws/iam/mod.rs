@@ -47,6 +47,7 @@ pub(super) fn operation(action: &str) -> Option<Operation> {
         "UpdateOpenIDConnectProviderThumbprint" => providers::update_thumbprint,
         "CreatePolicy" => policies::create,
         "GetPolicy" => policies::get,
+        "GetPolicyVersion" => policies::get_version,
         "DeletePolicy" => policies::delete,
         "CreateUser" => users::create,
         "CreateAccessKey" => users::create_access_key,

@@ -4,8 +4,10 @@ use std::time::SystemTime;
 
 use super::{
     super::{Aws, Outcome, documents, error::AwsError, managed, query::Parameters, state::Policy, time, xml},
-    validate,
+    roles, validate,
 };
+
+const FIRST_VERSION: &str = "v1";
 
 /// What an ARN of a policy leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,32 @@ pub(super) fn get(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Resu
     Ok(Outcome::read(xml::element("Policy", &shown)))
 }
 
+/// A policy has one version here, the first.
+pub(super) fn get_version(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    let arn = validate::arn(parameters, "PolicyArn")?;
+    let version = parameters.required("VersionId")?;
+    let numbered = version.strip_prefix('v').is_some_and(|rest| rest.split('.').next().is_some_and(|number| number.parse::<u32>().is_ok()));
+    if !numbered {
+        return Err(AwsError::constraint(version, "versionId", r"satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"));
+    }
+    let (document, created) = match aws.policies.get(&arn) {
+        Some(policy) => (Some(policy.document.clone()), policy.created),
+        None => (
+            managed::path_and_name(&arn, &aws.partition).and_then(managed::document).map(|document| document.to_string()),
+            SystemTime::UNIX_EPOCH,
+        ),
+    };
+    let document = document.ok_or_else(|| not_found(&arn))?;
+    if version != FIRST_VERSION {
+        return Err(AwsError::no_such_entity(format!("Policy {arn} version {version} does not exist or is not attachable.")));
+    }
+    let shown = xml::text("Document", &roles::encoded(aws, &document))
+        + &xml::text("VersionId", version)
+        + &xml::text("IsDefaultVersion", "true")
+        + &xml::text("CreateDate", &time::iso8601(created));
+    Ok(Outcome::read(xml::element("PolicyVersion", &shown)))
+}
+
 pub(super) fn delete(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
     let arn = validate::arn(parameters, "PolicyArn")?;
     if managed::path_and_name(&arn, &aws.partition).is_some() {
@@ -110,7 +138,7 @@ fn show(aws: &Aws, arn: &str, policy: &Policy) -> String {
         + &xml::text("PolicyId", &policy.id)
         + &xml::text("Arn", arn)
         + &xml::text("Path", &policy.path)
-        + &xml::text("DefaultVersionId", "v1")
+        + &xml::text("DefaultVersionId", FIRST_VERSION)
         + &xml::text("AttachmentCount", &attachments(aws, arn).to_string())
         + &xml::text("PermissionsBoundaryUsageCount", &boundaries(aws, arn).to_string())
         + &xml::text("IsAttachable", "true")

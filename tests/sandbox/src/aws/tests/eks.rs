@@ -1,18 +1,15 @@
-//! EKS's calls, and the bearer token its clusters take.
+//! EKS's calls about clusters, add-ons and associations.
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use http::{HeaderMap, Method};
-use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
-use super::{Bed, ISSUER, token};
+use super::{Bed, ISSUER};
 use crate::{
-    aws::{Addon, Aws, Credentials, sigv4, time},
-    keys::ClusterKey,
+    aws::{Addon, Aws, sigv4},
     service::Request,
 };
 
-fn bed() -> Bed {
+pub(super) fn bed() -> Bed {
     let mut bed = Bed::with_role();
     bed.aws.add_cluster("c1", "https://127.0.0.1:1", "PEM", ISSUER);
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
@@ -30,11 +27,30 @@ fn a_cluster_is_described() {
     assert_eq!(cluster["certificateAuthority"]["data"], "UEVN");
     assert_eq!(cluster["arn"], "arn:aws:eks:eu-west-3:111122223333:cluster/c1");
     assert_eq!(cluster["status"], "ACTIVE");
+    assert_eq!(cluster["accessConfig"], json!({"authenticationMode": "API_AND_CONFIG_MAP"}));
+    assert!(cluster.get("computeConfig").is_none());
     assert_eq!(reply.parameters, json!({"name": "c1"}));
     let missing = bed.eks(Method::GET, "/clusters/none", &Value::Null);
     assert_eq!(missing.status, 404);
     assert_eq!(missing.error_type.as_deref(), Some("ResourceNotFoundException"));
     assert_eq!(missing.json(), json!({"message": "No cluster found for name: none."}));
+    bed.aws.cluster_mut("c1").unwrap().auto_mode = true;
+    assert_eq!(bed.eks(Method::GET, "/clusters/c1", &Value::Null).json()["cluster"]["computeConfig"]["enabled"], true);
+}
+
+#[test]
+fn a_cluster_made_through_the_api_has_the_access_mode_that_was_asked_for() {
+    let mut bed = bed();
+    let made = |bed: &mut Bed, name: &str, access: &Value| {
+        let body = json!({"name": name, "roleArn": "arn:aws:iam::111122223333:role/eks", "resourcesVpcConfig": {"subnetIds": ["a", "b"]}, "accessConfig": access});
+        let reply = bed.eks(Method::POST, "/clusters", &body);
+        (reply.status, reply.json()["cluster"]["accessConfig"]["authenticationMode"].clone())
+    };
+    assert_eq!(made(&mut bed, "old", &Value::Null), (200, json!("CONFIG_MAP")));
+    assert_eq!(made(&mut bed, "new", &json!({"authenticationMode": "API"})), (200, json!("API")));
+    assert_eq!(made(&mut bed, "odd", &json!({"authenticationMode": "SOMETHING"})).0, 400);
+    let refused = bed.eks(Method::GET, "/clusters/old/access-entries", &Value::Null);
+    assert_eq!((refused.status, refused.error_type.as_deref()), (400, Some("InvalidRequestException")));
 }
 
 #[test]
@@ -110,6 +126,8 @@ fn add_ons_and_callers_without_permission() {
     let cluster = bed.aws.cluster_mut("c1").unwrap();
     cluster.addons.insert("eks-pod-identity-agent".into(), addon);
     assert_eq!(bed.eks(Method::GET, path, &Value::Null).json()["addon"]["status"], "ACTIVE");
+    let listed = bed.eks(Method::GET, "/clusters/c1/addons", &Value::Null).json();
+    assert_eq!(listed, json!({"addons": ["eks-pod-identity-agent"], "nextToken": null}));
     bed.credentials = bed.aws.add_user("job", None);
     let denied = bed.eks(Method::GET, "/clusters/c1", &Value::Null);
     assert_eq!(denied.error_type.as_deref(), Some("AccessDeniedException"));
@@ -120,87 +138,4 @@ fn add_ons_and_callers_without_permission() {
     bed.credentials.access_key_id = "AKIAIOSFODNN7EXAMPLE".into();
     let unknown = bed.eks(Method::GET, "/clusters/c1", &Value::Null);
     assert_eq!(unknown.error_type.as_deref(), Some("UnrecognizedClientException"));
-}
-
-/// A bearer token as clients make it.
-struct Bearer<'a> {
-    credentials: &'a Credentials,
-    cluster: &'a str,
-    url: &'a str,
-    expires: &'a str,
-    more: &'a str,
-}
-
-impl Bearer<'_> {
-    fn text(&self, bed: &Bed) -> String {
-        let code = |text: &str| utf8_percent_encode(text, sigv4::UNRESERVED).to_string();
-        let date = time::basic(bed.now);
-        let scope = format!("{}/{}/eu-west-3/sts/aws4_request", self.credentials.access_key_id, &date[..8]);
-        let mut query = format!(
-            "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={}&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id{}",
-            code(&scope),
-            self.expires,
-            self.more
-        );
-        if let Some(token) = &self.credentials.session_token {
-            query = format!("{query}&X-Amz-Security-Token={}", code(token));
-        }
-        let host = self.url.split('/').nth(2).unwrap();
-        let mut headers = HeaderMap::new();
-        headers.insert("host", host.parse().unwrap());
-        headers.insert("x-k8s-aws-id", self.cluster.parse().unwrap());
-        let request = Request { method: Method::GET, path: "/".into(), query: query.clone(), headers, body: bytes::Bytes::new() };
-        let signature = sigv4::tests::query_signature(&request, &self.credentials.secret_access_key);
-        let url = format!("{}?{query}&X-Amz-Signature={signature}", self.url);
-        format!("k8s-aws-v1.{}", BASE64URL.encode(url))
-    }
-}
-
-const STS: &str = "https://sts.eu-west-3.amazonaws.com/";
-
-#[test]
-fn a_bearer_token_tells_the_arn_for_fifteen_minutes() {
-    let mut bed = bed();
-    let admin = Aws::admin();
-    let bearer = Bearer { credentials: &admin, cluster: "c1", url: STS, expires: "60", more: "" };
-    let text = bearer.text(&bed);
-    assert_eq!(bed.aws.verify_eks_token(&text, bed.now), Some(bed.aws.admin_arn()));
-    bed.pass(900);
-    assert!(bed.aws.verify_eks_token(&text, bed.now).is_some());
-    bed.pass(1);
-    assert_eq!(bed.aws.verify_eks_token(&text, bed.now), None);
-}
-
-#[test]
-fn a_session_counts_as_its_role() {
-    let mut bed = bed();
-    let token = token(&ClusterKey::first(), bed.now, &json!({}));
-    let session = bed.web_identity(&token, &[]).session();
-    let bearer = Bearer { credentials: &session, cluster: "c1", url: STS, expires: "60", more: "" };
-    assert_eq!(bed.aws.verify_eks_token(&bearer.text(&bed), bed.now).as_deref(), Some("arn:aws:iam::111122223333:role/qovery/app"));
-}
-
-#[test]
-fn a_bearer_token_is_refused_when_anything_is_off() {
-    let bed = bed();
-    let admin = Aws::admin();
-    let wrong = Credentials { secret_access_key: "wrong".into(), ..Aws::admin() };
-    let good = || Bearer { credentials: &admin, cluster: "c1", url: STS, expires: "60", more: "" };
-    for (what, bearer) in [
-        ("secret", Bearer { credentials: &wrong, ..good() }),
-        ("cluster", Bearer { cluster: "c2", ..good() }),
-        ("host", Bearer { url: "https://sts.example.com/", ..good() }),
-        ("scheme", Bearer { url: "http://sts.eu-west-3.amazonaws.com/", ..good() }),
-        ("expiry", Bearer { expires: "61", ..good() }),
-        ("parameter", Bearer { more: "&Other=1", ..good() }),
-        ("repetition", Bearer { more: "&Action=GetCallerIdentity", ..good() }),
-    ] {
-        assert_eq!(bed.aws.verify_eks_token(&bearer.text(&bed), bed.now), None, "{what}");
-    }
-    assert!(bed.aws.verify_eks_token(&good().text(&bed), bed.now).is_some());
-    for text in ["k8s-aws-v1.", "k8s-aws-v1.!!", "other", &format!("{}=", good().text(&bed))] {
-        assert_eq!(bed.aws.verify_eks_token(text, bed.now), None);
-    }
-    let loopback = Bearer { url: "http://127.0.0.1:4566/", ..good() };
-    assert!(bed.aws.verify_eks_token(&loopback.text(&bed), bed.now).is_some());
 }

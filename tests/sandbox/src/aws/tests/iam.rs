@@ -252,3 +252,22 @@ fn the_witness_sees_parameters_as_json() {
     let reply = bed.call("UpdateAssumeRolePolicy", &[("RoleName", "app"), ("PolicyDocument", &document.to_string())]);
     assert_eq!(reply.parameters, json!({"RoleName": "app", "PolicyDocument": document}));
 }
+
+#[test]
+fn the_one_version_of_a_policy_shows_its_document() {
+    let mut bed = Bed::new();
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}).to_string();
+    bed.ok("CreatePolicy", &[("PolicyName", "ours"), ("PolicyDocument", &document)]);
+    for arn in ["arn:aws:iam::111122223333:policy/ours", "arn:aws:iam::aws:policy/AmazonS3FullAccess"] {
+        let version = bed.call("GetPolicy", &[("PolicyArn", arn)]).tag("DefaultVersionId");
+        let shown = bed.call("GetPolicyVersion", &[("PolicyArn", arn), ("VersionId", &version)]);
+        assert_eq!((shown.status, shown.tag("IsDefaultVersion").as_str()), (200, "true"));
+        let text = percent_encoding::percent_decode_str(&shown.tag("Document")).decode_utf8().unwrap().into_owned();
+        let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(shown["Statement"][0]["Action"].to_string().contains("s3:*"), "{shown}");
+        assert_eq!(bed.refused("GetPolicyVersion", &[("PolicyArn", arn), ("VersionId", "v2")]).1, "NoSuchEntity");
+    }
+    assert_eq!(bed.refused("GetPolicyVersion", &[("PolicyArn", "arn:aws:iam::aws:policy/None"), ("VersionId", "v1")]).1, "NoSuchEntity");
+    let arn = ("PolicyArn", "arn:aws:iam::aws:policy/AmazonS3FullAccess");
+    assert_eq!(bed.refused("GetPolicyVersion", &[arn, ("VersionId", "1")]).1, "ValidationError");
+}

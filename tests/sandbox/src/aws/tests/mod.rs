@@ -1,5 +1,6 @@
 //! The account as its clients see it: signed requests in, answers out. This file only signs and reads.
 
+mod access;
 mod callers;
 mod eks;
 mod iam;

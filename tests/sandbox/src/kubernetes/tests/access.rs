@@ -17,10 +17,10 @@ fn a_token_proves_its_service_account_until_it_expires_or_the_account_is_gone() 
     assert_eq!(members, ["aud", "exp", "iat", "iss", "jti", "kubernetes.io", "nbf", "sub"]);
     assert_eq!(claims["sub"], "system:serviceaccount:team:a");
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3_600);
-    assert_eq!(cluster.answer(&request("GET /api", &token, JSON, ""), now()).response.status, 401);
+    assert_eq!(cluster.answer(&request("GET /version", &token, JSON, ""), now()).response.status, 401);
 
     let token = mint(&mut cluster, API_AUDIENCE);
-    let get = request("GET /api", &token, JSON, "");
+    let get = request("GET /version", &token, JSON, "");
     assert_eq!(cluster.answer(&get, now()).response.status, 200);
     let later = now() + Duration::from_secs(3_601);
     assert_eq!(cluster.answer(&get, later).response.status, 401);
@@ -58,20 +58,51 @@ fn an_apply_that_creates_needs_the_right_to_create() {
     assert_eq!(ask(&mut cluster, elsewhere, "nobody-token", JSON, "").0, 403);
 }
 
+/// Lets one token in.
+struct Plane;
+
+impl ControlPlane for Plane {
+    fn authenticate(&self, token: &str, _: SystemTime) -> Option<User> {
+        let groups = vec!["irsa".to_owned()];
+        (token == "k8s-aws-v1.good").then(|| User { name: "deployer:job-1".to_owned(), groups, ..User::default() })
+    }
+
+    fn is_associated(&self, namespace: &str, service_account: &str) -> bool {
+        (namespace, service_account) == ("team", "app")
+    }
+}
+
 #[test]
-fn iam_principals_come_in_through_access_entries() {
-    let session = "arn:aws:sts::111122223333:assumed-role/deployer/job-1";
-    let mut cluster = cluster().with_eks_authenticator(Arc::new(move |token, _| (token == "k8s-aws-v1.good").then(|| session.to_owned())));
+fn iam_principals_come_in_as_the_control_plane_says() {
+    let mut cluster = cluster().with_control_plane(Arc::new(Plane));
     let whoami = "POST /apis/authentication.k8s.io/v1/selfsubjectreviews";
-    assert_eq!(ask(&mut cluster, whoami, "k8s-aws-v1.good", JSON, "{}").0, 401);
-    cluster.access_entries.insert(
-        "arn:aws:iam::111122223333:role/qovery/deployer".to_owned(),
-        ("deployer:{{SessionName}}".to_owned(), vec!["irsa".to_owned()]),
-    );
     let (_, review, _) = ask(&mut cluster, whoami, "k8s-aws-v1.good", JSON, "{}");
     assert_eq!(review["status"]["userInfo"]["username"], "deployer:job-1");
     assert_eq!(review["status"]["userInfo"]["groups"], json!(["irsa", "system:authenticated"]));
     assert_eq!(ask(&mut cluster, whoami, "k8s-aws-v1.bad", JSON, "{}").0, 401);
+}
+
+#[test]
+fn a_pod_gets_pod_identity_for_an_association_and_else_what_the_annotation_says() {
+    let mut cluster = cluster().with_control_plane(Arc::new(Plane));
+    for name in ["app", "other", "none"] {
+        let annotations = if name == "none" { json!({}) } else { json!({"eks.amazonaws.com/role-arn": "arn"}) };
+        cluster.put_object(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "team", "annotations": annotations},
+        }));
+        cluster.put_admitted_pod(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team"},
+            "spec": {"serviceAccountName": name, "containers": [{"name": "main"}]},
+        }));
+    }
+    let variables = |name: &str| {
+        let pod = cluster.object("pods", "team", name).unwrap();
+        let variables = pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+        variables.map(|variable| variable["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(variables("app"), ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]);
+    assert_eq!(variables("other"), ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"]);
+    assert_eq!(variables("none"), [] as [&str; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod changes;
+mod impersonation;
 mod objects;
 
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,0 +1,185 @@
+//! EKS: clusters, add-ons, access entries, Pod Identity associations and their tags, REST and JSON.
+//!
+//! Here: which operation a request means and whether its caller may. What the operations do is in the files of their nouns; whom a
+//! bearer token stands for in a cluster is in `users.rs`. The cluster's own API is not served here.
+
+mod access_entries;
+mod addons;
+mod associations;
+mod clusters;
+mod pages;
+pub(super) mod state;
+pub(super) mod users;
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use self::state::Cluster;
+use super::{
+    Aws, Outcome,
+    authorize::{self, Matter},
+    credentials::Caller,
+    error::AwsError,
+    target::Target,
+};
+use crate::service::Request;
+
+/// One request, with what its path names.
+struct Call<'a> {
+    caller: &'a Caller,
+    request: &'a Request,
+    segments: Vec<String>,
+    now: SystemTime,
+}
+
+impl Call<'_> {
+    /// The cluster that the path names.
+    fn cluster(&self) -> &str {
+        self.segments.get(1).map_or("", String::as_str)
+    }
+
+    /// What it names in the cluster.
+    fn item(&self) -> &str {
+        self.segments.get(3).map_or("", String::as_str)
+    }
+
+    fn body(&self) -> Result<Value, AwsError> {
+        serde_json::from_slice(&self.request.body)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| AwsError::new(400, "SerializationException", "The body is not a JSON object"))
+    }
+}
+
+type Operation = fn(&mut Aws, &Call<'_>) -> Result<Outcome, AwsError>;
+
+fn operation(action: &str) -> Option<Operation> {
+    let operation: Operation = match action {
+        "CreateCluster" => clusters::create,
+        "ListClusters" => clusters::list,
+        "DescribeCluster" => clusters::describe,
+        "DescribeAddon" => addons::describe,
+        "ListAddons" => addons::list,
+        "CreateAccessEntry" => access_entries::create,
+        "DescribeAccessEntry" => access_entries::describe,
+        "UpdateAccessEntry" => access_entries::update,
+        "DeleteAccessEntry" => access_entries::delete,
+        "ListAccessEntries" => access_entries::list,
+        "CreatePodIdentityAssociation" => associations::create,
+        "DescribePodIdentityAssociation" => associations::describe,
+        "DeletePodIdentityAssociation" => associations::delete,
+        "ListPodIdentityAssociations" => associations::list,
+        _ => return None,
+    };
+    Some(operation)
+}
+
+pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: &Request, now: SystemTime) -> Result<Outcome, AwsError> {
+    let action = target.action.as_str();
+    let operation = operation(action).ok_or_else(|| AwsError::not_implemented(&target.name()))?;
+    let call = Call { caller, request, segments: request.segments(), now };
+    let matter = matter(aws, &call, action);
+    authorize::check(aws, caller, &format!("eks:{action}"), &matter)?;
+    // Another region is another EKS, and nothing is there.
+    let elsewhere = target.region.as_ref().is_some_and(|region| *region != aws.region);
+    if elsewhere {
+        return match action {
+            "CreateCluster" => Err(AwsError::not_implemented("EKS in another region")),
+            "ListClusters" => Ok(Outcome::json(json!({"clusters": [], "nextToken": null}), false)),
+            _ => Err(no_cluster(call.cluster())),
+        };
+    }
+    operation(aws, &call)
+}
+
+/// The resource of a call and its condition keys.
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>
+fn matter(aws: &Aws, call: &Call<'_>, action: &str) -> Matter {
+    let (cluster, item) = (call.cluster(), call.item());
+    let of = |resource: String| Matter::of(arn(aws, &resource));
+    match action {
+        // A list is of no resource.
+        "ListClusters" => Matter::of("*"),
+        "CreateCluster" => of("cluster/*".to_owned()),
+        "DescribeAddon" => of(format!("addon/{cluster}/{item}/*")),
+        "DescribeAccessEntry" | "UpdateAccessEntry" | "DeleteAccessEntry" => access_entries::matter(aws, call),
+        "CreateAccessEntry" => access_entries::creation_matter(aws, call),
+        "DescribePodIdentityAssociation" | "DeletePodIdentityAssociation" => of(format!("podidentityassociation/{cluster}/{item}")),
+        _ => of(format!("cluster/{cluster}")),
+    }
+}
+
+/// The parameters of a call for the witness: of path, query and body.
+pub(super) fn described(target: &Target, request: &Request) -> Value {
+    let segments = request.segments();
+    let item = match segments.get(2).map(String::as_str) {
+        Some("addons") => "addonName",
+        Some("access-entries") => "principalArn",
+        _ => "associationId",
+    };
+    let cluster = if matches!(target.action.as_str(), "DescribeCluster" | "DeleteCluster") { "name" } else { "clusterName" };
+    let mut parameters = Map::new();
+    for (name, value) in ["", cluster, "", item].iter().zip(segments).filter(|(name, _)| !name.is_empty()) {
+        parameters.insert((*name).to_owned(), Value::String(value));
+    }
+    for (name, value) in request.query_pairs() {
+        parameters.insert(name, Value::String(value));
+    }
+    if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
+        parameters.extend(body);
+    }
+    Value::Object(parameters)
+}
+
+fn arn(aws: &Aws, resource: &str) -> String {
+    format!("arn:{}:eks:{}:{}:{resource}", aws.partition, aws.region, aws.account)
+}
+
+fn named<'a>(aws: &'a Aws, name: &str) -> Result<&'a Cluster, AwsError> {
+    aws.clusters.get(name).ok_or_else(|| no_cluster(name))
+}
+
+fn named_mut<'a>(aws: &'a mut Aws, name: &str) -> Result<&'a mut Cluster, AwsError> {
+    aws.clusters.get_mut(name).ok_or_else(|| no_cluster(name))
+}
+
+fn no_cluster(name: &str) -> AwsError {
+    not_found(format!("No cluster found for name: {name}."))
+}
+
+fn not_found(message: impl Into<String>) -> AwsError {
+    AwsError::new(404, "ResourceNotFoundException", message)
+}
+
+fn invalid(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "InvalidParameterException", message)
+}
+
+fn in_use(message: impl Into<String>) -> AwsError {
+    AwsError::new(409, "ResourceInUseException", message)
+}
+
+fn field<'v>(body: &'v Value, name: &str) -> Result<&'v str, AwsError> {
+    let value = body.get(name).and_then(Value::as_str);
+    value.filter(|text| !text.is_empty()).ok_or_else(|| invalid(format!("{name} can't be blank")))
+}
+
+/// The tags of a body, as EKS takes them.
+fn tags(body: &Value) -> Result<BTreeMap<String, String>, AwsError> {
+    let given = body.get("tags").and_then(Value::as_object);
+    let tags: BTreeMap<String, String> =
+        given.into_iter().flatten().map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
+    if tags.len() > 50 {
+        return Err(invalid("A resource can have at most 50 tags"));
+    }
+    for (key, value) in &tags {
+        if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
+            return Err(invalid(format!("The tag {key} is too long")));
+        }
+        if key.to_lowercase().starts_with("aws:") {
+            return Err(invalid("Tag keys cannot begin with aws:"));
+        }
+    }
+    Ok(tags)
+}
