@@ -201,13 +201,7 @@ fn the_issuer_of_another_cluster_is_named() {
 
 /// That of the ServiceAccount `app` with a role.
 pub(crate) fn association(role: &str) -> PodIdentityAssociation {
-    PodIdentityAssociation {
-        namespace: NAMESPACE.to_owned(),
-        service_account: "app".to_owned(),
-        role_arn: role.to_owned(),
-        tags: [].into(),
-        created: std::time::SystemTime::UNIX_EPOCH,
-    }
+    PodIdentityAssociation::new(NAMESPACE, "app", role, std::time::SystemTime::UNIX_EPOCH)
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     aws::{Aws, ClusterUser},
+    clock::Clock,
     files,
     keys::ClusterKey,
     kubernetes::{API_AUDIENCE, ControlPlane, Kubernetes, User},
@@ -42,6 +43,7 @@ pub(crate) struct Plan<'a> {
 struct Plane {
     aws: Arc<Mutex<Aws>>,
     cluster: String,
+    clock: Clock,
 }
 
 impl ControlPlane for Plane {
@@ -51,9 +53,8 @@ impl ControlPlane for Plane {
     }
 
     fn is_associated(&self, namespace: &str, service_account: &str) -> bool {
-        lock(&self.aws).clusters().get(&self.cluster).is_some_and(|cluster| {
-            cluster.associations.values().any(|found| found.namespace == namespace && found.service_account == service_account)
-        })
+        let now = self.clock.now();
+        lock(&self.aws).association_of(&self.cluster, namespace, service_account, now).is_some()
     }
 }
 
@@ -61,7 +62,7 @@ impl Cluster {
     /// Starts its API server and makes it known to AWS: `DescribeCluster`, the keys of its issuer, the administrator's access entry.
     pub(crate) fn start(plan: Plan<'_>, aws: &Arc<Mutex<Aws>>, surroundings: &Surroundings) -> io::Result<Self> {
         let Plan { server, name, issuer, key, directory } = plan;
-        let plane = Plane { aws: Arc::clone(aws), cluster: name.to_owned() };
+        let plane = Plane { aws: Arc::clone(aws), cluster: name.to_owned(), clock: surroundings.clock.clone() };
         let mut kubernetes = Kubernetes::new(issuer, key.clone()).with_control_plane(Arc::new(plane));
         kubernetes.add_token(ADMIN_TOKEN, "admin", &["system:masters"]);
         kubernetes.add_token(NOBODY_TOKEN, "nobody", &["nobodies"]);
@@ -113,8 +114,28 @@ impl Cluster {
     /// A token of a `ServiceAccount` for an audience, as the cluster signs it, good for an hour.
     #[must_use]
     pub fn token(&self, namespace: &str, service_account: &str, audience: &str) -> String {
+        self.sign(namespace, service_account, audience, &json!({}))
+    }
+
+    /// The same, bound to a pod that need not be there. One on a node says so.
+    #[must_use]
+    pub fn pod_token(&self, namespace: &str, service_account: &str, pod: &str, audience: &str) -> String {
+        let found = lock(&self.service).object("pods", namespace, pod).cloned().unwrap_or_default();
+        let uid = found["metadata"]["uid"].as_str().unwrap_or("00000000-0000-4000-8000-000000000000");
+        let mut bound = json!({ "pod": { "name": pod, "uid": uid } });
+        if found["spec"]["nodeName"].is_string() {
+            bound["node"] = json!({ "name": found["spec"]["nodeName"] });
+        }
+        self.sign(namespace, service_account, audience, &bound)
+    }
+
+    fn sign(&self, namespace: &str, service_account: &str, audience: &str, bound: &Value) -> String {
         let now = self.surroundings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let uid = lock(&self.service).object("serviceaccounts", namespace, service_account).map(|object| object["metadata"]["uid"].clone());
+        let mut private = json!({ "namespace": namespace, "serviceaccount": { "name": service_account, "uid": uid } });
+        for (member, value) in bound.as_object().into_iter().flatten() {
+            private[member] = value.clone();
+        }
         self.key.sign(&json!({
             "iss": self.issuer,
             "sub": format!("system:serviceaccount:{namespace}:{service_account}"),
@@ -122,7 +143,7 @@ impl Cluster {
             "iat": now.as_secs(),
             "nbf": now.as_secs(),
             "exp": (now + Duration::from_hours(1)).as_secs(),
-            "kubernetes.io": { "namespace": namespace, "serviceaccount": { "name": service_account, "uid": uid } },
+            "kubernetes.io": private,
         }))
     }
 

@@ -15,7 +15,7 @@ pub enum Protocol {
     Iam,
     /// STS: the Query protocol, XML.
     Sts,
-    /// EKS: REST JSON, the code in a header.
+    /// EKS and EKS Auth: REST JSON, the code in a header.
     Eks,
     /// Kubernetes: a `Status` object.
     Kubernetes,
@@ -29,7 +29,7 @@ impl Protocol {
     pub fn of(operation: &str) -> Self {
         match operation.split(':').next() {
             Some("sts") => Self::Sts,
-            Some("eks") => Self::Eks,
+            Some("eks" | "eks-auth") => Self::Eks,
             Some("kubernetes") => Self::Kubernetes,
             Some("qovery") => Self::Qovery,
             _ => Self::Iam,
@@ -148,6 +148,7 @@ mod tests {
             ("iam:CreateRole", 400, "Throttling"),
             ("sts:GetCallerIdentity", 400, "Throttling"),
             ("eks:DescribeCluster", 429, "ThrottlingException"),
+            ("eks-auth:AssumeRoleForPodIdentity", 429, "ThrottlingException"),
             ("kubernetes:get pods", 429, "TooManyRequests"),
         ] {
             let response = Protocol::of(operation).throttled();

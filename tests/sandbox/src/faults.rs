@@ -53,7 +53,7 @@ pub enum Fault {
         /// How long.
         duration: Duration,
     },
-    /// Reads (and the decisions of STS) are answered from a random moment at most this long ago; each read on its own.
+    /// Reads (and the decisions of STS and EKS Auth) are answered from a random moment at most this long ago; each read on its own.
     Stale {
         /// The greatest age.
         up_to: Duration,
@@ -279,7 +279,7 @@ impl Rule {
     }
 }
 
-/// A write answered from the past would be lost, so only reads can be stale, and the trust decisions of STS.
+/// A write answered from the past would be lost, so only reads can be stale, and the trust decisions of STS and EKS Auth.
 fn may_be_stale(operation: &str) -> bool {
     let (service, name) = operation.split_once(':').unwrap_or_default();
     if service == "kubernetes" {

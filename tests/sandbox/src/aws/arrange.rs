@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User, authorize,
     credentials::{self, ADMIN_NAME, Caller, CallerKind},
+    eks::state::EksWorld,
     error::AwsError,
     iam,
     query::Parameters,
@@ -26,6 +27,7 @@ impl Aws {
             region: region.to_owned(),
             partition: "aws".to_owned(),
             roles: BTreeMap::new(),
+            roles_elsewhere: BTreeMap::new(),
             providers: BTreeMap::new(),
             policies: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -33,6 +35,7 @@ impl Aws {
             issuers: BTreeMap::new(),
             request_keys: BTreeMap::new(),
             denies_web_identity: false,
+            eks_world: EksWorld::default(),
             quotas: Quotas::default(),
             equivalent_documents: false,
             exact_case: false,
@@ -112,6 +115,7 @@ impl Aws {
             addons: BTreeMap::new(),
             access_entries: BTreeMap::new(),
             associations: BTreeMap::new(),
+            recently_deleted: BTreeMap::new(),
         };
         self.clusters.insert(name.to_owned(), cluster);
     }
@@ -151,22 +155,26 @@ impl Aws {
 
     /// A role that somebody made by hand: this trust policy, no tags, no policies.
     pub fn add_role(&mut self, name: &str, path: &str, trust: &str) {
-        let role = Role {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            id: format!("AROA{:0>17}", self.roles.len()),
-            created: SystemTime::UNIX_EPOCH,
-            trust: trust.to_owned(),
-            description: None,
-            max_session_duration: 3600,
-            tags: BTreeMap::new(),
-            attached: BTreeSet::new(),
-            inline: BTreeMap::new(),
-            boundary: None,
-            instance_profiles: BTreeSet::new(),
-            last_used: None,
-        };
+        let role = made_by_hand(name, path, trust, self.roles.len());
         self.roles.insert(name.to_owned(), role);
+    }
+
+    /// A role of another account, which only its sessions make known here.
+    pub fn add_role_elsewhere(&mut self, arn: &str, trust: &str) {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let role = made_by_hand(name, "/", trust, self.roles_elsewhere.len());
+        self.roles_elsewhere.insert(arn.to_owned(), role);
+    }
+
+    /// From now on EKS sees roles and trust policies that late; for as long, a new association is not in effect yet and a deleted one still
+    /// stands in the way of another.
+    pub fn delay_eks(&mut self, delay: Duration) {
+        self.eks_world.delay = delay;
+    }
+
+    /// Whether EKS Pod Identity takes a token of a pod that has no node. It does unless a test says otherwise.
+    pub fn take_unscheduled_pods(&mut self, yes: bool) {
+        self.eks_world.takes_unscheduled_pods = yes;
     }
 
     /// A role, to be changed behind the API's back.
@@ -246,5 +254,24 @@ impl Aws {
     #[must_use]
     pub fn state(&self) -> Value {
         state::dump(&self.roles, &self.providers, &self.policies, &self.clusters)
+    }
+}
+
+fn made_by_hand(name: &str, path: &str, trust: &str, number: usize) -> Role {
+    Role {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        id: format!("AROA{number:0>17}"),
+        created: SystemTime::UNIX_EPOCH,
+        trust: trust.to_owned(),
+        previous_trust: None,
+        description: None,
+        max_session_duration: 3600,
+        tags: BTreeMap::new(),
+        attached: BTreeSet::new(),
+        inline: BTreeMap::new(),
+        boundary: None,
+        instance_profiles: BTreeSet::new(),
+        last_used: None,
     }
 }

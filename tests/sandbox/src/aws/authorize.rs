@@ -70,6 +70,7 @@ pub(crate) fn check(aws: &Aws, caller: &Caller, action: &str, matter: &Matter) -
         Verdict::NotAllowed => {
             format!("because no identity-based policy allows the {action} action")
         }
+        Verdict::BeyondSession => format!("because no session policy allows the {action} action"),
         Verdict::BeyondBoundary => {
             format!("because no permissions boundary allows the {action} action")
         }
@@ -84,16 +85,31 @@ pub(crate) enum Verdict {
     Allowed,
     Denied,
     NotAllowed,
+    BeyondSession,
     BeyondBoundary,
 }
 
 pub(crate) fn judge(aws: &Aws, caller: &Caller, action: &str, matter: &Matter) -> Verdict {
-    let (documents, boundary) = match &caller.kind {
-        CallerKind::Admin => return Verdict::Allowed,
-        CallerKind::User(name) => (user_documents(aws, name), None),
-        CallerKind::Session { role_arn } => aws.role_by_arn(role_arn).map_or((Vec::new(), None), |role| role_documents(aws, role)),
-    };
-    judge_documents(&documents, boundary.as_ref(), action, matter)
+    match &caller.kind {
+        CallerKind::Admin => Verdict::Allowed,
+        CallerKind::User(name) => judge_documents(&user_documents(aws, name), None, action, matter),
+        CallerKind::Session { role_arn, policy, tags } => {
+            let (documents, boundary) = aws.role_by_arn(role_arn).map_or((Vec::new(), None), |role| role_documents(aws, role));
+            let mut matter = matter.clone();
+            for (key, value) in tags {
+                matter.context.insert(format!("aws:principaltag/{}", key.to_lowercase()), vec![value.clone()]);
+            }
+            let verdict = judge_documents(&documents, boundary.as_ref(), action, &matter);
+            let Some(policy) = policy.as_ref().filter(|_| verdict == Verdict::Allowed) else {
+                return verdict;
+            };
+            let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+            match judge_documents(&[policy], None, action, &matter) {
+                Verdict::NotAllowed => Verdict::BeyondSession,
+                verdict => verdict,
+            }
+        }
+    }
 }
 
 pub(crate) fn judge_documents(documents: &[Value], boundary: Option<&Value>, action: &str, matter: &Matter) -> Verdict {

@@ -3,7 +3,7 @@
 //! A session token holds the identity and a MAC over it, so that any copy of the state, however old, accepts it.
 //! Whether a signature was made with the secret is the concern of `sigv4`.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
@@ -54,8 +54,8 @@ pub(crate) enum CallerKind {
     Admin,
     /// The inline policies of the user of that name.
     User(String),
-    /// The policies of the role with that ARN.
-    Session { role_arn: String },
+    /// The policies of the role with that ARN, as far as the session policy goes; its tags are tags of the principal.
+    Session { role_arn: String, policy: Option<String>, tags: BTreeMap<String, String> },
 }
 
 /// What a session token says.
@@ -66,6 +66,10 @@ pub(crate) struct Session {
     pub(crate) role_arn: String,
     /// Unix seconds.
     pub(crate) expires: u64,
+    /// The session policy, as text.
+    pub(crate) policy: Option<String>,
+    /// The session tags.
+    pub(crate) tags: BTreeMap<String, String>,
     /// Tells apart two sessions that are otherwise equal.
     pub(crate) nonce: String,
 }
@@ -163,6 +167,8 @@ mod tests {
             user_id: "AROAX:sess".into(),
             role_arn: "arn:aws:iam::111122223333:role/irsa/app".into(),
             expires: 2_000,
+            policy: None,
+            tags: BTreeMap::new(),
             nonce: "1".into(),
         }
     }

@@ -1,7 +1,7 @@
 //! A local AWS account: IAM, STS and EKS behind one signed endpoint, in one value that can be copied.
 //!
 //! Here: who makes a request, and to which room it goes. What it means is in `target.rs`, what the operations do in `iam/`,
-//! `sts.rs`, `web_identity.rs` and `eks/`, how an answer looks in `answer.rs`, and what tests may arrange in `arrange.rs`.
+//! `sts.rs`, `web_identity.rs`, `eks/` and `eks_auth.rs`, how an answer looks in `answer.rs`, and what tests may arrange in `arrange.rs`.
 //! Sockets and faults are not its concern.
 
 mod answer;
@@ -10,6 +10,7 @@ mod authorize;
 mod credentials;
 mod documents;
 mod eks;
+mod eks_auth;
 mod eks_token;
 mod error;
 pub mod evaluate;
@@ -39,6 +40,7 @@ pub use state::{OidcProvider, Policy, Quotas, Role, User};
 use self::{
     answer::{Outcome, json_response, xml_response},
     credentials::{ADMIN_KEY, Caller, CallerKind, Session},
+    eks::state::EksWorld,
     error::AwsError,
     query::Parameters,
     sigv4::Signature,
@@ -56,6 +58,8 @@ pub struct Aws {
     region: String,
     partition: String,
     roles: BTreeMap<String, Role>,
+    /// Of other accounts, by ARN.
+    roles_elsewhere: BTreeMap<String, Role>,
     providers: BTreeMap<String, OidcProvider>,
     policies: BTreeMap<String, Policy>,
     users: BTreeMap<String, User>,
@@ -65,6 +69,7 @@ pub struct Aws {
     request_keys: evaluate::Context,
     /// Whether a policy outside the account denies every session by a token.
     denies_web_identity: bool,
+    eks_world: EksWorld,
     quotas: Quotas,
     equivalent_documents: bool,
     exact_case: bool,
@@ -96,7 +101,7 @@ impl Aws {
 
     fn role_by_arn(&self, arn: &str) -> Option<&Role> {
         let name = arn.rsplit('/').next()?;
-        self.roles.get(name).filter(|role| self.role_arn(role) == arn)
+        self.roles.get(name).filter(|role| self.role_arn(role) == arn).or_else(|| self.roles_elsewhere.get(arn))
     }
 
     /// A unique id with its prefix, 21 characters.
@@ -124,7 +129,8 @@ impl Aws {
         if key.starts_with("ASIA") {
             let token = signature.token.as_deref().ok_or_else(|| credentials::invalid_token(invalid))?;
             let session = Session::open(key, token, now)?;
-            let caller = Caller { arn: session.arn, user_id: session.user_id, kind: CallerKind::Session { role_arn: session.role_arn } };
+            let Session { arn, user_id, role_arn, policy, tags, .. } = session;
+            let caller = Caller { arn, user_id, kind: CallerKind::Session { role_arn, policy, tags } };
             return Ok((caller, credentials::session_secret(key)));
         }
         if signature.token.is_some() {
@@ -162,6 +168,7 @@ impl Aws {
             }
             Api::Sts => sts::perform(self, &caller, &target.action, parameters, now),
             Api::Eks => eks::perform(self, &caller, target, request, now),
+            Api::EksAuth => eks_auth::perform(self, &caller, target, request, now),
             Api::Other => Err(AwsError::not_implemented(&target.name())),
         }
     }
@@ -185,11 +192,11 @@ impl Service for Aws {
         let outcome = self.perform(&target, request, &parameters, now);
         let changed = outcome.as_ref().is_ok_and(|outcome| outcome.changed);
         let response = match target.api {
-            Api::Eks => json_response(outcome, &request_id),
+            Api::Eks | Api::EksAuth => json_response(outcome, &request_id),
             _ => xml_response(&target, outcome, &request_id),
         };
         let parameters = match target.api {
-            Api::Eks => eks::described(&target, request),
+            Api::Eks | Api::EksAuth => eks::described(&target, request),
             _ => parameters.described(),
         };
         Answer { response, changed, parameters }

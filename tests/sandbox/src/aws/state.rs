@@ -24,6 +24,8 @@ pub struct Role {
     pub created: SystemTime,
     /// The trust policy, as text.
     pub trust: String,
+    /// The trust policy before it, and until when it was that.
+    pub previous_trust: Option<(String, SystemTime)>,
     /// The description, if there is one.
     pub description: Option<String>,
     /// The longest session, in seconds.
@@ -110,6 +112,8 @@ pub struct Quotas {
     pub providers: usize,
     /// Client ids of an OIDC provider.
     pub client_ids: usize,
+    /// Pod Identity associations of a cluster.
+    pub associations: usize,
 }
 
 impl Default for Quotas {
@@ -123,6 +127,7 @@ impl Default for Quotas {
             policies: 1_500,
             providers: 100,
             client_ids: 100,
+            associations: 5_000,
         }
     }
 }
@@ -161,7 +166,13 @@ pub(crate) fn dump(
         .flat_map(|cluster| {
             cluster.associations.values().map(|association| {
                 let key = format!("{}/{}/{}", cluster.name, association.namespace, association.service_account);
-                let value = json!({"roleArn": association.role_arn, "tags": association.tags});
+                let value = json!({
+                    "roleArn": association.role_arn,
+                    "targetRoleArn": association.target_role_arn,
+                    "disableSessionTags": association.disable_session_tags,
+                    "policy": association.policy.as_deref().map(document),
+                    "tags": association.tags,
+                });
                 (key, value)
             })
         })

@@ -1,6 +1,9 @@
 //! STS for signed callers: `GetCallerIdentity` and `AssumeRole`, and what both ways to a session share.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Aws, Outcome,
@@ -42,7 +45,11 @@ fn assume_role(aws: &Aws, caller: &Caller, parameters: &Parameters, now: SystemT
         ))
     };
     let role = aws.role_by_arn(&asked.role_arn).ok_or_else(denied)?;
-    if !may_assume(aws, caller, role, parameters, &asked) {
+    let mut context = Context::from([("sts:rolesessionname".to_owned(), vec![asked.session_name.clone()])]);
+    if let Some(id) = parameters.text("ExternalId") {
+        context.insert("sts:externalid".to_owned(), vec![id.to_owned()]);
+    }
+    if !may_assume(aws, caller, (&asked.role_arn, role), "sts:AssumeRole", &context) {
         return Err(denied());
     }
     let chained = matches!(caller.kind, CallerKind::Session { .. });
@@ -55,37 +62,61 @@ fn assume_role(aws: &Aws, caller: &Caller, parameters: &Parameters, now: SystemT
     Ok(Outcome::read(session))
 }
 
-/// A trust policy that names the caller is enough; one that names the account leaves it to the caller's own policies.
-fn may_assume(aws: &Aws, caller: &Caller, role: &Role, parameters: &Parameters, asked: &SessionRequest) -> bool {
+/// A trust policy that names the caller is enough, in the caller's own account; one that names the account leaves it to the caller's own
+/// policies. The action is `sts:AssumeRole`, or `sts:TagSession` for its tags.
+pub(super) fn may_assume(aws: &Aws, caller: &Caller, (role_arn, role): (&str, &Role), action: &str, request: &Context) -> bool {
     let Ok(trust) = serde_json::from_str(&role.trust) else {
         return false;
     };
-    let mut context = Context::from([
-        ("aws:principalarn".to_owned(), vec![caller.arn.clone()]),
-        ("aws:principalaccount".to_owned(), vec![aws.account.clone()]),
-        ("sts:rolesessionname".to_owned(), vec![asked.session_name.clone()]),
-    ]);
-    if let Some(id) = parameters.text("ExternalId") {
-        context.insert("sts:externalid".to_owned(), vec![id.to_owned()]);
-    }
+    let mut context = request.clone();
+    context.insert("aws:principalarn".to_owned(), vec![caller.arn.clone()]);
+    context.insert("aws:principalaccount".to_owned(), vec![aws.account.clone()]);
     let mut own = vec![caller.arn.clone()];
-    if let CallerKind::Session { role_arn } = &caller.kind {
+    if let CallerKind::Session { role_arn, tags, .. } = &caller.kind {
         own.push(role_arn.clone());
         context.insert("aws:principalarn".to_owned(), vec![role_arn.clone()]);
+        context.extend(tags.iter().map(|(key, value)| (format!("aws:principaltag/{}", key.to_lowercase()), vec![value.clone()])));
     }
     let mut all = own.clone();
     all.extend([aws.iam_arn("root"), aws.account.clone()]);
     let ask = |identities: &[String]| {
-        let question = Question { asker: Asker::Aws(identities), action: "sts:AssumeRole", resource: None, context: &context };
+        let question = Question { asker: Asker::Aws(identities), action, resource: None, context: &context };
         decide([&trust], &question)
     };
-    let mut matter = Matter::of(aws.role_arn(role));
+    let mut matter = Matter::of(role_arn);
     matter.context = context.clone();
-    let verdict = authorize::judge(aws, caller, "sts:AssumeRole", &matter);
+    let verdict = authorize::judge(aws, caller, action, &matter);
+    let at_home = role_arn.split(':').nth(4) == Some(aws.account.as_str());
     match (ask(&all), ask(&own), verdict) {
         (Decision::Denied | Decision::Silent, ..) | (.., Verdict::Denied) => false,
-        (_, Decision::Allowed, _) | (.., Verdict::Allowed) => true,
+        (.., Verdict::Allowed) => true,
+        (_, Decision::Allowed, _) => at_home,
         _ => false,
+    }
+}
+
+/// A session that nothing stands in the way of.
+pub(super) struct Opening<'a> {
+    pub(super) role_arn: &'a str,
+    pub(super) name: &'a str,
+    /// In seconds.
+    pub(super) duration: u32,
+    pub(super) policy: Option<String>,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+impl Opening<'_> {
+    pub(super) fn open(self, aws: &Aws, role: &Role, now: SystemTime) -> Session {
+        let account = self.role_arn.split(':').nth(4).unwrap_or_default();
+        Session {
+            arn: format!("arn:{}:sts::{account}:assumed-role/{}/{}", aws.partition, role.name, self.name),
+            user_id: format!("{}:{}", role.id, self.name),
+            role_arn: self.role_arn.to_owned(),
+            expires: time::unix_seconds(now + Duration::from_secs(u64::from(self.duration))),
+            policy: self.policy,
+            tags: self.tags,
+            nonce: format!("{} {now:?}", aws.requests),
+        }
     }
 }
 
@@ -135,14 +166,10 @@ impl SessionRequest {
         if self.duration > role.max_session_duration {
             return Err(AwsError::validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role."));
         }
-        let expires = now + Duration::from_secs(u64::from(self.duration));
-        let session = Session {
-            arn: format!("arn:{}:sts::{}:assumed-role/{}/{}", aws.partition, aws.account, role.name, self.session_name),
-            user_id: format!("{}:{}", role.id, self.session_name),
-            role_arn: aws.role_arn(role),
-            expires: time::unix_seconds(expires),
-            nonce: format!("{} {now:?}", aws.requests),
-        };
+        let opening =
+            Opening { role_arn: &self.role_arn, name: &self.session_name, duration: self.duration, policy: None, tags: BTreeMap::new() };
+        let session = opening.open(aws, role, now);
+        let expires = time::from_unix_seconds(session.expires);
         let credentials = session.credentials();
         let token = credentials.session_token.unwrap_or_default();
         let shown = xml::text("AccessKeyId", &credentials.access_key_id)

@@ -14,6 +14,8 @@ pub(crate) enum Api {
     Iam,
     Sts,
     Eks,
+    /// What the agents of EKS Pod Identity ask.
+    EksAuth,
     /// Signed for something that is not here.
     Other,
 }
@@ -41,6 +43,7 @@ impl Target {
         let api = match (signed_for.as_deref(), &action) {
             (Some("iam"), _) => Api::Iam,
             (Some("sts"), _) => Api::Sts,
+            (Some("eks-auth"), _) => Api::EksAuth,
             (Some("eks"), _) | (None, None) => Api::Eks,
             (Some(_), _) => Api::Other,
             (None, Some(action)) => {
@@ -50,7 +53,7 @@ impl Target {
         };
         let request_line = || format!("{} {}", request.method, request.path);
         let action = match api {
-            Api::Eks => route(request).map(str::to_owned),
+            Api::Eks | Api::EksAuth => route(request).map(str::to_owned),
             _ => action,
         };
         Self { api, action: action.unwrap_or_else(request_line), region, service: signed_for.unwrap_or_default() }
@@ -62,6 +65,7 @@ impl Target {
             Api::Iam => "iam",
             Api::Sts => "sts",
             Api::Eks => "eks",
+            Api::EksAuth => "eks-auth",
             Api::Other => &self.service,
         };
         format!("{service}:{}", self.action)
@@ -100,6 +104,10 @@ fn route(request: &Request) -> Option<&'static str> {
         (&Method::GET, ["clusters", _, "pod-identity-associations", _]) => "DescribePodIdentityAssociation",
         (&Method::POST, ["clusters", _, "pod-identity-associations", _]) => "UpdatePodIdentityAssociation",
         (&Method::DELETE, ["clusters", _, "pod-identity-associations", _]) => "DeletePodIdentityAssociation",
+        (&Method::POST, ["clusters", _, "assume-role-for-pod-identity"]) => "AssumeRoleForPodIdentity",
+        (&Method::GET, ["tags", _]) => "ListTagsForResource",
+        (&Method::POST, ["tags", _]) => "TagResource",
+        (&Method::DELETE, ["tags", _]) => "UntagResource",
         _ => return None,
     };
     Some(action)

@@ -3,9 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    time::Duration,
 };
 
 use super::*;
+use crate::aws::PodIdentityAssociation;
 
 /// The status of a plain request.
 fn get(url: &str, path: &str, token: Option<&str>) -> u16 {
@@ -112,4 +114,33 @@ fn a_second_cluster_shares_the_account_and_nothing_else() {
     assert!(ClusterKey::second().verify(&token).is_some());
     get(&other.url(), "/api/v1/namespaces", Some(ADMIN_TOKEN));
     assert_eq!(sandbox.witness().calls()[0].server, "kubernetes-2");
+}
+
+#[test]
+fn a_pod_of_an_association_gets_pod_identity_as_soon_as_eks_knows_it() {
+    let sandbox = Sandbox::start();
+    let admit = |name: &str| {
+        sandbox.kubernetes(|kubernetes| {
+            kubernetes.put_admitted_pod(json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "team"},
+                "spec": {"serviceAccountName": "app", "nodeName": "n", "containers": [{"name": "main"}]},
+            }));
+            kubernetes.object("pods", "team", name).unwrap()["spec"]["containers"][0]["env"].is_array()
+        })
+    };
+    assert!(!admit("before"));
+    sandbox.aws(|aws| {
+        let association = PodIdentityAssociation::new("team", "app", "arn:aws:iam::123456789012:role/app", sandbox.clock().now());
+        aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association);
+        aws.delay_eks(Duration::from_mins(1));
+    });
+    assert!(!admit("early"));
+    sandbox.aws(|aws| aws.delay_eks(Duration::ZERO));
+    assert!(admit("after"));
+    let claims =
+        |pod: &str| ClusterKey::first().verify(&sandbox.cluster().pod_token("team", "app", pod, "pods.eks.amazonaws.com")).unwrap();
+    let uid = sandbox.kubernetes(|kubernetes| kubernetes.object("pods", "team", "after").unwrap()["metadata"]["uid"].clone());
+    assert_eq!(claims("after")["kubernetes.io"]["pod"], json!({"name": "after", "uid": uid}));
+    assert_eq!(claims("after")["kubernetes.io"]["node"], json!({"name": "n"}));
+    assert!(claims("none")["kubernetes.io"].get("node").is_none());
 }

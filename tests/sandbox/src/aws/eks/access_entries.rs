@@ -211,7 +211,7 @@ fn show(aws: &Aws, cluster: &str, principal: &str, entry: &AccessEntry) -> Value
 }
 
 /// `access-entry/CLUSTER/role/ACCOUNT/NAME/UUID`
-fn entry_arn(aws: &Aws, cluster: &str, principal: &str) -> String {
+pub(super) fn entry_arn(aws: &Aws, cluster: &str, principal: &str) -> String {
     let mut parts = principal.splitn(6, ':').skip(4);
     let (account, resource) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));

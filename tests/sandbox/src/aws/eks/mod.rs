@@ -5,10 +5,11 @@
 
 mod access_entries;
 mod addons;
-mod associations;
+pub(super) mod associations;
 mod clusters;
 mod pages;
 pub(super) mod state;
+mod tags;
 pub(super) mod users;
 
 use std::{collections::BTreeMap, time::SystemTime};
@@ -22,8 +23,12 @@ use super::{
     credentials::Caller,
     error::AwsError,
     target::Target,
+    web_identity,
 };
 use crate::service::Request;
+
+/// Tags of one resource.
+const MOST_TAGS: usize = 50;
 
 /// One request, with what its path names.
 struct Call<'a> {
@@ -68,8 +73,12 @@ fn operation(action: &str) -> Option<Operation> {
         "ListAccessEntries" => access_entries::list,
         "CreatePodIdentityAssociation" => associations::create,
         "DescribePodIdentityAssociation" => associations::describe,
+        "UpdatePodIdentityAssociation" => associations::update,
         "DeletePodIdentityAssociation" => associations::delete,
         "ListPodIdentityAssociations" => associations::list,
+        "TagResource" => tags::tag,
+        "UntagResource" => tags::untag,
+        "ListTagsForResource" => tags::list,
         _ => return None,
     };
     Some(operation)
@@ -95,22 +104,26 @@ pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: 
 
 /// The resource of a call and its condition keys.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>
-fn matter(aws: &Aws, call: &Call<'_>, action: &str) -> Matter {
+fn matter(aws: &mut Aws, call: &Call<'_>, action: &str) -> Matter {
     let (cluster, item) = (call.cluster(), call.item());
-    let of = |resource: String| Matter::of(arn(aws, &resource));
     match action {
         // A list is of no resource.
         "ListClusters" => Matter::of("*"),
-        "CreateCluster" => of("cluster/*".to_owned()),
-        "DescribeAddon" => of(format!("addon/{cluster}/{item}/*")),
+        "CreateCluster" => Matter::of(arn(aws, "cluster/*")),
+        "DescribeAddon" => Matter::of(arn(aws, &format!("addon/{cluster}/{item}/*"))),
         "DescribeAccessEntry" | "UpdateAccessEntry" | "DeleteAccessEntry" => access_entries::matter(aws, call),
         "CreateAccessEntry" => access_entries::creation_matter(aws, call),
-        "DescribePodIdentityAssociation" | "DeletePodIdentityAssociation" => of(format!("podidentityassociation/{cluster}/{item}")),
-        _ => of(format!("cluster/{cluster}")),
+        "DescribePodIdentityAssociation" | "UpdatePodIdentityAssociation" | "DeletePodIdentityAssociation" => {
+            associations::matter(aws, call)
+        }
+        "CreatePodIdentityAssociation" => associations::creation_matter(aws, call),
+        "TagResource" | "UntagResource" | "ListTagsForResource" => tags::matter(aws, call),
+        _ => Matter::of(arn(aws, &format!("cluster/{cluster}"))),
     }
 }
 
 /// The parameters of a call for the witness: of path, query and body.
+/// Of a token, its claims.
 pub(super) fn described(target: &Target, request: &Request) -> Value {
     let segments = request.segments();
     let item = match segments.get(2).map(String::as_str) {
@@ -118,7 +131,11 @@ pub(super) fn described(target: &Target, request: &Request) -> Value {
         Some("access-entries") => "principalArn",
         _ => "associationId",
     };
-    let cluster = if matches!(target.action.as_str(), "DescribeCluster" | "DeleteCluster") { "name" } else { "clusterName" };
+    let cluster = match target.action.as_str() {
+        "DescribeCluster" | "DeleteCluster" => "name",
+        "TagResource" | "UntagResource" | "ListTagsForResource" => "resourceArn",
+        _ => "clusterName",
+    };
     let mut parameters = Map::new();
     for (name, value) in ["", cluster, "", item].iter().zip(segments).filter(|(name, _)| !name.is_empty()) {
         parameters.insert((*name).to_owned(), Value::String(value));
@@ -128,6 +145,9 @@ pub(super) fn described(target: &Target, request: &Request) -> Value {
     }
     if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
         parameters.extend(body);
+    }
+    if let Some(claims) = parameters.get("token").and_then(Value::as_str).and_then(web_identity::claims) {
+        parameters.insert("token".to_owned(), claims);
     }
     Value::Object(parameters)
 }
@@ -170,8 +190,8 @@ fn tags(body: &Value) -> Result<BTreeMap<String, String>, AwsError> {
     let given = body.get("tags").and_then(Value::as_object);
     let tags: BTreeMap<String, String> =
         given.into_iter().flatten().map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
-    if tags.len() > 50 {
-        return Err(invalid("A resource can have at most 50 tags"));
+    if tags.len() > MOST_TAGS {
+        return Err(invalid(format!("A resource can have at most {MOST_TAGS} tags")));
     }
     for (key, value) in &tags {
         if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {

@@ -2,7 +2,10 @@
 //!
 //! Rules are elsewhere; nothing here refuses anything.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 /// An EKS cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Cluster {
     pub access_entries: BTreeMap<String, AccessEntry>,
     /// Pod Identity associations by id.
     pub associations: BTreeMap<String, PodIdentityAssociation>,
+    /// Id and time of the last association that was deleted, by namespace and `ServiceAccount`.
+    pub recently_deleted: BTreeMap<(String, String), (String, SystemTime)>,
 }
 
 impl Cluster {
@@ -75,10 +80,68 @@ pub struct PodIdentityAssociation {
     pub namespace: String,
     /// The `ServiceAccount`.
     pub service_account: String,
-    /// The role its pods get.
+    /// The role its pods get, or on whose way they get the target role.
     pub role_arn: String,
+    /// The role that this role assumes for them.
+    pub target_role_arn: Option<String>,
+    /// Whether their sessions have no tags.
+    pub disable_session_tags: bool,
+    /// The policy that narrows their sessions, as text.
+    pub policy: Option<String>,
+    /// The add-on that has made it.
+    pub owner_arn: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// By which a repeated request is known.
+    pub client_request_token: Option<String>,
     /// When it was made.
     pub created: SystemTime,
+    /// When it was last changed.
+    pub modified: SystemTime,
+}
+
+impl PodIdentityAssociation {
+    /// A plain one.
+    #[must_use]
+    pub fn new(namespace: &str, service_account: &str, role_arn: &str, created: SystemTime) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            service_account: service_account.to_owned(),
+            role_arn: role_arn.to_owned(),
+            target_role_arn: None,
+            disable_session_tags: false,
+            policy: None,
+            owner_arn: None,
+            tags: BTreeMap::new(),
+            client_request_token: None,
+            created,
+            modified: created,
+        }
+    }
+
+    /// Namespace and `ServiceAccount`: of these there is one.
+    pub(super) fn key(&self) -> (String, String) {
+        (self.namespace.clone(), self.service_account.clone())
+    }
+
+    /// Whether the request for another one is that for this one, sent again.
+    pub(super) fn was_asked_for_by(&self, other: &Self) -> bool {
+        let same = Self { created: self.created, modified: self.modified, ..other.clone() };
+        self.client_request_token.is_some() && *self == same
+    }
+}
+
+/// How EKS is where its public sources are silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct EksWorld {
+    /// How long it takes to notice what has changed.
+    pub(in super::super) delay: Duration,
+    /// Whether Pod Identity takes a token of a pod that has no node.
+    pub(in super::super) takes_unscheduled_pods: bool,
+}
+
+impl Default for EksWorld {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, takes_unscheduled_pods: true }
+    }
 }

@@ -55,7 +55,7 @@ impl Aws {
 /// The ARN that an access entry names, and the name of a session.
 fn principal(caller: &Caller) -> (&str, &str) {
     match &caller.kind {
-        CallerKind::Session { role_arn } => (role_arn, caller.arn.rsplit('/').next().unwrap_or_default()),
+        CallerKind::Session { role_arn, .. } => (role_arn, caller.arn.rsplit('/').next().unwrap_or_default()),
         CallerKind::Admin | CallerKind::User(_) => (&caller.arn, ""),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn create(aws: &mut Aws, parameters: &Parameters, now: SystemTime) ->
         path,
         created: now,
         trust,
+        previous_trust: None,
         description,
         max_session_duration,
         tags,
@@ -93,13 +94,18 @@ pub(super) fn update_description(aws: &mut Aws, parameters: &Parameters, _: Syst
     Ok(Outcome { changed, ..outcome })
 }
 
-pub(super) fn update_trust(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+pub(super) fn update_trust(aws: &mut Aws, parameters: &Parameters, now: SystemTime) -> Result<Outcome, AwsError> {
     let name = validate::name(parameters, "RoleName", NAME_LENGTH)?;
     let trust = parameters.required("PolicyDocument")?.to_owned();
     validate::length(&trust, "PolicyDocument", 1, DOCUMENT_LENGTH)?;
     aws.modifiable_role(name)?;
     check_trust(aws, &trust)?;
-    let changed = replace(&mut aws.role_named_mut(name)?.trust, trust);
+    let role = aws.role_named_mut(name)?;
+    let before = role.trust.clone();
+    let changed = replace(&mut role.trust, trust);
+    if changed {
+        role.previous_trust = Some((before, now));
+    }
     Ok(Outcome::done(changed))
 }
 

@@ -91,7 +91,7 @@ pub(super) fn simulate(aws: &mut Aws, parameters: &Parameters, _: SystemTime) ->
             let decision = match verdict {
                 Verdict::Allowed => "allowed",
                 Verdict::Denied => "explicitDeny",
-                Verdict::NotAllowed | Verdict::BeyondBoundary => "implicitDeny",
+                Verdict::NotAllowed | Verdict::BeyondSession | Verdict::BeyondBoundary => "implicitDeny",
             };
             results.push(
                 xml::text("EvalActionName", &action)

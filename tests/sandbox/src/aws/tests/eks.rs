@@ -1,4 +1,4 @@
-//! EKS's calls about clusters, add-ons and associations.
+//! EKS's calls about clusters and add-ons.
 
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -82,39 +82,6 @@ fn another_region_knows_no_cluster() {
     };
     sigv4::tests::sign(&mut request, &Aws::admin(), "eks", "us-east-1", bed.now);
     assert_eq!(bed.send(&request).status, 404);
-}
-
-#[test]
-fn an_association_is_made_once_listed_and_deleted() {
-    let mut bed = bed();
-    let path = "/clusters/c1/pod-identity-associations";
-    let body = |role: &str| {
-        json!({"namespace": "team", "serviceAccount": "app", "clientRequestToken": "t",
-            "roleArn": format!("arn:aws:iam::111122223333:role/{role}")})
-    };
-    for (role, part) in [("none", "does not exist"), ("qovery/app", "Trust policy")] {
-        let reply = bed.eks(Method::POST, path, &body(role));
-        assert_eq!(reply.error_type.as_deref(), Some("InvalidParameterException"));
-        assert!(reply.text.contains(part), "{}", reply.text);
-    }
-    let made = bed.eks(Method::POST, path, &body("pods"));
-    assert!(made.changed);
-    let id = made.json()["association"]["associationId"].as_str().unwrap().to_owned();
-    let again = bed.eks(Method::POST, path, &body("pods"));
-    assert_eq!((again.status, again.changed), (409, false));
-    assert_eq!(again.error_type.as_deref(), Some("ResourceInUseException"));
-    for (query, count) in [("", 1), ("?namespace=team&serviceAccount=app", 1), ("?namespace=x", 0)] {
-        let listed = bed.eks(Method::GET, &format!("{path}{query}"), &Value::Null).json();
-        let associations = listed["associations"].as_array().unwrap().clone();
-        assert_eq!(associations.len(), count);
-        assert!(associations.iter().all(|it| it.get("roleArn").is_none()));
-    }
-    let one = format!("{path}/{id}");
-    let described = bed.eks(Method::GET, &one, &Value::Null).json();
-    assert_eq!(described["association"]["roleArn"], "arn:aws:iam::111122223333:role/pods");
-    assert!(bed.aws.state()["podIdentityAssociations"]["c1/team/app"].is_object());
-    assert!(bed.eks(Method::DELETE, &one, &Value::Null).changed);
-    assert_eq!(bed.eks(Method::DELETE, &one, &Value::Null).status, 404);
 }
 
 #[test]

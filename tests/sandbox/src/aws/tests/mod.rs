@@ -1,9 +1,11 @@
 //! The account as its clients see it: signed requests in, answers out. This file only signs and reads.
 
 mod access;
+mod associations;
 mod callers;
 mod eks;
 mod iam;
+mod pod_identity;
 mod quotas;
 mod sts;
 
