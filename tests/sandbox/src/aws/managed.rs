@@ -19,7 +19,7 @@ const POLICIES: &[(&str, &[&str])] = &[
     ("/AmazonEC2FullAccess", &["ec2:*"]),
     ("/AmazonEC2ReadOnlyAccess", &["ec2:Describe*", "ec2:Get*"]),
     ("/AmazonEKSClusterPolicy", &["ec2:Describe*", "elasticloadbalancing:*"]),
-    ("/AmazonEKSWorkerNodePolicy", &["ec2:Describe*", "eks:DescribeCluster"]),
+    ("/AmazonEKSWorkerNodePolicy", &["ec2:Describe*", "eks:DescribeCluster", "eks-auth:AssumeRoleForPodIdentity"]),
     ("/AmazonEKS_CNI_Policy", &["ec2:*NetworkInterface*", "ec2:Describe*"]),
     ("/AmazonKinesisFullAccess", &["kinesis:*"]),
     ("/AmazonKinesisReadOnlyAccess", &["kinesis:Get*", "kinesis:List*", "kinesis:Describe*"]),
