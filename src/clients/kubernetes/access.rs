@@ -7,23 +7,18 @@ use std::{
 };
 
 use http::{HeaderValue, header::AUTHORIZATION};
-use http_body_util::Limited;
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder},
+    client::Body,
     config::{KubeConfigOptions, KubeconfigError},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Deserialize;
 use thiserror::Error;
-use tower::util::{MapRequestLayer, MapResponseLayer};
 
-use super::{error, file::read, kubeconfig, proxy};
+use super::{client, error, file::read, kubeconfig, proxy};
 use crate::{
-    clients::{
-        call::{CallError, ErrorKind},
-        http::LARGEST_ANSWER,
-    },
+    clients::call::{CallError, ErrorKind},
     model::{
         address::may_get_a_token,
         api_server::ApiServer,
@@ -190,8 +185,7 @@ impl Kubernetes {
         }
         let shown = format!("API server `{host}`, as {named_by} names it");
         let server = server(&config);
-        let client = ClientBuilder::try_from(config).map_err(KubernetesProblem::Client)?;
-        let client = client.with_layer(&MapResponseLayer::new(limited)).with_layer(&MapRequestLayer::new(signed)).build();
+        let client = client::build(&config, signed).map_err(KubernetesProblem::Client)?;
         Ok(Self { client, server, shown })
     }
 
@@ -239,11 +233,6 @@ impl Kubernetes {
         let discovery: Discovery = self.client.request(request).await.map_err(|error| self.failed(&error))?;
         discovery.issuer.parse().map_err(|problem: NameProblem| CallError::unreadable(problem.to_string()))
     }
-}
-
-/// An answer that is read only as far as answers go.
-fn limited<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
-    answer.map(|body| Limited::new(body, LARGEST_ANSWER))
 }
 
 /// What is wrong with a kubeconfig, and nothing of what stands in it: it holds keys and tokens.

@@ -1,6 +1,7 @@
 //! Kubernetes: how the job reaches the API server, and the calls it makes there. Errors of `kube` end here.
 
 mod access;
+mod client;
 mod error;
 mod file;
 mod kubeconfig;

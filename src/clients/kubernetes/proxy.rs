@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::config::Kubeconfig;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// The proxy that `HTTPS_PROXY` and its like name for this server, with user and password in its URL; none if `NO_PROXY` names the server.
 pub(super) fn of_environment(server: &Uri) -> Option<Uri> {
@@ -26,6 +26,13 @@ fn user(basic: &HeaderValue) -> Option<String> {
     let plain = String::from_utf8(STANDARD.decode(basic.to_str().ok()?.strip_prefix("Basic ")?).ok()?).ok()?;
     let (user, password) = plain.split_once(':')?;
     Some(format!("{}:{}", utf8_percent_encode(user, NON_ALPHANUMERIC), utf8_percent_encode(password, NON_ALPHANUMERIC)))
+}
+
+/// What the user and password in the URL of a proxy are as a header.
+pub(super) fn authorization(proxy: &Uri) -> Option<HeaderValue> {
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let plain: Vec<u8> = percent_decode_str(user).collect();
+    HeaderValue::try_from(format!("Basic {}", STANDARD.encode(plain))).ok()
 }
 
 /// The proxy that a kubeconfig states for the cluster of its current context.
@@ -58,5 +65,15 @@ mod tests {
             assert_eq!(of(&rules("http://proxy"), &server(excepted)), None, "{excepted}");
         }
         assert_eq!(of(&Matcher::builder().build(), &outside), None);
+    }
+
+    #[test]
+    fn a_proxy_gets_user_and_password_as_they_are_meant() {
+        let plain = |proxy: &str| {
+            let header = authorization(&proxy.parse().unwrap())?;
+            Some(String::from_utf8(STANDARD.decode(header.to_str().unwrap().strip_prefix("Basic ").unwrap()).unwrap()).unwrap())
+        };
+        assert_eq!(plain("http://job:pa%40ss%3Aword@proxy/").as_deref(), Some("job:pa@ss:word"));
+        assert_eq!(plain("http://proxy:3128"), None);
     }
 }
