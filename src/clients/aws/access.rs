@@ -34,8 +34,8 @@ pub struct Aws {
     pub(super) iam: aws_sdk_iam::Client,
     sts: aws_sdk_sts::Client,
     /// With the job's own credentials, also where a role is assumed for IAM: the cluster is theirs.
+    pub(super) eks: aws_sdk_eks::Client,
     pub(super) own: SdkConfig,
-    pub(super) http: reqwest::Client,
     pub(super) region: String,
 }
 
@@ -76,11 +76,12 @@ impl Aws {
         // One rule for trying again, `Patience::call`, for what the job itself asks.
         let iam = aws_sdk_iam::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
         let sts = aws_sdk_sts::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        let eks = aws_sdk_eks::config::Builder::from(&own).retry_config(RetryConfig::disabled()).build();
         Ok(Self {
             iam: aws_sdk_iam::Client::from_conf(iam),
             sts: aws_sdk_sts::Client::from_conf(sts),
+            eks: aws_sdk_eks::Client::from_conf(eks),
             own,
-            http: http.clone(),
             region: region.as_ref().to_owned(),
         })
     }
@@ -108,7 +109,7 @@ impl Aws {
         Ok(session.assumed_role_user().map(|user| user.arn().to_owned()).unwrap_or_default())
     }
 
-    /// The job's own credentials, to sign what no SDK client sends.
+    /// The job's own credentials, to sign the token for the cluster.
     pub(super) async fn credentials(&self) -> Result<aws_credential_types::Credentials, CallError> {
         let none = || CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", "no provider of credentials");
         let provider = self.own.credentials_provider().ok_or_else(none)?;

@@ -2,11 +2,11 @@
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::{
-    error::{ProvideErrorMetadata, SdkError},
+    error::{ErrorMetadata, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
 use aws_sdk_sts::operation::{assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::DispatchFailure};
 
 use super::words;
 use crate::clients::{
@@ -20,38 +20,50 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     SdkError<E, HttpResponse>: RequestId,
 {
-    let request_id = error.request_id().map(str::to_owned);
-    match error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let metadata = service.err().meta();
+    let failure = match error {
+        SdkError::ServiceError(service) => Failure::Answered(service.raw(), service.err().meta(), service.err()),
+        SdkError::ResponseError(response) => Failure::Unread(response.raw()),
+        SdkError::TimeoutError(_) => Failure::Late,
+        SdkError::DispatchFailure(dispatch) => Failure::Undelivered(dispatch),
+        _ => Failure::Unsent,
+    };
+    CallError { request_id: error.request_id().map(str::to_owned), ..of_failure(&failure, error) }
+}
+
+/// How a call failed, without the type that each call has for its errors: what reads it is compiled once.
+enum Failure<'a> {
+    Answered(&'a HttpResponse, &'a ErrorMetadata, &'a (dyn std::error::Error + 'static)),
+    Unread(&'a HttpResponse),
+    Late,
+    Undelivered(&'a DispatchFailure),
+    Unsent,
+}
+
+fn of_failure(failure: &Failure<'_>, error: &(dyn std::error::Error + 'static)) -> CallError {
+    match failure {
+        Failure::Answered(answer, metadata, error) => {
+            let status = answer.status().as_u16();
             match metadata.code() {
                 Some(code) => {
                     let message = metadata.message().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
-                    CallError { request_id, ..CallError::new(kind(code, status, &message), code, message) }
+                    CallError::new(kind(code, status, &message), code, message)
                 }
                 // A good answer is not shown: it may hold credentials.
-                None if service.raw().status().is_success() => {
-                    CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", CallError::chain(service.err())) }
-                }
-                None => CallError { request_id, ..foreign(status, service.raw().body().bytes().unwrap_or_default()) },
+                None if answer.status().is_success() => CallError::new(ErrorKind::Transient, "UnreadableAnswer", CallError::chain(*error)),
+                None => foreign(status, answer.body().bytes().unwrap_or_default()),
             }
         }
-        SdkError::ResponseError(response) => {
-            let status = response.raw().status().as_u16();
-            let message = format!("HTTP status {status}: {}", CallError::chain(error));
-            CallError { request_id, ..CallError::new(ErrorKind::Transient, "UnreadableAnswer", message) }
+        Failure::Unread(answer) => {
+            let message = format!("HTTP status {}: {}", answer.status().as_u16(), CallError::chain(error));
+            CallError::new(ErrorKind::Transient, "UnreadableAnswer", message)
         }
-        SdkError::TimeoutError(_) => CallError::new(ErrorKind::Timeout, "Timeout", CallError::chain(error)),
-        SdkError::DispatchFailure(dispatch) => of_dispatch(dispatch, error),
-        _ => CallError::not_sent(CallError::chain(error)),
+        Failure::Late => CallError::new(ErrorKind::Timeout, "Timeout", CallError::chain(error)),
+        Failure::Undelivered(dispatch) => of_dispatch(dispatch, error),
+        Failure::Unsent => CallError::not_sent(CallError::chain(error)),
     }
 }
 
-fn of_dispatch<E>(dispatch: &aws_smithy_runtime_api::client::result::DispatchFailure, error: &SdkError<E, HttpResponse>) -> CallError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
+fn of_dispatch(dispatch: &DispatchFailure, error: &(dyn std::error::Error + 'static)) -> CallError {
     let chain = CallError::chain(error);
     let chain = chain.strip_prefix("dispatch failure: ").unwrap_or(&chain).to_owned();
     let connector = dispatch.as_connector_error();
