@@ -2,23 +2,33 @@
 
 use std::fmt;
 
-/// A secret. What is done with it must ask for it by [`reveal`](Self::reveal).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// A secret, wiped from memory once nobody has it. Whoever needs its text asks for it by [`reveal`](Self::reveal).
+#[derive(Clone)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Keeps a text secret.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self(text.into())
     }
 
     /// The text itself, for the call that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

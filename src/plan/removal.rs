@@ -58,7 +58,7 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
 
 impl Plan {
     /// Adds what is to be done with a role.
-    pub(super) fn add(&mut self, writers: super::Writers, outcome: role::Outcome) {
+    pub(super) fn add(&mut self, writers: super::Writers, outcome: role::RolePlan) {
         self.notes.extend(outcome.notes);
         self.left.extend(outcome.left);
         self.waits |= outcome.waits;

@@ -43,7 +43,7 @@ pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provisio
 }
 
 /// Removes the roles that are left behind whole, and of those that many environments have together what `of_many` says.
-fn without(desired: &Desired, observed: &Observed, of_many: impl Fn(&DesiredRole, &ObservedRole) -> role::Outcome) -> Plan {
+fn without(desired: &Desired, observed: &Observed, of_many: impl Fn(&DesiredRole, &ObservedRole) -> role::RolePlan) -> Plan {
     let mut plan = Plan { notes: observed.unread.clone(), ..Plan::default() };
     for role in &observed.left_behind {
         plan.add(Writers::One, role::sweep_environment(role, &desired.provider, observed.at));

@@ -7,15 +7,15 @@ use crate::{model::output::Outputs, plan::Call};
 
 /// The JSON document.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Document {
+pub(super) struct RunDocument {
     pub(super) command: String,
     pub(super) outcome: &'static str,
     pub(super) exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Where>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) console: Option<String>,
-    pub(super) plan: Vec<Step>,
+    pub(super) plan: Vec<PlannedAction>,
     pub(super) applied: Vec<Done>,
     pub(super) proven: Vec<Proven>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -34,12 +34,12 @@ pub(super) struct Document {
 
 /// An action: the call, and the line that people read.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Step {
+pub(super) struct PlannedAction {
     pub(super) call: &'static str,
     pub(super) action: String,
 }
 
-impl Step {
+impl PlannedAction {
     pub(super) fn of(action: &impl Call) -> Self {
         Self { call: action.call(), action: action.to_string() }
     }
@@ -49,13 +49,13 @@ impl Step {
 #[derive(Debug, Serialize)]
 pub(super) struct Done {
     #[serde(flatten)]
-    pub(super) step: Step,
+    pub(super) step: PlannedAction,
     pub(super) seconds: f64,
 }
 
 /// Where the run takes place.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Place {
+pub(super) struct Where {
     pub(super) namespace: String,
     pub(super) issuer: String,
     pub(super) account: String,

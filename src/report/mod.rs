@@ -20,7 +20,7 @@ pub use sinks::Ticker;
 
 use self::{
     check::{Check, State},
-    document::{Document, Done, Errors, Examined, Place, Proven, Step},
+    document::{Done, Errors, Examined, PlannedAction, Proven, RunDocument, Where},
     exit::{End, Exit},
     sinks::Sinks,
     time::{LONG, Times, rounded, shown},
@@ -44,7 +44,7 @@ pub struct Report<'a> {
     sinks: Rc<RefCell<Sinks<'a>>>,
     /// Whether what is broken is red: only for a person at a terminal who has not said no.
     colours: bool,
-    document: Document,
+    document: RunDocument,
 }
 
 impl<'a> Report<'a> {
@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
             format,
             sinks: Rc::new(RefCell::new(Sinks { out, err, patience: None })),
             colours,
-            document: Document { command: command.to_owned(), ..Document::default() },
+            document: RunDocument { command: command.to_owned(), ..RunDocument::default() },
         }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Report<'a> {
 
     /// Where the run takes place; said once.
     pub fn place(&mut self, namespace: &str, issuer: &str, account: &str) {
-        let place = Place { namespace: namespace.to_owned(), issuer: issuer.to_owned(), account: account.to_owned() };
+        let place = Where { namespace: namespace.to_owned(), issuer: issuer.to_owned(), account: account.to_owned() };
         if self.document.place.as_ref() != Some(&place) {
             self.line(&format!("namespace `{namespace}`, issuer `{issuer}`, AWS account {account}"));
             self.document.place = Some(place);
@@ -117,7 +117,7 @@ impl<'a> Report<'a> {
 
     /// Actions, before they are carried out.
     pub fn planned<'p>(&mut self, actions: impl IntoIterator<Item = &'p (impl Call + 'p)>) {
-        let steps: Vec<Step> = actions.into_iter().map(Step::of).collect();
+        let steps: Vec<PlannedAction> = actions.into_iter().map(PlannedAction::of).collect();
         if !steps.is_empty() {
             self.line(&format!("plan: {}", counted(steps.len(), "action")));
             for step in &steps {
@@ -147,7 +147,7 @@ impl<'a> Report<'a> {
     /// An action that was done.
     pub fn did(&mut self, action: &impl Call, took: Duration) {
         self.line(&format!("done: {action} ({})", shown(took)));
-        self.document.applied.push(Done { step: Step::of(action), seconds: rounded(took) });
+        self.document.applied.push(Done { step: PlannedAction::of(action), seconds: rounded(took) });
     }
 
     /// How many actions were done.

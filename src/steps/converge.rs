@@ -20,7 +20,7 @@ use crate::{
     report::Report,
     steps::{
         StepError,
-        apply::{Outcome, apply},
+        apply::{Completion, apply},
         world::{Look, World},
     },
 };
@@ -151,7 +151,7 @@ impl<C: World> Work<'_, C> {
             })
             .await?;
             // What was carried out again without a write that settles must not be carried out again at once.
-            let pauses = matches!(outcome, Outcome::Taken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
+            let pauses = matches!(outcome, Completion::Overtaken(_)) || (course.carried_out.is_some() && !plan.writes_to_many());
             course.carried_out(&plan, outcome);
             waiting = Some(self.patience.waiting("IAM to show what was done"));
             look = self.look;
@@ -206,7 +206,7 @@ struct Course {
     /// The run's own last write to a role with many writers, or its beginning.
     last_write: Instant,
     wrote_to_many: bool,
-    carried_out: Option<(Instant, Outcome)>,
+    carried_out: Option<(Instant, Completion)>,
     /// When the first plan was carried out.
     first: Option<Instant>,
     pauses: BackOff,
@@ -231,8 +231,8 @@ impl Course {
     fn progress(&self) -> Progress {
         Progress {
             carried_out: self.carried_out.as_ref().map(|(at, outcome)| match outcome {
-                Outcome::Done => CarriedOut::Whole(at.elapsed()),
-                Outcome::Taken(_) => CarriedOut::Overtaken,
+                Completion::Whole => CarriedOut::Whole(at.elapsed()),
+                Completion::Overtaken(_) => CarriedOut::Overtaken,
             }),
             since_first: self.first.map(|first| first.elapsed()).unwrap_or_default(),
             quiet: self.last_write.elapsed(),
@@ -241,7 +241,7 @@ impl Course {
         }
     }
 
-    fn carried_out(&mut self, plan: &Plan, outcome: Outcome) {
+    fn carried_out(&mut self, plan: &Plan, outcome: Completion) {
         if plan.writes_to_many() {
             self.wrote_to_many = true;
             self.last_write = Instant::now();
@@ -254,7 +254,7 @@ impl Course {
 
     /// What it was waited for in vain.
     fn in_vain(&self) -> StepError {
-        if let Some((_, Outcome::Taken(Action::CreateRole(role)))) = &self.carried_out {
+        if let Some((_, Completion::Overtaken(Action::CreateRole(role)))) = &self.carried_out {
             return Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into();
         }
         let since = self.first.unwrap_or(self.last_write);

@@ -77,7 +77,7 @@ pub enum KubernetesProblem {
 
 /// Which way was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum AuthMethod {
     /// The file that `KUBECONFIG` names, or the user's.
     Kubeconfig,
     /// The token mounted into the pod.

@@ -23,7 +23,7 @@ use super::proxy;
 use crate::clients::http::LARGEST_ANSWER;
 
 /// A way to the server: direct, or through a tunnel of the proxy.
-type Way = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
+type Route = BoxCloneSyncService<Uri, TokioIo<TcpStream>, BoxError>;
 
 /// The client that this configuration describes; each request goes through `signed`, and of an answer no more is read than answers have.
 ///
@@ -33,7 +33,7 @@ pub(super) fn build(
     config: &Config,
     signed: impl Fn(http::Request<Body>) -> http::Request<Body> + Clone + Send + Sync + 'static,
 ) -> Result<Client, kube::Error> {
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(way(config.proxy_url.as_ref()))?);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(route(config.proxy_url.as_ref()))?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
@@ -53,15 +53,15 @@ fn limited<B>(answer: http::Response<B>) -> http::Response<Limited<B>> {
     answer.map(|body| Limited::new(body, LARGEST_ANSWER))
 }
 
-fn way(proxy: Option<&Uri>) -> Way {
+fn route(proxy: Option<&Uri>) -> Route {
     let mut direct = HttpConnector::new();
     // TLS comes on top of it.
     direct.enforce_http(false);
-    let Some(proxy) = proxy else { return Way::new(direct.map_err(BoxError::from)) };
+    let Some(proxy) = proxy else { return Route::new(direct.map_err(BoxError::from)) };
     let tunnel = Tunnel::new(proxy.clone(), direct);
     let tunnel = match proxy::authorization(proxy) {
         Some(authorization) => tunnel.with_auth(authorization),
         None => tunnel,
     };
-    Way::new(tunnel.map_err(BoxError::from))
+    Route::new(tunnel.map_err(BoxError::from))
 }

@@ -12,7 +12,7 @@ mod proxy;
 mod service_accounts;
 mod words;
 
-pub use access::{Access, Kubernetes, KubernetesProblem, MountedToken, described_server};
+pub use access::{AuthMethod, Kubernetes, KubernetesProblem, MountedToken, described_server};
 
 /// The call for namespaces, as permissions name it.
 pub const NAMESPACES: &str = "kubernetes:list namespaces";

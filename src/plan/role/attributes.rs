@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{outcome::Outcome, trust::update};
+use super::{role_plan::RolePlan, trust::update};
 use crate::{
     model::{
         arn::PolicyArn,
@@ -78,14 +78,14 @@ impl<'a> Made<'a> {
     /// | a statement that lets somebody in | the tool's statement | the role with all its policies |
     ///
     /// A role that stays carries the date, and people are told.
-    pub(super) fn delete(&self, provider: &Provider, job: Option<&JobMark>, at: Date) -> Outcome {
+    pub(super) fn delete(&self, provider: &Provider, job: Option<&JobMark>, at: Date) -> RolePlan {
         let (name, observed) = (self.name, self.observed);
         let theirs = self.theirs(provider);
         let detach = |policy: &PolicyArn| Action::DetachPolicy { role: name.clone(), policy: policy.clone() };
         let put_away = |policy: &PolicyName| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() };
         if theirs.is_empty() {
             let policies = observed.attached.iter().map(detach).chain(observed.inline_policies.keys().map(put_away));
-            return Outcome { actions: policies.chain([Action::DeleteRole { role: name.clone() }]).collect(), ..Outcome::default() };
+            return RolePlan { actions: policies.chain([Action::DeleteRole { role: name.clone() }]).collect(), ..RolePlan::default() };
         }
         let mut actions: Vec<Action> = update(name, observed, provider, &Trusted::nobody(Kind::Subjects)).into_iter().collect();
         let mut keys: BTreeSet<String> = job.map(JobMark::tag).into_iter().collect();
@@ -98,7 +98,7 @@ impl<'a> Made<'a> {
         let date = (!observed.tags.contains_key(LEFT_TAG)).then(|| (LEFT_TAG.to_owned(), at.to_string()));
         actions.extend(date.map(|date| Action::TagRole { role: name.clone(), tags: [date].into() }));
         actions.extend((!keys.is_empty()).then(|| Action::UntagRole { role: name.clone(), keys }));
-        Outcome { actions, left: Some(format!("role `{name}`: {}", theirs.join(", "))), ..Outcome::default() }
+        RolePlan { actions, left: Some(format!("role `{name}`: {}", theirs.join(", "))), ..RolePlan::default() }
     }
 
     /// What somebody else has on the role, or of it.

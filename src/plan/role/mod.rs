@@ -5,12 +5,12 @@
 //! is gone.
 
 mod attributes;
-mod outcome;
+mod role_plan;
 mod trust;
 
 use std::collections::BTreeSet;
 
-pub(super) use self::outcome::Outcome;
+pub(super) use self::role_plan::RolePlan;
 use self::{attributes::Made, trust::Trust};
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
@@ -45,7 +45,7 @@ pub(super) fn start(
     observed: Option<&ObservedRole>,
     provider: &Provider,
     limits: &Limits,
-) -> Result<Outcome, Refusal> {
+) -> Result<RolePlan, Refusal> {
     let Some(observed) = observed else {
         return create(desired, provider, limits);
     };
@@ -59,7 +59,7 @@ pub(super) fn start(
     let mut tags = made.as_ref().map(Made::tags).unwrap_or_default();
     tags.extend(made.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
     tags_fit(&desired.arn.name, observed.tags.keys().chain(trust.tags.keys()).chain(tags.keys()), trust.gone.as_ref())?;
-    let mut outcome = Outcome { notes: trust.notes.clone(), ..Outcome::default() };
+    let mut outcome = RolePlan { notes: trust.notes.clone(), ..RolePlan::default() };
     let Some(made) = made else {
         outcome.actions.extend(trust.registration(&desired.arn.name));
         outcome.actions.extend(trust.update);
@@ -126,13 +126,13 @@ fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<Strin
 /// | not the one that is desired | nothing, with a note |
 ///
 /// A role that somebody else relies on is not deleted: what is the tool's goes, see [`Made::delete`].
-pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> Outcome {
+pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> RolePlan {
     let provider = &desired.provider;
     if let Err(refusal) = refuse_other(wanted, found) {
         if matches!(refusal, Refusal::NewerForm { .. }) {
-            return Outcome { left: Some(refusal.to_string()), ..Outcome::default() };
+            return RolePlan { left: Some(refusal.to_string()), ..RolePlan::default() };
         }
-        return Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() };
+        return RolePlan { notes: vec![format!("left alone: {refusal}")], ..RolePlan::default() };
     }
     match (&wanted.trust, wanted.attributes.as_deref()) {
         (DesiredTrust::Environment { .. }, Some(attributes)) => {
@@ -142,24 +142,24 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
-            Outcome { actions: untag.into_iter().collect(), ..Outcome::default() }
+            RolePlan { actions: untag.into_iter().collect(), ..RolePlan::default() }
         }
         (DesiredTrust::Registry { .. }, _) => {
             let actions = Trust::delete(wanted, found, provider);
             let unread = trust::unread_in_words(&wanted.arn.name, found);
             if freshness == Freshness::Settled && actions.is_empty() && !unread.is_empty() {
-                return Outcome { left: Some(unread.join("; ")), ..Outcome::default() };
+                return RolePlan { left: Some(unread.join("; ")), ..RolePlan::default() };
             }
             if !actions.is_empty() {
-                return Outcome { waits: is_last_out(wanted, found, provider), actions, ..Outcome::default() };
+                return RolePlan { waits: is_last_out(wanted, found, provider), actions, ..RolePlan::default() };
             }
             match freshness {
                 // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
-                Freshness::Unsettled => Outcome { waits: true, ..Outcome::default() },
+                Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
                 Freshness::Settled => last_out(wanted, found, provider, observed.at, freshness),
             }
         }
-        (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => Outcome::default(),
+        (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => RolePlan::default(),
     }
 }
 
@@ -186,21 +186,21 @@ pub(super) fn sweep(
     exist: &BTreeSet<Namespace>,
     at: Date,
     freshness: Freshness,
-) -> Outcome {
+) -> RolePlan {
     if !matches!(wanted.trust, DesiredTrust::Registry { .. }) || refuse_other(wanted, found).is_err() {
-        return Outcome::default();
+        return RolePlan::default();
     }
     let (gone, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
         registry::entries(&found.tags, &provider.issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
     let actions = trust::unregister(&wanted.arn.name, found, provider, &gone, &others);
-    if actions.is_empty() { last_out(wanted, found, provider, at, freshness) } else { Outcome { actions, ..Outcome::default() } }
+    if actions.is_empty() { last_out(wanted, found, provider, at, freshness) } else { RolePlan { actions, ..RolePlan::default() } }
 }
 
 /// Removes all that belongs to an issuer which no longer exists: the entries of its environments, and the statements of patterns, which no
 /// environment removes.
-pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> Outcome {
+pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> RolePlan {
     if matches!(wanted.trust, DesiredTrust::Environment { .. }) || refuse_other(wanted, found).is_err() {
-        return Outcome::default();
+        return RolePlan::default();
     }
     let Some(without) = trust::without_patterns(&wanted.arn.name, found, provider) else {
         return sweep(wanted, found, provider, &BTreeSet::new(), at, freshness);
@@ -217,7 +217,7 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Prov
 }
 
 /// Deletes the role of an environment that no longer exists, whichever jobs wanted it.
-pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> Outcome {
+pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> RolePlan {
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
             return Made::new(&Attributes::bare(Owner::Identity(subject, issuer)), found).delete(provider, None, at);
@@ -225,21 +225,21 @@ pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: D
         Some(owner) => other_owner(found, owner, None),
         None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
     };
-    Outcome { notes: vec![format!("left alone: {refusal}")], ..Outcome::default() }
+    RolePlan { notes: vec![format!("left alone: {refusal}")], ..RolePlan::default() }
 }
 
 /// A shared role that the tool made goes with its last subject, once it is certain that nobody is just coming in.
-fn last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> Outcome {
+fn last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> RolePlan {
     match (&wanted.trust, wanted.attributes.as_deref()) {
         (DesiredTrust::Registry { retain: false, .. }, Some(attributes)) if registry::is_empty(&found.tags) => match freshness {
-            Freshness::Unsettled => Outcome { waits: true, ..Outcome::default() },
+            Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
             Freshness::Settled => Made::new(attributes, found).delete(provider, None, at),
         },
-        _ => Outcome::default(),
+        _ => RolePlan::default(),
     }
 }
 
-fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<Outcome, Refusal> {
+fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<RolePlan, Refusal> {
     let Some(attributes) = desired.attributes.as_deref() else {
         return Err(Refusal::NoSuchRole(Box::new(desired.arn.clone())));
     };
@@ -265,7 +265,7 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
         tags,
     }));
     let actions = std::iter::once(create).chain(attributes::policies_of_new(name, attributes)).collect();
-    Ok(Outcome { actions, notes: trust.notes, ..Outcome::default() })
+    Ok(RolePlan { actions, notes: trust.notes, ..RolePlan::default() })
 }
 
 /// A role that is not the one desired is not touched: one given by ARN has that ARN, one that the tool makes that owner.

@@ -28,11 +28,11 @@ pub struct Applied {
 
 /// How a plan that did not fail was carried out.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Completion {
     /// All of it.
-    Done,
+    Whole,
     /// This was to be created and is there already: what is there must be observed again.
-    Taken(Action),
+    Overtaken(Action),
 }
 
 /// Why a plan was not carried out whole. Its other lanes were.
@@ -60,7 +60,7 @@ pub async fn apply(
     patience: &Patience,
     settle: Duration,
     done: impl FnMut(Applied),
-) -> Result<Outcome, ApplyError> {
+) -> Result<Completion, ApplyError> {
     let applier = Applier { world, patience, settle, done: RefCell::new(done) };
     let rehearsed = join_all(plan.rehearsals().into_iter().map(|applied| applier.rehearse(applied))).await;
     let refused: Vec<Failed> = rehearsed.into_iter().filter_map(Result::err).collect();
@@ -75,11 +75,11 @@ pub async fn apply(
         stops.push(applier.lane(&plan.closing, Writers::One).await);
     }
     let mut failed = Vec::new();
-    let mut outcome = Outcome::Done;
+    let mut outcome = Completion::Whole;
     for stop in stops {
         match stop {
             Ok(()) => {}
-            Err(Stop::Taken(action)) => outcome = Outcome::Taken(action),
+            Err(Stop::Overtaken(action)) => outcome = Completion::Overtaken(action),
             Err(Stop::Interrupted) => return Err(ApplyError::Interrupted),
             Err(Stop::Failed(error)) => failed.push(error),
         }
@@ -89,7 +89,7 @@ pub async fn apply(
 
 /// Why a lane ended early.
 enum Stop {
-    Taken(Action),
+    Overtaken(Action),
     Interrupted,
     Failed(Failed),
 }
@@ -117,7 +117,7 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
             match answer {
                 Ok(()) => (self.done.borrow_mut())(Applied { action: action.clone(), took: started.elapsed() }),
                 Err(error) if meaning(action, actions, writers, &error.kind) == Meaning::Overtaken => {
-                    return Err(Stop::Taken(action.clone()));
+                    return Err(Stop::Overtaken(action.clone()));
                 }
                 Err(source) => {
                     let source = explained(action, source);

@@ -13,7 +13,7 @@ use crate::{
         aws::{Aws, Cluster},
         call::{Failed, Patience},
         http,
-        kubernetes::{Access, Kubernetes, MountedToken},
+        kubernetes::{AuthMethod, Kubernetes, MountedToken},
         qovery::Qovery,
     },
     config::{self, Config, KubeAuth},
@@ -39,12 +39,12 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
     let token = MountedToken::find(&config.access.kube_token_directory);
     let access = choose(config, token.as_ref())?;
     let described = match access {
-        Access::Eks => Some(describe(config, &aws, patience).await?),
-        Access::Kubeconfig | Access::Token => None,
+        AuthMethod::Eks => Some(describe(config, &aws, patience).await?),
+        AuthMethod::Kubeconfig | AuthMethod::Token => None,
     };
     let kubernetes = match (access, &token, &described) {
-        (Access::Token, Some(token), _) => Kubernetes::by_mounted_token(token)?,
-        (Access::Eks, _, Some((name, cluster))) => {
+        (AuthMethod::Token, Some(token), _) => Kubernetes::by_mounted_token(token)?,
+        (AuthMethod::Eks, _, Some((name, cluster))) => {
             let doing = format!("make a token for cluster `{name}`");
             let bearer = patience.call(CALLER, async || aws.cluster_bearer(name).await).await.map_err(Failed::to(doing, CALLER))?;
             Kubernetes::by_bearer_token(&cluster.endpoint, &cluster.certificate_authority, move || bearer.token())?
@@ -53,7 +53,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,
     };
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
-    let token = token.filter(|_| access == Access::Token).map(|token| token.issuer_and_namespace()).transpose()?;
+    let token = token.filter(|_| access == AuthMethod::Token).map(|token| token.issuer_and_namespace()).transpose()?;
     if let Some((_, own)) = token.as_ref().filter(|(_, own)| *own != config.environment.namespace) {
         return Err(ConnectError::OtherNamespace { own: own.clone(), named: config.environment.namespace.clone() });
     }
@@ -79,13 +79,13 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
 }
 
 /// `KUBECONFIG` if set, else the mounted token, else EKS.
-fn choose(config: &Config, token: Option<&MountedToken>) -> Result<Access, ConnectError> {
+fn choose(config: &Config, token: Option<&MountedToken>) -> Result<AuthMethod, ConnectError> {
     match config.access.kube_auth {
-        KubeAuth::Auto if std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) => Ok(Access::Kubeconfig),
-        KubeAuth::Auto | KubeAuth::Token if token.is_some() => Ok(Access::Token),
+        KubeAuth::Auto if std::env::var_os("KUBECONFIG").is_some_and(|path| !path.is_empty()) => Ok(AuthMethod::Kubeconfig),
+        KubeAuth::Auto | KubeAuth::Token if token.is_some() => Ok(AuthMethod::Token),
         KubeAuth::Token => Err(ConnectError::NoToken(config.access.kube_token_directory.display().to_string())),
-        KubeAuth::Kubeconfig => Ok(Access::Kubeconfig),
-        KubeAuth::Auto | KubeAuth::Eks => Ok(Access::Eks),
+        KubeAuth::Kubeconfig => Ok(AuthMethod::Kubeconfig),
+        KubeAuth::Auto | KubeAuth::Eks => Ok(AuthMethod::Eks),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::plan::action::Action;
 
 /// What to do with a role.
 #[derive(Default)]
-pub(in crate::plan) struct Outcome {
+pub(in crate::plan) struct RolePlan {
     pub(in crate::plan) actions: Vec<Action>,
     /// What was seen and left alone, and who may assume the role.
     pub(in crate::plan) notes: Vec<String>,
