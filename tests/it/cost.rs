@@ -5,8 +5,8 @@ use std::time::Duration;
 use qovery_irsa_sandbox::faults::{Fault, When};
 
 use crate::{
-    harness::{Environment, GIVEN},
-    runs::by_hand,
+    start::runs::by_hand,
+    support::environment::{Environment, GIVEN},
 };
 
 /// What a deploy of most environments has: a role with one managed policy.

@@ -2,43 +2,63 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
-mod access;
-mod before;
-mod binding;
+mod access {
+    mod other_cluster;
+    mod profiles;
+    mod proxy;
+    mod ways;
+}
+mod concurrency {
+    mod properties;
+    mod schedules;
+    mod sequences;
+    mod storm;
+    pub(crate) mod together;
+}
 mod cost;
-mod deadline;
-mod departures;
-mod doctor;
-mod documents;
-mod ending;
-mod events;
-mod faults;
-mod guard;
-mod hands;
-mod harness;
+mod documents {
+    pub(crate) mod promises;
+    mod readme;
+    mod source;
+}
+mod faults {
+    mod calls;
+    mod deadline;
+    pub(crate) mod killed;
+    mod matrix;
+}
 mod hostile;
 mod house;
-mod install;
-mod keys;
-mod killed;
-mod leaving;
-mod lessons;
-mod matrix;
-mod moving_over;
-mod other_cluster;
-mod permissions;
-mod process;
-mod profiles;
-mod proof;
-mod properties;
-mod proxy;
-mod qovery;
-mod readme;
-mod runs;
-mod schedules;
-mod sequences;
-mod source;
-mod storm;
-mod together;
-mod verdicts;
-mod virtual_cloud;
+mod leaving {
+    mod departures;
+    pub(crate) mod identities;
+    mod terminating;
+}
+mod permissions {
+    mod guard;
+    mod policies;
+}
+mod proof {
+    mod deploy;
+    pub(crate) mod doctor;
+    mod verdicts;
+}
+mod qovery {
+    mod binding;
+    pub(crate) mod events;
+    mod install;
+    mod keys;
+}
+mod start {
+    mod hands;
+    mod lessons;
+    mod moving_over;
+    mod process;
+    mod refusals;
+    pub(crate) mod runs;
+}
+mod support {
+    pub(crate) mod environment;
+    pub(crate) mod shop;
+    pub(crate) mod virtual_cloud;
+}

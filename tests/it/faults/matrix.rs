@@ -1,0 +1,270 @@
+//! Every call of `start` and `delete`, with every fault, once and for ever.
+//!
+//! Once: the run succeeds and ends where an undisturbed one does. For ever: it ends before its deadline, with the right exit code and
+//! an error that says what failed; nobody else's things have changed, and a later run, undisturbed, ends where it should.
+//! What this comes to stands in `docs/reliability.md`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use qovery_irsa_sandbox::{
+    aws::Aws,
+    faults::{Fault, Point, When},
+};
+use serde_json::{Value, json};
+
+use crate::{start::runs::by_hand, support::environment::NAMESPACE, support::shop::Shop};
+
+/// Every kind of call that a run can make: a role with all that it can have, a role given by ARN, bound services.
+const MANIFEST: &str = r#"
+identities:
+  - serviceAccount: app
+    bindServices: [api, worker]
+    role:
+      policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]
+      inlinePolicies:
+        own-bucket: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::app/*"}]}
+  - serviceAccount: legacy
+    role: {arn: "arn:aws:iam::123456789012:role/by-hand"}
+"#;
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
+/// How many runs are under way at once. Nearly all the time they wait.
+const SIDE_BY_SIDE: usize = 24;
+/// The deadline of a run that cannot succeed, the shortest there is.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Faults of one call, by the name in the table.
+fn of_calls() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("throttled", Fault::Throttle),
+        ("error 500", Fault::error(500, "ServiceFailure")),
+        ("error 503", Fault::error(503, "ServiceUnavailable")),
+        ("`ConcurrentModification`", Fault::error(409, "ConcurrentModification")),
+        ("reset before it is done", Fault::Reset(Point::Before)),
+        ("done, and the answer lost", Fault::lost_answer()),
+        ("closed without an answer", Fault::Close(Point::Before)),
+        ("body truncated", Fault::TruncatedBody),
+        ("body slow, 2 s", Fault::SlowBody(Duration::from_secs(2))),
+        ("wrong content type", Fault::ContentType("text/html")),
+        ("no answer for 30 s", Fault::Hang { point: Point::Before, duration: Duration::from_secs(30) }),
+        ("read up to 3 s old", Fault::Stale { up_to: Duration::from_secs(3) }),
+    ]
+}
+
+/// Faults of a server's connections.
+fn of_connections() -> Vec<(&'static str, &'static str, Fault)> {
+    vec![("connection refused", "connect", Fault::RefuseConnection), ("TLS handshake failed", "tls", Fault::BreakTls)]
+}
+
+fn arranged(command: &str) -> Shop {
+    let mut shop = Shop::new(MANIFEST);
+    // By way of EKS, so that its calls are among them.
+    shop.environment.unset("KUBECONFIG");
+    shop.environment.sandbox.aws(by_hand);
+    shop.environment.sandbox.aws(foreign);
+    if command == "delete" {
+        shop.environment.start();
+        // The environment is being deleted, as Qovery's states then say.
+        shop.ask("DELETE", &format!("/environment/{}", shop.id), None);
+    }
+    shop.environment.sandbox.settle();
+    shop
+}
+
+/// Things of others, which no run may touch.
+fn foreign(aws: &mut Aws) {
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    aws.add_role("theirs", "/", &trust.to_string());
+}
+
+/// What an undisturbed run asks for, and where it ends.
+fn undisturbed(command: &str) -> (BTreeSet<String>, Value) {
+    let shop = arranged(command);
+    let mark = shop.environment.sandbox.witness().mark();
+    shop.environment.run(&[command]).ended(0);
+    let operations = shop.environment.sandbox.witness().since(mark).into_iter().map(|call| call.operation).collect();
+    (operations, shop.environment.sandbox.state())
+}
+
+/// What a run that meets this fault for ever must end with; a fault that spoils nothing leaves it successful.
+fn expected(operation: &str, fault: &str) -> &'static [i32] {
+    // Looked at for a note, and done without.
+    let optional = ["eks:ListPodIdentityAssociations", "kubernetes:list pods"].contains(&operation);
+    // Qovery is asked for the services and for their states, and done without.
+    let advisory = operation.starts_with("qovery:") && !operation.starts_with("qovery:edit");
+    let proof = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity"].contains(&operation);
+    // It is done, whatever came of the answer, and the next attempt looks first.
+    let seen_done = operation.starts_with("qovery:edit") && ["done, and the answer lost", "body truncated"].contains(&fault);
+    match fault {
+        _ if optional || advisory || seen_done => &[0],
+        // Nothing is missing from such an answer, it only comes late or is called something else.
+        // A past of 3 s is waited for; for ever it may hide each write until the deadline.
+        "body slow, 2 s" | "wrong content type" | "read up to 3 s old" => &[0, 1, 4],
+        _ if proof => &[4],
+        _ => &[1],
+    }
+}
+
+#[derive(Clone)]
+struct Cell {
+    command: &'static str,
+    /// What the fault strikes: a call, or the connections of a server.
+    target: String,
+    name: &'static str,
+    fault: Fault,
+    for_ever: bool,
+}
+
+/// How a cell went that did not fail.
+enum Played {
+    AsItShouldBe,
+    /// The run outlived its deadline, or the machine stood still.
+    Late,
+}
+
+/// Plays one cell; the way in which it is not as it should be.
+fn play(cell: &Cell, end: &Value) -> Result<Played, String> {
+    let mut shop = arranged(cell.command);
+    let when = if cell.for_ever { When::Always } else { When::Nth(1) };
+    shop.environment.sandbox.faults().add(&cell.target, when, cell.fault.clone());
+    if cell.for_ever {
+        shop.environment.set("IRSA_TIMEOUT", "10s");
+    }
+    let began = Instant::now();
+    let run = shop.environment.run(&[cell.command]);
+    let took = began.elapsed();
+    if cell.for_ever && took > DEADLINE + Duration::from_secs(3) {
+        return Ok(Played::Late);
+    }
+    let told = format!("exit code {} after {took:?}\n{}{}", run.code, run.out, run.err);
+    if !shop.environment.sandbox.faults().unmatched().is_empty() {
+        return Err(format!("it never came up: {told}"));
+    }
+    let theirs = shop.environment.sandbox.aws(|aws| aws.roles()["theirs"].trust.contains("lambda"));
+    if !theirs {
+        return Err(format!("somebody else's role was changed: {told}"));
+    }
+    if cell.for_ever {
+        let wanted = expected(&cell.target, cell.name);
+        if !wanted.contains(&run.code) {
+            return Err(format!("{wanted:?} was wanted: {told}"));
+        }
+        if run.code != 0 && !(run.err.starts_with("error: ") && run.err.contains("caused by: ") && run.err.contains("\nhint: ")) {
+            let in_vain = run.err.starts_with("error: applied, but this is still to do") || run.err.starts_with("error: not proven");
+            if !in_vain {
+                return Err(format!("the error says too little: {told}"));
+            }
+        }
+        shop.environment.sandbox.faults().clear();
+        shop.environment.set("IRSA_TIMEOUT", "60s");
+        let later = shop.environment.run(&[cell.command]);
+        if later.code != 0 {
+            return Err(format!("a later run did not complete: {told}\n{}{}", later.out, later.err));
+        }
+    } else if run.code != 0 {
+        return Err(told);
+    }
+    let state = shop.environment.sandbox.state();
+    if state == *end { Ok(Played::AsItShouldBe) } else { Err(format!("it ended elsewhere: {told}\n{state:#}")) }
+}
+
+fn cells(operations: &BTreeMap<&'static str, BTreeSet<String>>) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (command, operations) in operations {
+        for for_ever in [false, true] {
+            for (name, fault) in of_calls() {
+                let applies = |operation: &&String| match name {
+                    "`ConcurrentModification`" => {
+                        operation.starts_with("iam:") && !operation.contains(":Get") && !operation.contains(":List")
+                    }
+                    "read up to 3 s old" => {
+                        [":Get", ":List", ":Describe", ":AssumeRole", ":get ", ":list "].iter().any(|verb| operation.contains(verb))
+                            && !operation.starts_with("qovery:")
+                    }
+                    _ => true,
+                };
+                let each = operations.iter().filter(applies);
+                cells.extend(each.map(|target| Cell { command, target: target.clone(), name, fault: fault.clone(), for_ever }));
+            }
+            for (name, of, fault) in of_connections() {
+                for server in ["aws", "kubernetes", "qovery"].into_iter().filter(|server| *command == "start" || *server != "qovery") {
+                    cells.push(Cell { command, target: format!("{server}:{of}"), name, fault: fault.clone(), for_ever });
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// The table of the page: how many cells of each fault were played, and that they were as they should be.
+fn table(cells: &[Cell]) -> String {
+    let mut rows: Vec<(&str, usize, usize)> = Vec::new();
+    for cell in cells {
+        let at = rows.iter().position(|(name, ..)| *name == cell.name).unwrap_or_else(|| {
+            rows.push((cell.name, 0, 0));
+            rows.len() - 1
+        });
+        if cell.for_ever { rows[at].2 += 1 } else { rows[at].1 += 1 }
+    }
+    let (once, ever) = rows.iter().fold((0, 0), |(once, ever), row| (once + row.1, ever + row.2));
+    let rows = rows.iter().map(|(name, once, ever)| format!("| {name} | {once} | {ever} |\n"));
+    format!("| fault | once | for ever |\n|---|---|---|\n{}| together | {once} | {ever} |\n", rows.collect::<String>())
+}
+
+#[test]
+fn every_call_survives_every_fault_once_and_ends_in_time_if_it_stays() {
+    let undisturbed = ["start", "delete"].map(|command| (command, undisturbed(command)));
+    let operations: BTreeMap<&str, BTreeSet<String>> =
+        undisturbed.iter().map(|(command, (operations, _))| (*command, operations.clone())).collect();
+    let ends: BTreeMap<&str, Value> = undisturbed.into_iter().map(|(command, (_, end))| (command, end)).collect();
+    let all = cells(&operations);
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    assert!(page.contains(&table(&all)), "the page should say\n{}", table(&all));
+    let queue = Mutex::new(all.iter());
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                loop {
+                    let Some(cell) = queue.lock().unwrap().next() else { return };
+                    let played = (0..3).map(|_| play(cell, &ends[cell.command])).find(|played| !matches!(played, Ok(Played::Late)));
+                    if let Err(why) =
+                        played.map_or_else(|| Err("three times it outlived its deadline".to_owned()), |played| played.map(drop))
+                    {
+                        let ever = if cell.for_ever { "for ever" } else { "once" };
+                        failures.lock().unwrap().push(format!("{} with {} {ever} at {}: {why}", cell.command, cell.name, cell.target));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), all.len(), failures.join("\n\n"));
+}
+
+/// A resolver cannot be made to fail once; for ever it is a name that does not exist.
+#[test]
+fn names_that_do_not_resolve_end_in_time_with_their_name() {
+    for (variable, name) in [("AWS_ENDPOINT_URL_IAM", "iam.nowhere.invalid"), ("IRSA_QOVERY_API_URL", "api.nowhere.invalid")] {
+        let mut shop = arranged("start");
+        shop.environment.set("IRSA_TIMEOUT", "10s");
+        let before = shop.environment.variables[&"IRSA_QOVERY_API_URL".to_owned()].clone();
+        shop.environment.set(variable, &format!("https://{name}"));
+        let began = Instant::now();
+        let run = shop.environment.run(&["start"]);
+        assert!(began.elapsed() < DEADLINE + Duration::from_secs(3));
+        // Qovery is asked for the services alone, and done without.
+        let (told, code) = if name.starts_with("iam") { (&run.err, 1) } else { (&run.out, 0) };
+        assert!(told.contains("NoConnection: ") && told.contains("dns error"), "{told}");
+        assert_eq!((run.code, run.writes == 0), (code, code == 1), "{}", run.err);
+        shop.environment.unset("AWS_ENDPOINT_URL_IAM");
+        shop.environment.set("IRSA_QOVERY_API_URL", &before);
+        shop.environment.start();
+        assert!(shop.environment.sandbox.kubernetes(|kubernetes| kubernetes.object("serviceaccounts", NAMESPACE, "app").is_some()));
+    }
+}

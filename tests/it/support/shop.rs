@@ -1,0 +1,290 @@
+//! An environment in the local Qovery, and its events carried out as Qovery carries them out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN, World};
+use serde_json::{Value, json};
+
+use crate::support::environment::{Environment, NAMESPACE, Run};
+
+/// What `qovery.yml` says in these tests.
+pub(crate) const BOUND: &str = r#"
+identities:
+  - serviceAccount: app
+    bindServices: [api, worker]
+    role:
+      policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]
+job:
+  name: aws-identity
+  image: {registry: ghcr, name: acme/qovery-irsa, tag: "1.0"}
+  stage: identities
+  secrets: [IRSA_QOVERY_TOKEN]
+  variables: {IRSA_PROOF: required}
+"#;
+
+/// An environment of Qovery around the sandbox's namespace, with an application, a container and a database, and no job yet.
+pub(crate) struct Shop {
+    pub(crate) environment: Environment,
+    pub(crate) id: String,
+}
+
+/// How a deployment went.
+pub(crate) struct Deployed {
+    /// The runs of jobs, in order.
+    pub(crate) runs: Vec<Run>,
+    /// With which ServiceAccount each service started, by the service's name.
+    pub(crate) started: BTreeMap<String, String>,
+}
+
+impl Shop {
+    pub(crate) fn new(manifest: &str) -> Self {
+        let mut environment = Environment::new(manifest);
+        let id = environment.sandbox.qovery(|qovery| {
+            let id = qovery.add_environment("shop", NAMESPACE);
+            qovery.add_service(&id, Kind::Application, "api");
+            qovery.add_service(&id, Kind::Container, "worker");
+            qovery.add_service(&id, Kind::Database, "db");
+            qovery.add_registry("ghcr");
+            qovery.add_git_token("bot");
+            id
+        });
+        environment.set("QOVERY_ENVIRONMENT_ID", &id);
+        environment.set("IRSA_QOVERY_TOKEN", TOKEN);
+        // What `install` makes a secret of the job itself.
+        environment.set("IRSA_SECRET_IRSA_QOVERY_TOKEN", TOKEN);
+        environment.set("IRSA_TIMEOUT", "60s");
+        Self { environment, id }
+    }
+
+    /// The same, with the job installed.
+    pub(crate) fn installed(manifest: &str) -> Self {
+        Self::installed_in(World::default(), manifest)
+    }
+
+    /// The same, with a Qovery that is as this world has it.
+    pub(crate) fn installed_in(world: World, manifest: &str) -> Self {
+        let shop = Self::new(manifest);
+        shop.environment.sandbox.qovery(|qovery| qovery.set_world(world));
+        shop.environment.run(&["install"]).ended(0);
+        shop
+    }
+
+    /// A variable of the job of an environment.
+    pub(crate) fn set_of_job(&self, environment: &str, name: &str, value: &str) {
+        let job = self.service(environment, "aws-identity");
+        self.environment.sandbox.qovery(|qovery| qovery.set_variable(&job, "JOB", name, value, name.ends_with("TOKEN")));
+    }
+
+    /// Deletes an environment: what the API is asked for, and what follows.
+    pub(crate) fn delete(&self, environment: &str) -> Deployed {
+        self.ask("DELETE", &format!("/environment/{environment}"), None);
+        self.perform()
+    }
+
+    /// Deletes the job alone.
+    pub(crate) fn delete_job(&self) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("DELETE", &format!("/job/{job}"), None);
+        self.perform()
+    }
+
+    /// Uninstalls the job alone.
+    pub(crate) fn uninstall_job(&self) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("POST", &format!("/job/{job}/uninstall"), Some(&json!({})));
+        self.perform()
+    }
+
+    /// Deletes these services, and no other, in one request.
+    pub(crate) fn delete_services(&self, names: &[&str]) -> Deployed {
+        let services: Vec<String> = names.iter().map(|name| self.service(&self.id, name)).collect();
+        self.environment.sandbox.qovery(|qovery| qovery.delete_services(&self.id, &services)).unwrap();
+        self.perform()
+    }
+
+    /// Runs the job alone with this event.
+    pub(crate) fn force(&self, event: &str) -> Deployed {
+        let job = self.service(&self.id, "aws-identity");
+        self.ask("POST", &format!("/job/{job}/deploy?forceEvent={event}"), Some(&json!({})));
+        self.perform()
+    }
+
+    /// How many pods run in the environment's namespace that the webhook gave a role.
+    pub(crate) fn pods_with_role(&self) -> usize {
+        let services = ["api", "worker", "db"].map(|name| self.environment.sandbox.qovery(|qovery| qovery.service_named(&self.id, name)));
+        let role = |id: &String| {
+            let pod = self.environment.sandbox.kubernetes(|kubernetes| kubernetes.object("pods", NAMESPACE, id).cloned());
+            let variables = pod.and_then(|pod| pod["spec"]["containers"][0]["env"].as_array().cloned()).unwrap_or_default();
+            variables.iter().any(|variable| variable["name"] == "AWS_ROLE_ARN")
+        };
+        services.iter().flatten().filter(|id| role(id)).count()
+    }
+
+    /// Lets a service run with its environment no more.
+    pub(crate) fn skip(&self, name: &str) {
+        let service = self.service(&self.id, name);
+        self.environment.sandbox.qovery(|qovery| qovery.skip(&service, true));
+    }
+
+    pub(crate) fn service(&self, environment: &str, name: &str) -> String {
+        self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    /// The ServiceAccount that a service asks for.
+    pub(crate) fn account_of(&self, name: &str) -> String {
+        let id = self.service(&self.id, name);
+        let settings = self.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
+        settings["security.service_account_name"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn set(&self, name: &str, key: &str, value: Value) {
+        let id = self.service(&self.id, name);
+        self.environment.sandbox.qovery(|qovery| qovery.set_setting(&id, key, value));
+    }
+
+    /// Asks Qovery's API for something, as the console does.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let sandbox = &self.environment.sandbox;
+        let mut roots = rustls::RootCertStore::empty();
+        let file = sandbox.files().join("ca.pem");
+        let certificates = rustls::pki_types::pem::PemObject::pem_file_iter(file).unwrap();
+        roots.add_parsable_certificates(
+            certificates.map(|certificate: Result<rustls::pki_types::CertificateDer<'static>, _>| certificate.unwrap()),
+        );
+        qovery_irsa::clients::http::install_crypto();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+            let mut request = client.request(method.parse().unwrap(), format!("{}{path}", sandbox.qovery_url()));
+            request = request.header("authorization", format!("Token {TOKEN}"));
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_success(), "{method} {path}: {}", answer.text().await.unwrap());
+            let text = answer.text().await.unwrap();
+            serde_json::from_str(&text).unwrap_or_default()
+        })
+    }
+
+    pub(crate) fn event(&self, environment: &str, event: &str) -> Deployed {
+        self.ask("POST", &format!("/environment/{environment}/{event}"), None);
+        self.perform()
+    }
+
+    pub(crate) fn deploy(&self) -> Deployed {
+        self.event(&self.id, "deploy")
+    }
+
+    pub(crate) fn clone_named(&self, name: &str) -> String {
+        let clone = self.ask("POST", &format!("/environment/{}/clone", self.id), Some(&json!({ "name": name })));
+        clone["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for; the
+    /// services that start have a pod each, and that of one that ends is terminating for a while.
+    pub(crate) fn perform(&self) -> Deployed {
+        let sandbox = &self.environment.sandbox;
+        let deployments = sandbox.qovery(Qovery::take_deployments);
+        let [Deployment { environment, event, whole, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
+        let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
+        // As the engine does, if it is not there.
+        if sandbox.kubernetes(|kubernetes| kubernetes.object("namespaces", "", &namespace).is_none()) {
+            sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        }
+        let mut deployed = Deployed { runs: Vec::new(), started: BTreeMap::new() };
+        let mut ending: Vec<&str> = Vec::new();
+        let mut well = true;
+        for step in steps {
+            sandbox.qovery(|qovery| qovery.reached(step));
+            match step {
+                Step::Run { job, arguments } => {
+                    let variables = sandbox.qovery(|qovery| qovery.variables_of_run(job));
+                    let run = std::thread::scope(|scope| {
+                        // Beside the services' deletion: their pods end while it runs.
+                        scope.spawn(|| {
+                            std::thread::sleep(Duration::from_secs(1));
+                            for service in &ending {
+                                self.end_pod(&namespace, service);
+                            }
+                        });
+                        self.run_job(arguments, &variables)
+                    });
+                    let output = std::fs::read(self.environment.output_file()).ok();
+                    sandbox.qovery(|qovery| qovery.job_ended(job, run.code, output.as_deref()));
+                    well &= run.code == 0;
+                    deployed.runs.push(run);
+                    if !well {
+                        // A job that fails ends the deployment.
+                        break;
+                    }
+                }
+                Step::Start { service, service_account } => {
+                    let name = self.name_of(environment, service);
+                    let account = service_account.clone().unwrap_or_else(|| sandbox.qovery(|qovery| qovery.account_of(service)));
+                    self.start_pod(&namespace, service, &account);
+                    deployed.started.insert(name, account);
+                }
+                Step::Ending { service } => {
+                    self.terminate_pod(&namespace, service);
+                    ending.push(service);
+                }
+                Step::End { service } => self.end_pod(&namespace, service),
+            }
+        }
+        sandbox.qovery(|qovery| qovery.deployment_ended(environment, *event, well));
+        if matches!(event, Event::Delete | Event::Uninstall) && *whole && well {
+            sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&namespace));
+        }
+        deployed
+    }
+
+    /// The pod of a service, with the names of the variables that Qovery gives it, and as EKS admits it.
+    fn start_pod(&self, namespace: &str, service: &str, account: &str) {
+        let account = if account.is_empty() { "default" } else { account };
+        let variables = self.environment.sandbox.qovery(|qovery| qovery.variables_of(service));
+        let variable = |name: &String| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": service, "key": name } } });
+        let variables: Vec<Value> = variables.keys().map(variable).collect();
+        let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
+        self.environment.sandbox.kubernetes(|kubernetes| {
+            kubernetes.put_admitted_pod(json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": service, "namespace": namespace },
+                "spec": { "serviceAccountName": account, "containers": containers }, "status": { "phase": "Running" },
+            }));
+        });
+    }
+
+    fn terminate_pod(&self, namespace: &str, service: &str) {
+        self.environment.sandbox.kubernetes(|kubernetes| {
+            if let Some(mut pod) = kubernetes.object("pods", namespace, service).cloned() {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                kubernetes.put_object(pod);
+            }
+        });
+    }
+
+    fn end_pod(&self, namespace: &str, service: &str) {
+        self.environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("pods", namespace, service));
+    }
+
+    fn name_of(&self, environment: &str, service: &str) -> String {
+        let names = ["api", "worker", "db", "infra"];
+        let id =
+            |name: &&&str| self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).as_deref() == Some(service);
+        (*names.iter().find(id).unwrap()).to_owned()
+    }
+
+    /// The real binary, with the variables that Qovery gives the job in place of those of the test.
+    fn run_job(&self, arguments: &[String], variables: &BTreeMap<String, String>) -> Run {
+        let _ = std::fs::remove_file(self.environment.output_file());
+        let mut all = self.environment.variables.clone();
+        all.retain(|name, _| {
+            !name.starts_with("QOVERY_")
+                && !["IRSA_QOVERY_TOKEN", "IRSA_SECRET_IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str())
+        });
+        all.extend(variables.clone());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.environment.run_with(&arguments, &all)
+    }
+}
