@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use qovery_irsa_sandbox::faults::{Fault, When};
 
-use crate::{
-    start::runs::by_hand,
-    support::environment::{Environment, GIVEN},
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, by_hand},
 };
 
 /// What a deploy of most environments has: a role with one managed policy.
@@ -84,7 +84,7 @@ fn the_provider_is_read_where_no_session_speaks_for_it() {
     let operations = environment.sandbox.witness().operations();
     assert!(operations.iter().any(|operation| operation == "iam:GetOpenIDConnectProvider"), "{operations:?}");
     assert!(!operations.iter().any(|operation| operation.contains("token") || operation.starts_with("sts:")), "{operations:?}");
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids = vec!["other".to_owned()]);
     assert_eq!(environment.start().done(), [format!("add audience `sts.amazonaws.com` to OIDC provider `{issuer}`")]);
 }
@@ -95,7 +95,7 @@ fn a_session_for_one_audience_does_not_speak_for_another() {
     environment.guard("audiences", "['sts.amazonaws.com', 'vault']");
     environment.start();
     unchanged(&environment, (10, 3, 3));
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids.retain(|audience| audience != "vault"));
     assert_eq!(environment.start().done(), [format!("add audience `vault` to OIDC provider `{issuer}`")]);
 }

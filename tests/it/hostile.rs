@@ -13,7 +13,10 @@ use std::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE, in_time};
+use crate::support::{
+    environment::{Environment, Run, in_time},
+    fixtures::{MANIFEST, NAMESPACE},
+};
 
 #[path = "../hostile/properties.rs"]
 #[allow(unreachable_pub, reason = "to the fuzz targets it is a library")]
@@ -262,7 +265,7 @@ fn with_service(variable: &str, url: &str) -> Environment {
 }
 
 /// The most memory that a run took, in KiB.
-fn most_memory(environment: &Environment) -> (u64, crate::support::environment::Run) {
+fn most_memory(environment: &Environment) -> (u64, Run) {
     let mut running = environment.spawn_in(NAMESPACE, &["start"]);
     let status = format!("/proc/{}/status", running.child.id());
     let mut most = 0;
@@ -283,7 +286,7 @@ fn refused(variable: &str) -> i32 {
 }
 
 /// What a run says of a service's bad answer.
-fn told(variable: &str, run: &crate::support::environment::Run) -> String {
+fn told(variable: &str, run: &Run) -> String {
     if refused(variable) == 1 {
         return run.err.clone();
     }

@@ -13,52 +13,55 @@ mod concurrency {
     mod schedules;
     mod sequences;
     mod storm;
-    pub(crate) mod together;
+    mod together;
 }
 mod cost;
 mod documents {
-    pub(crate) mod promises;
+    mod promises;
     mod readme;
     mod source;
 }
 mod faults {
     mod calls;
     mod deadline;
-    pub(crate) mod killed;
+    mod killed;
     mod matrix;
 }
 mod hostile;
 mod house;
 mod leaving {
     mod departures;
-    pub(crate) mod identities;
+    mod identities;
     mod terminating;
 }
 mod permissions {
     mod guard;
+    mod least_privilege;
     mod policies;
 }
 mod proof {
     mod deploy;
-    pub(crate) mod doctor;
+    mod doctor;
     mod verdicts;
 }
 mod qovery {
     mod binding;
-    pub(crate) mod events;
+    mod events;
     mod install;
     mod keys;
 }
 mod start {
     mod hands;
-    mod lessons;
     mod moving_over;
     mod process;
     mod refusals;
-    pub(crate) mod runs;
+    mod runs;
 }
+/// What tests share. No test is in here, and no test file is used by another.
 mod support {
     pub(crate) mod environment;
+    pub(crate) mod fixtures;
+    pub(crate) mod repository;
     pub(crate) mod shop;
     pub(crate) mod virtual_cloud;
 }

@@ -6,7 +6,10 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE, job_kubeconfig, open_discovery};
+use crate::support::{
+    environment::{Environment, job_kubeconfig, open_discovery},
+    fixtures::{MANIFEST, NAMESPACE},
+};
 
 const OTHER: &str = "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER";
 const DISCOVERY: &str = "kubernetes:get /.well-known/openid-configuration";

@@ -2,7 +2,7 @@
 //!
 //! The build for laptops gets their credentials (`cargo test --features laptop --test it -- profiles`), the image's build says how to export them.
 
-use crate::support::environment::{Environment, MANIFEST};
+use crate::support::{environment::Environment, fixtures::MANIFEST};
 
 /// An environment whose credentials for AWS come from a profile, and from nowhere else.
 fn with_profile(profile: &str) -> Environment {

@@ -6,7 +6,10 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{MANIFEST, NAMESPACE},
+};
 
 const JOB: &str = "arn:aws:iam::123456789012:user/job";
 const POLICY: &str = "docs/permissions/iam-policy.json";

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, thread, time::Instant};
 
 use qovery_irsa_sandbox::faults::{Fault, When};
 
-use crate::support::environment::{Environment, MANIFEST};
+use crate::support::{environment::Environment, fixtures::MANIFEST};
 
 const ENVIRONMENTS: usize = 200;
 const WRITES_A_SECOND: u32 = 10;

@@ -4,37 +4,17 @@ use std::{collections::BTreeSet, time::Duration};
 
 use qovery_irsa_sandbox::{
     Setup,
-    aws::evaluate::who_may_assume,
     faults::{Fault, Point, When},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    documents::promises::read,
-    start::runs::by_hand,
-    support::environment::{Environment, GIVEN, NAMESPACE, given_roles_statement, job_kubeconfig, open_discovery},
+use crate::support::{
+    environment::{Environment, job_kubeconfig, open_discovery},
+    fixtures::{GIVEN, NAMESPACE, by_hand, may_assume, namespaces, subject},
+    repository::{given_roles_statement, read},
 };
 
 const SHARED: &str = "identities: [{serviceAccount: app, role: {scope: shared, name: together, policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}}]";
-
-pub(crate) fn subject(namespace: &str) -> String {
-    format!("system:serviceaccount:{namespace}:app")
-}
-
-/// Who of these may assume a role, by an evaluator that is not the job's.
-pub(crate) fn may_assume(environment: &Environment, role: &str, namespaces: &[String]) -> BTreeSet<String> {
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
-    let trust: Value = environment.sandbox.aws(|aws| serde_json::from_str(&aws.roles()[role].trust).unwrap());
-    let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
-    let subjects: Vec<String> = namespaces.iter().map(|namespace| subject(namespace)).collect();
-    who_may_assume(&trust, &provider, &issuer, "sts.amazonaws.com", &subjects).into_iter().collect()
-}
-
-pub(crate) fn namespaces(environment: &Environment, count: usize) -> Vec<String> {
-    let names: Vec<String> = (0..count).map(|number| format!("z{number}-clone")).collect();
-    environment.sandbox.kubernetes(|kubernetes| names.iter().for_each(|name| kubernetes.add_namespace(name)));
-    names
-}
 
 fn all_at_once(environment: &Environment, namespaces: &[String], command: &str) {
     let running: Vec<_> = namespaces.iter().map(|namespace| environment.spawn_in(namespace, &[command])).collect();
@@ -96,7 +76,7 @@ fn a_role_that_goes_during_a_call_is_not_taken_for_a_missing_permission_even_in_
 fn the_last_subject_out_of_a_role_never_leaves_it_open_to_every_service_account() {
     let environment = Environment::new(GIVEN);
     environment.sandbox.aws(by_hand);
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Sid": "QoveryIrsaxxxxxxxx", "Effect": "Allow",
         "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{issuer}")}, "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {"StringEquals": {format!("{issuer}:aud"): "sts.amazonaws.com", format!("{issuer}:sub"): subject(NAMESPACE)}}}]});

@@ -1,13 +1,13 @@
 //! What the README shows a newcomer is what the job does: its manifest, the picture of its plan, and the line that proves it.
 
-use crate::support::shop::Shop;
+use crate::support::{repository::read, shop::Shop};
 
 const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan.svg");
 /// Columns of the terminal in the picture.
 const WIDTH: usize = 118;
 
 fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+    read("README.md")
 }
 
 /// The first block of the README in this language.

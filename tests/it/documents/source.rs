@@ -1,6 +1,6 @@
 //! What holds of the source itself.
 
-use std::{fs, path::Path};
+use crate::support::repository::sources;
 
 /// Where services are spoken to, and so where their words are read.
 const CLIENTS: &str = "src/clients/";
@@ -21,17 +21,6 @@ const SEARCHES: [&str; 12] = [
     ".code.contains",
 ];
 
-fn files(directory: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path.display().to_string());
-        }
-    }
-}
-
 fn searches(text: &str) -> Vec<(usize, &'static str)> {
     let lines = (1..).zip(text.lines());
     lines
@@ -41,14 +30,11 @@ fn searches(text: &str) -> Vec<(usize, &'static str)> {
 
 #[test]
 fn the_words_of_a_service_are_read_in_its_client_and_nowhere_else() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    files(&root.join("src"), &mut found);
+    let found = sources("src");
     assert!(found.len() > 50, "{found:?}");
     let mut in_clients = 0;
-    for file in found {
-        let name = file.strip_prefix(&format!("{}/", root.display())).unwrap().to_owned();
-        let searches = searches(&fs::read_to_string(&file).unwrap());
+    for (name, text) in found {
+        let searches = searches(&text);
         if name.starts_with(CLIENTS) {
             in_clients += searches.len();
         } else {
@@ -56,4 +42,16 @@ fn the_words_of_a_service_are_read_in_its_client_and_nowhere_else() {
         }
     }
     assert!(in_clients > 0, "what is looked for occurs at all");
+}
+
+#[test]
+fn no_test_file_uses_another() {
+    let files = sources("tests/it");
+    assert!(files.len() > 40, "{files:?}");
+    for (file, text) in files {
+        for (number, line) in (1..).zip(text.lines()) {
+            let elsewhere = line.split("crate::").skip(1).any(|path| !path.starts_with("support::"));
+            assert!(!elsewhere || file == "tests/it/documents/source.rs", "{file}:{number}: {line}");
+        }
+    }
 }

@@ -4,13 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use qovery_irsa_sandbox::faults::{Fault, Point, When};
 
-use crate::{
-    faults::killed::signal,
-    start::runs::by_hand,
-    support::environment::{Environment, GIVEN, MANIFEST, NAMESPACE},
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand},
 };
 
-/// A world in which each kind of call is made by `start` or `delete`: half of it is there, half has drifted.
+/// A world in which nothing is there yet but the role that is given by ARN.
 fn busy(manifest: &str) -> Environment {
     let environment = Environment::new(manifest);
     environment.sandbox.aws(by_hand);
@@ -127,7 +126,7 @@ fn an_error_says_what_was_applied_before_it() {
     let environment = Environment::new(MANIFEST);
     environment.sandbox.faults().add("iam:PutRolePolicy", When::Always, Fault::error(403, "AccessDenied"));
     let run = environment.run(&["start"]).ended(1);
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     let role = environment.role_name();
     let before = format!(
         "\napplied before this: 3 of 5 actions (create OIDC provider `{issuer}` with audience `sts.amazonaws.com`; create role `{role}` below `/qovery/demo/{NAMESPACE}/`, trusting `system:serviceaccount:{NAMESPACE}:app`; attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `{role}`)\n"
@@ -171,7 +170,7 @@ fn a_signal_lets_the_call_in_flight_finish_and_reports_what_was_applied() {
     while environment.sandbox.witness().count("iam:CreateRole") == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    signal(&running, "TERM");
+    running.signal("TERM");
     let err = running.end().ended(1).err;
     assert!(err.contains("error: interrupted by a signal") && err.contains("applied before this: 2 of 5 actions"), "{err}");
     assert_eq!(environment.roles(), 1);
@@ -189,4 +188,14 @@ fn what_a_look_of_the_past_has_hidden_is_carried_out_after_the_settle_time() {
     let run = environment.run(&["delete"]).ended(0);
     assert!(run.done().last().is_some_and(|action| action.starts_with("delete role `")), "{}", run.out);
     assert_eq!((environment.roles(), environment.service_account()), (0, None));
+}
+
+#[test]
+fn a_role_that_cannot_be_deleted_is_reported_and_not_called_deleted() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    let conflict = Fault::error(409, "DeleteConflict");
+    environment.sandbox.faults().add("iam:DeleteRole", When::Always, conflict);
+    let run = environment.run(&["delete"]).ended(1);
+    assert!(run.err.contains("error: failed to delete role `") && run.err.contains("caused by: DeleteConflict: "), "{}", run.err);
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use qovery_irsa_sandbox::faults::{Fault, Point, When};
 
-use crate::support::environment::{Environment, MANIFEST, Run, in_time};
+use crate::support::{
+    environment::{Environment, Run, in_time},
+    fixtures::MANIFEST,
+};
 
 /// Runs with the shortest deadline there is.
 fn run(environment: &mut Environment, arguments: &[&str]) -> Run {

@@ -3,17 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use qovery_irsa_sandbox::faults::{Fault, Point, When};
 
-use crate::{
-    concurrency::together::{may_assume, namespaces, subject},
-    start::runs::by_hand,
-    support::environment::{Environment, GIVEN, MANIFEST, NAMESPACE, Running, in_time},
+use crate::support::{
+    environment::{Environment, Running, in_time},
+    fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand, may_assume, namespaces, subject},
 };
 
 /// A role of its own, and a place in one that all have together.
@@ -85,11 +83,6 @@ fn a_run_killed_after_any_write_is_completed_by_the_next() {
             }
         }
     }
-}
-
-pub(crate) fn signal(running: &Running, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &running.child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
 }
 
 /// Runs the command in all namespaces at once, again and again; before each has succeeded it is killed up to three times, each time at
@@ -168,7 +161,7 @@ fn asked_to_end_while_a_call_hangs_the_run_ends_within_the_time_that_kubernetes_
             while environment.sandbox.witness().since(mark).iter().filter(|call| call.operation == operation).count() < nth {
                 sleep(Duration::from_millis(5));
             }
-            signal(&running, "TERM");
+            running.signal("TERM");
             running
         };
         let err = in_time(Duration::from_secs(25), || begin().end().ended(1).err);

@@ -17,7 +17,11 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::{start::runs::by_hand, support::environment::NAMESPACE, support::shop::Shop};
+use crate::support::{
+    fixtures::{NAMESPACE, by_hand},
+    repository::read,
+    shop::Shop,
+};
 
 /// Every kind of call that a run can make: a role with all that it can have, a role given by ARN, bound services.
 const MANIFEST: &str = r#"
@@ -32,7 +36,6 @@ identities:
     role: {arn: "arn:aws:iam::123456789012:role/by-hand"}
 "#;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reliability.md");
 /// How many runs are under way at once. Nearly all the time they wait.
 const SIDE_BY_SIDE: usize = 24;
 /// The deadline of a run that cannot succeed, the shortest there is.
@@ -223,7 +226,7 @@ fn every_call_survives_every_fault_once_and_ends_in_time_if_it_stays() {
         undisturbed.iter().map(|(command, (operations, _))| (*command, operations.clone())).collect();
     let ends: BTreeMap<&str, Value> = undisturbed.into_iter().map(|(command, (_, end))| (command, end)).collect();
     let all = cells(&operations);
-    let page = std::fs::read_to_string(PAGE).unwrap();
+    let page = read("docs/reliability.md");
     assert!(page.contains(&table(&all)), "the page should say\n{}", table(&all));
     let queue = Mutex::new(all.iter());
     let failures = Mutex::new(Vec::new());

@@ -7,11 +7,10 @@ use qovery_irsa_sandbox::{
     qovery::{DeleteEvent, Kind, SettingsRead, TOKEN, World},
 };
 
-use crate::{
-    leaving::identities::an_hour_passes,
-    qovery::events::{BOUND_SERVICES, UNBOUND, ended_well, in_worlds, nothing_to_do, started},
-    support::environment::NAMESPACE,
-    support::shop::{BOUND, Deployed, Shop},
+use crate::support::{
+    environment::Run,
+    fixtures::{NAMESPACE, an_hour_passes},
+    shop::{BOUND, BOUND_SERVICES, Deployed, Shop, UNBOUND, ended_well, in_worlds, nothing_to_do, started},
 };
 
 /// A job that was deployed twice, so that the pods of its services run with their role.
@@ -24,7 +23,7 @@ fn running(world: World) -> Shop {
 }
 
 /// The run of the only job.
-fn only(deployed: &Deployed) -> &crate::support::environment::Run {
+fn only(deployed: &Deployed) -> &Run {
     let [run] = deployed.runs.as_slice() else { panic!("one run") };
     run
 }

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use qovery_irsa::model::date::Date;
 use qovery_irsa_sandbox::faults::{Fault, When};
 use serde_json::{Value, json};
 
-use crate::{
-    start::runs::by_hand,
-    support::environment::{Environment, MANIFEST, NAMESPACE, Run},
+use crate::support::{
+    environment::{Environment, Run},
+    fixtures::{EC2_TRUST, MANIFEST, NAMESPACE, an_hour_passes, by_hand, service_accounts},
 };
-
-const LONG_AGO: &str = "2026-01-01T00.00.00Z";
 
 /// An environment as Qovery runs its job: with an id.
 fn environment(manifest: &str) -> Environment {
@@ -26,37 +23,6 @@ fn one(service_account: &str, role: &str) -> String {
 
 fn manifest(identities: &[String]) -> String {
     format!("identities: [{}]", identities.join(", "))
-}
-
-fn service_accounts(environment: &Environment) -> Vec<String> {
-    let names = ["app", "old", "worker", "new"];
-    let there = |name: &&&str| environment.sandbox.kubernetes(|kubernetes| kubernetes.object("serviceaccounts", NAMESPACE, name).is_some());
-    names.iter().filter(there).map(|name| (*name).to_owned()).collect()
-}
-
-/// Makes all that is dated an old date.
-pub(crate) fn an_hour_passes(environment: &Environment) {
-    let older = |text: &str| -> String {
-        let words = text.split(' ').map(|word| if word.parse::<Date>().is_ok() { LONG_AGO } else { word });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    environment.sandbox.aws(|aws| {
-        let names: Vec<String> = aws.roles().keys().cloned().collect();
-        for name in names {
-            let tags = &mut aws.role_mut(&name).unwrap().tags;
-            tags.iter_mut().filter(|(key, _)| key.starts_with("qovery-irsa/job/")).for_each(|(_, value)| *value = older(value));
-        }
-    });
-    for name in service_accounts(environment) {
-        environment.sandbox.kubernetes(|kubernetes| {
-            let mut account = kubernetes.object("serviceaccounts", NAMESPACE, &name).cloned().unwrap();
-            for field in ["labels", "annotations"] {
-                let all = account["metadata"][field].as_object_mut().into_iter().flatten();
-                all.for_each(|(_, value)| *value = Value::String(older(value.as_str().unwrap())));
-            }
-            kubernetes.put_object(account);
-        });
-    }
 }
 
 fn roles(environment: &Environment) -> Vec<String> {
@@ -140,7 +106,7 @@ fn the_old_side_of_what_was_renamed_or_pointed_elsewhere_goes() {
     ] {
         let arrange = |environment: &Environment| {
             environment.sandbox.aws(by_hand);
-            environment.sandbox.aws(|aws| aws.add_role("my-s3-role", "/", r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#));
+            environment.sandbox.aws(|aws| aws.add_role("my-s3-role", "/", EC2_TRUST));
         };
         let moved = environment(&manifest(std::slice::from_ref(&before)));
         arrange(&moved);

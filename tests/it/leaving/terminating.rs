@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    documents::promises::objects,
-    support::environment::{Environment, MANIFEST, NAMESPACE, Run},
+use crate::support::{
+    environment::{Environment, Run},
+    fixtures::{MANIFEST, NAMESPACE},
+    repository::objects,
 };
 
 /// The namespace begins to terminate, and nothing that is in it goes yet.

@@ -9,10 +9,10 @@ use kube::{
 use qovery_irsa_sandbox::{cluster::Cluster, kubernetes::API_AUDIENCE};
 use serde_json::{Value, json};
 
-use crate::{
-    documents::promises::{objects, read},
-    start::runs::by_hand,
-    support::environment::{Environment, GIVEN, MANIFEST, NAMESPACE},
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand},
+    repository::{objects, read},
 };
 
 const GUARD: &str = "docs/permissions/admission-guard.yaml";

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use qovery_irsa_sandbox::aws::Credentials;
 use serde_json::{Value, json};
 
-use crate::{
-    documents::promises::{actions, objects, read},
-    proof::doctor::association,
-    support::environment::{Environment, MANIFEST, NAMESPACE},
+use crate::support::{
+    environment::Environment,
+    fixtures::{EC2_TRUST, MANIFEST, NAMESPACE, association},
+    repository::{actions, objects, read},
 };
 
 const BOUNDED: &str = "docs/permissions/iam-policy-with-boundary.json";
@@ -20,10 +20,9 @@ fn bounded() -> Environment {
     let environment =
         Environment::new(&MANIFEST.replace("arn:aws:iam::aws:policy/PowerUserAccess", BOUNDARY)).with_permissions(BOUNDED, &[]);
     let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}).to_string();
-    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     environment.sandbox.aws(|aws| {
         aws.call("CreatePolicy", &[("PolicyName", "qovery-irsa-boundary"), ("PolicyDocument", &document)]).unwrap();
-        aws.add_role("before", "/qovery/demo/z0/", &trust.to_string());
+        aws.add_role("before", "/qovery/demo/z0/", EC2_TRUST);
         aws.call(
             "CreateOpenIDConnectProvider",
             &[("Url", "https://token.actions.githubusercontent.com"), ("ClientIDList.member.1", "sts")],

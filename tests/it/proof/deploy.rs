@@ -5,9 +5,10 @@ use std::time::Duration;
 use qovery_irsa_sandbox::faults::{Fault, Point, When};
 use serde_json::{Value, json};
 
-use crate::{
-    support::environment::{Environment, MANIFEST, NAMESPACE},
-    support::virtual_cloud::{World, place, run_and_prove, shared},
+use crate::support::{
+    environment::Environment,
+    fixtures::{MANIFEST, NAMESPACE},
+    virtual_cloud::{World, place, run_and_prove, shared},
 };
 
 #[test]
@@ -201,7 +202,7 @@ fn a_thumbprint_that_does_not_fit_comes_with_the_command_that_mends_it() {
     let message = "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint";
     environment.sandbox.faults().add(ASSUME, When::Always, token_refused(message));
     let run = environment.run(&["start"]).ended(4);
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     let command = format!("--open-id-connect-provider-arn arn:aws:iam::123456789012:oidc-provider/{issuer} ");
     assert!(run.err.contains(&command), "{}", run.err);
 }

@@ -1,12 +1,12 @@
 //! `doctor`: for each way the chain can be broken, exactly that link is named; and how `start` ends on it.
 
-use qovery_irsa_sandbox::{
-    aws::PodIdentityAssociation,
-    faults::{Fault, When},
-};
+use qovery_irsa_sandbox::faults::{Fault, When};
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{MANIFEST, NAMESPACE, association, by_hand},
+};
 
 const SESSION: &str = "sts:AssumeRoleWithWebIdentity";
 
@@ -46,10 +46,6 @@ fn annotate(environment: &Environment, role: &str) {
     environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
 }
 
-fn issuer(environment: &Environment) -> String {
-    environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned()
-}
-
 #[test]
 fn a_chain_that_holds_is_ok_from_end_to_end() {
     let environment = made();
@@ -77,7 +73,7 @@ fn each_broken_link_is_named_alone_and_start_mends_what_it_may() {
                     .aws(|aws| {
                         aws.call(
                             "DeleteOpenIDConnectProvider",
-                            &[("OpenIDConnectProviderArn", &format!("arn:aws:iam::123456789012:oidc-provider/{}", issuer(environment)))],
+                            &[("OpenIDConnectProviderArn", &format!("arn:aws:iam::123456789012:oidc-provider/{}", environment.issuer()))],
                         )
                     })
                     .unwrap();
@@ -89,7 +85,7 @@ fn each_broken_link_is_named_alone_and_start_mends_what_it_may() {
         (
             "audience of the provider",
             |environment| {
-                environment.sandbox.aws(|aws| aws.provider_mut(&issuer(environment)).unwrap().client_ids = vec!["vault".to_owned()]);
+                environment.sandbox.aws(|aws| aws.provider_mut(&environment.issuer()).unwrap().client_ids = vec!["vault".to_owned()]);
             },
             "audience",
             "the token is for `sts.amazonaws.com`, the provider knows `vault`",
@@ -361,7 +357,7 @@ fn it_works_without_a_manifest_on_a_cluster_that_the_tool_never_touched() {
         kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "api", "namespace": "payments",
             "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/by-hand"}}}));
     });
-    environment.sandbox.aws(crate::start::runs::by_hand);
+    environment.sandbox.aws(by_hand);
     let found = broken(&environment, &["--service-account", "api", "--namespace", "payments"]);
     assert_eq!(found[0].0, "provider", "{found:?}");
     let run = environment.run(&["doctor", "--service-account", "api"]).ended(2);

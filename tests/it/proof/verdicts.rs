@@ -16,9 +16,10 @@ use qovery_irsa_sandbox::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{
-    support::environment::{Environment, GIVEN, NAMESPACE},
-    support::virtual_cloud::{ISSUER, World, given, place, run_and_prove},
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, NAMESPACE},
+    virtual_cloud::{ISSUER, World, given, place, run_and_prove},
 };
 
 const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/";

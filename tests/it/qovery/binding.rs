@@ -6,7 +6,10 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::json;
 
-use crate::support::shop::{BOUND, Shop};
+use crate::support::{
+    fixtures::NAMESPACE,
+    shop::{BOUND, Shop},
+};
 
 const LIST: &str = "qovery:listServicesByEnvironmentId";
 const PUT: &str = "qovery:editAdvancedSettings";
@@ -158,7 +161,7 @@ fn a_service_that_somebody_binds_elsewhere_meanwhile_is_not_taken_from_them() {
     let id = shop.service(&shop.id, "api");
     // Seen empty by the first look; by the time it is written somebody else was there.
     shop.environment.sandbox.faults().add("iam:CreateRole", When::Nth(1), Fault::Latency(std::time::Duration::from_millis(1500)));
-    let child = shop.environment.spawn_in(crate::support::environment::NAMESPACE, &["start"]);
+    let child = shop.environment.spawn_in(NAMESPACE, &["start"]);
     while shop.environment.sandbox.witness().count("iam:CreateRole") == 0 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

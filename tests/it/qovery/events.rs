@@ -1,33 +1,16 @@
 //! Every event of an environment, one by one as `docs/events.md` has them, on the local Qovery.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
     qovery::{LeftOut, World},
 };
 use serde_json::json;
 
-use crate::{
-    support::environment::NAMESPACE,
-    support::shop::{BOUND, Deployed, Shop},
+use crate::support::{
+    fixtures::{EC2_TRUST, NAMESPACE},
+    repository::read,
+    shop::{BOUND, BOUND_SERVICES, Shop, UNBOUND, ended_well, in_worlds, nothing_to_do, started},
 };
-
-pub(crate) fn nothing_to_do(deployed: &Deployed) {
-    let [run] = deployed.runs.as_slice() else { panic!("one run") };
-    assert_eq!((run.code, run.writes), (0, 0), "{}{}", run.out, run.err);
-    assert!(run.out.lines().last().unwrap().starts_with("nothing to do"), "{}", run.out);
-}
-
-pub(crate) fn started(deployed: &Deployed) -> Vec<(&str, &str)> {
-    deployed.started.iter().map(|(name, account)| (name.as_str(), account.as_str())).collect()
-}
-
-pub(crate) const UNBOUND: [(&str, &str); 3] = [("api", ""), ("db", ""), ("worker", "")];
-pub(crate) const BOUND_SERVICES: [(&str, &str); 3] = [("api", "app"), ("db", ""), ("worker", "app")];
 
 #[test]
 fn the_first_deploy_makes_and_binds_and_the_second_shows_it() {
@@ -140,8 +123,7 @@ fn previews_come_and_go_as_clones_and_share_a_role_if_the_manifest_says_so() {
 fn a_job_that_fails_ends_the_deployment_before_a_service_starts() {
     let shop = Shop::installed(BOUND);
     shop.environment.sandbox.aws(|aws| {
-        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-        aws.add_role("taken", "/", trust);
+        aws.add_role("taken", "/", EC2_TRUST);
     });
     shop.environment.write_manifest(&BOUND.replace("    role:\n", "    role:\n      name: taken\n"));
     let deployed = shop.deploy();
@@ -194,38 +176,10 @@ fn policy_of(shop: &Shop, service: &str) -> String {
     policy["Statement"][0]["Principal"]["AWS"].as_str().unwrap().to_owned()
 }
 
-/// Plays it in each of these worlds, several at a time: most of the time pods end.
-pub(crate) fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
-    let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|| {
-                while let Some(world) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(*world)));
-                    if let Err(panic) = played {
-                        let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        failures.lock().unwrap().push(format!("{world:?}: {said}"));
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} of {} worlds:\n{}", failures.len(), worlds.len(), failures.join("\n"));
-}
-
-pub(crate) fn ended_well(deployed: &Deployed) {
-    for run in &deployed.runs {
-        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
-    }
-}
-
 /// A role of somebody else, below the path of the environment.
 fn theirs(shop: &Shop) -> serde_json::Value {
     shop.environment.sandbox.aws(|aws| {
-        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-        aws.add_role("theirs", &format!("/qovery/demo/{NAMESPACE}/"), trust);
+        aws.add_role("theirs", &format!("/qovery/demo/{NAMESPACE}/"), EC2_TRUST);
     });
     seen(shop)
 }
@@ -317,7 +271,7 @@ fn an_environment_with_aliases_of_earlier_outputs_goes_on() {
 
 #[test]
 fn the_page_names_every_event_and_has_a_test_for_it() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md")).unwrap();
+    let page = read("docs/events.md");
     let table = page.split("## What to know").next().unwrap();
     let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).skip(1).collect();
     assert_eq!(

@@ -5,11 +5,14 @@ use qovery_irsa_sandbox::{
     qovery::Qovery,
 };
 
-use crate::support::shop::{BOUND, Shop};
+use crate::support::{
+    environment::Run,
+    shop::{BOUND, Shop},
+};
 
 const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
-fn doctor(shop: &Shop) -> crate::support::environment::Run {
+fn doctor(shop: &Shop) -> Run {
     shop.environment.run(&["doctor"])
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand},
+};
 
 const ROLE: &str = "eks.amazonaws.com/role-arn";
 const OTHER: &str = "arn:aws:iam::123456789012:role/other";
@@ -118,4 +121,47 @@ fn a_service_account_without_its_label_stays_with_a_word_and_without_the_tools_f
     assert!(run.out.contains("does not say that this tool created it") && run.out.contains("delete serviceaccount app"), "{}", run.out);
     let left = environment.service_account().unwrap();
     assert!(left["metadata"]["annotations"][ROLE].is_null() && !left.to_string().contains("qovery-irsa/"), "{left}");
+}
+
+/// The ServiceAccount that the Helm chart `qovery-sa-helper` 0.1.0 renders.
+fn of_the_helm_chart(role: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {
+            "name": "app", "namespace": NAMESPACE,
+            "labels": {"app.kubernetes.io/managed-by": "Helm"},
+            "annotations": {"eks.amazonaws.com/role-arn": role, "meta.helm.sh/release-name": "sa"},
+            "managedFields": [{"manager": "helm", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:metadata": {"f:annotations": {".": {}, "f:eks.amazonaws.com/role-arn": {}, "f:meta.helm.sh/release-name": {}},
+                    "f:labels": {".": {}, "f:app.kubernetes.io/managed-by": {}}}}}],
+        },
+    })
+}
+
+#[test]
+fn a_service_account_of_the_helm_chart_with_the_same_role_is_shared_and_outlives_the_delete() {
+    let environment = Environment::new(GIVEN);
+    environment.sandbox.aws(by_hand);
+    let role = "arn:aws:iam::123456789012:role/by-hand";
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(of_the_helm_chart(role)));
+    environment.start();
+    assert_eq!(environment.start().writes, 0);
+    environment.delete();
+    let left = environment.service_account().unwrap();
+    assert_eq!(left["metadata"]["annotations"]["eks.amazonaws.com/role-arn"], role);
+    assert_eq!(left["metadata"]["labels"], json!({"app.kubernetes.io/managed-by": "Helm"}));
+}
+
+#[test]
+fn a_service_account_of_the_helm_chart_with_another_role_is_refused_with_the_manager_and_the_way_out() {
+    let environment = Environment::new(MANIFEST);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(of_the_helm_chart("arn:aws:iam::123456789012:role/other")));
+    let run = environment.run(&["start"]).ended(3);
+    assert_eq!(run.writes, 0);
+    assert!(
+        run.err.contains("annotation `eks.amazonaws.com/role-arn` is `arn:aws:iam::123456789012:role/other`, held by field manager `helm`"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("hint: remove it where `helm` sets it"), "{}", run.err);
 }

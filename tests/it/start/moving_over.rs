@@ -18,9 +18,11 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    support::environment::{NAMESPACE, Run},
-    support::shop::{BOUND, Deployed, Shop},
+use crate::support::{
+    environment::Run,
+    fixtures::{EC2_TRUST, NAMESPACE},
+    repository::read,
+    shop::{BOUND, Deployed, Shop},
 };
 
 const OLD: &str = "my-s3-role";
@@ -29,7 +31,7 @@ const POLICY: &str = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
 
 /// What the page shows under this name, as `manifest: console`.
 fn shown(name: &str) -> String {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/moving-over.md")).unwrap();
+    let page = read("docs/moving-over.md");
     let (_, rest) = page.split_once(&format!("<!-- {name} -->\n")).unwrap_or_else(|| panic!("{name} is not on the page"));
     rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1.to_owned()
 }
@@ -339,8 +341,7 @@ fn with_the_same_name_the_job_adds_nothing_to_a_statement_that_checks_the_audien
     let after = shop.environment.sandbox.aws(|aws| aws.roles()["my-s3-role"].clone());
     assert!(after.tags.is_empty() && !after.trust.contains("Sid"), "{}", after.trust);
     shop.environment.sandbox.aws(|aws| {
-        let other = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-        other.clone_into(&mut aws.role_mut("my-s3-role").unwrap().trust);
+        EC2_TRUST.clone_into(&mut aws.role_mut("my-s3-role").unwrap().trust);
     });
     assert!(have_their_role(&shop.environment.sandbox, OLD).is_err(), "as the page says");
     green(&shop.deploy());

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{MANIFEST, NAMESPACE},
+};
 
 #[test]
 fn stop_changes_nothing_says_so_and_needs_no_configuration() {

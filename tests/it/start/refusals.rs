@@ -3,7 +3,10 @@
 use qovery_irsa_sandbox::faults::{Fault, When};
 use serde_json::json;
 
-use crate::support::environment::{Environment, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{MANIFEST, NAMESPACE, by_hand},
+};
 
 const PATCH: &str = "kubernetes:patch serviceaccounts";
 
@@ -183,4 +186,39 @@ fn an_api_server_that_cannot_be_reached_is_named_with_who_named_it() {
     assert!(run.err.contains(&format!("(API server `{host}`, as the kubeconfig names it)")), "{}", run.err);
     assert!(run.err.contains("hint: check the way from the job to that host"), "{}", run.err);
     assert!(run.out.contains("waiting for `kubernetes:"), "{}", run.out);
+}
+
+/// As irsa-manager does not: it takes the role over, detaches its policies and reports success where it leaks.
+#[test]
+fn a_role_of_that_name_is_not_taken_over_and_nothing_is_written() {
+    let environment = Environment::new(&MANIFEST.replace("    role:\n", "    role:\n      name: by-hand\n"));
+    environment.sandbox.aws(by_hand);
+    let before = environment.sandbox.state();
+    for (command, code) in [("start", 3), ("plan", 3), ("delete", 0)] {
+        let run = environment.run(&[command]).ended(code);
+        assert_eq!(run.writes, 0, "{command}");
+    }
+    let refused = environment.run(&["start"]);
+    assert!(
+        refused.err.contains("refused: role `arn:aws:iam::123456789012:role/by-hand` exists and was not made by this tool"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("hint: to let this tool manage only its trust, give the identity `role: {arn: "), "{}", refused.err);
+    assert_eq!(environment.sandbox.state(), before);
+}
+
+/// As ACK did: a clash of names ended in the deletion of a role that was there before.
+#[test]
+fn a_clash_of_names_never_deletes_the_role_that_was_there_before() {
+    for exact in [false, true] {
+        let mut environment = Environment::new(&MANIFEST.replace("    role:\n", "    role:\n      name: BY-HAND\n"));
+        environment.sandbox.aws(by_hand);
+        environment.sandbox.aws(|aws| aws.look_up_exact_case(exact));
+        environment.set("IRSA_TIMEOUT", "10");
+        let run = environment.run(&["start"]).ended(3);
+        assert!(run.err.contains("refused: role `"), "{}", run.err);
+        environment.delete();
+        assert!(environment.sandbox.aws(|aws| aws.roles().contains_key("by-hand")));
+    }
 }

@@ -6,7 +6,10 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, GIVEN, MANIFEST, NAMESPACE};
+use crate::support::{
+    environment::Environment,
+    fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand},
+};
 
 #[test]
 fn an_empty_account_gets_everything_and_a_second_start_writes_nothing() {
@@ -42,7 +45,7 @@ fn a_pod_of_the_service_account_gets_the_role_and_another_does_not() {
     let environment = Environment::new(MANIFEST);
     environment.start();
     let subjects = ["app", "other"].map(|name| format!("system:serviceaccount:{NAMESPACE}:{name}"));
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     let trust = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().trust.clone());
     let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
     let document: Value = serde_json::from_str(&trust).unwrap();
@@ -98,7 +101,7 @@ fn drift_of_provider_and_service_account_is_repaired() {
     let environment = Environment::new(MANIFEST);
     environment.start();
     let made = environment.sandbox.state();
-    let issuer = environment.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned();
+    let issuer = environment.issuer();
     environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids = vec!["other".to_owned()]);
     assert_eq!(environment.start().done(), [format!("add audience `sts.amazonaws.com` to OIDC provider `{issuer}`")]);
     environment.sandbox.aws(|aws| aws.provider_mut(&issuer).unwrap().client_ids.retain(|id| id != "other"));
@@ -200,12 +203,6 @@ fn the_plan_is_what_start_then_does_action_by_action() {
     }
 }
 
-/// A role that somebody made by hand, trusted by an EC2 instance.
-pub(crate) fn by_hand(aws: &mut qovery_irsa_sandbox::aws::Aws) {
-    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
-    aws.add_role("by-hand", "/", &trust.to_string());
-}
-
 #[test]
 fn a_given_role_keeps_all_but_the_environments_own_subject() {
     let environment = Environment::new(GIVEN);
@@ -294,4 +291,88 @@ fn a_service_account_that_goes_while_the_tool_lets_go_of_it_is_not_made_again() 
     });
     child.end().ended(0);
     assert_eq!(environment.service_account(), None);
+}
+
+/// As ROSA and ccoctl do not.
+#[test]
+fn the_trust_policy_of_a_role_that_exists_is_updated() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    environment.write_manifest(
+        &MANIFEST.replace("maxSessionDuration: 2h", "maxSessionDuration: 2h\n      extraSubjects: [kube-system/keda-operator]"),
+    );
+    let run = environment.start();
+    assert_eq!(
+        run.done(),
+        [format!("update the trust policy of role `{}`: trust `system:serviceaccount:kube-system:keda-operator`", environment.role_name())]
+    );
+    let trust = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().trust.clone());
+    assert!(trust.contains("system:serviceaccount:kube-system:keda-operator"), "{trust}");
+}
+
+/// As eksctl does not.
+#[test]
+fn a_service_account_that_went_with_its_namespace_is_made_again() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    let made = environment.sandbox.state();
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.delete_namespace(NAMESPACE);
+        kubernetes.add_namespace(NAMESPACE);
+    });
+    environment.start();
+    assert_eq!(environment.sandbox.state(), made);
+}
+
+/// As ccoctl and ROSA do not: they cut names at 64 characters.
+#[test]
+fn two_long_namespaces_that_share_sixty_characters_get_different_roles() {
+    let mut environment = Environment::new(MANIFEST);
+    let shared = "z".repeat(60);
+    for namespace in [format!("{shared}aaa"), format!("{shared}bbb")] {
+        environment.sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        environment.set("QOVERY_KUBERNETES_NAMESPACE_NAME", &namespace);
+        environment.start();
+        assert_eq!(environment.start().writes, 0);
+    }
+    assert_eq!(environment.roles(), 2);
+    assert!(environment.sandbox.aws(|aws| aws.roles().keys().all(|name| name.len() <= 64)));
+}
+
+/// As kops does not: it untags all and tags again.
+#[test]
+fn a_change_of_tags_never_loses_tags_of_others() {
+    let environment = Environment::new(MANIFEST);
+    environment.start();
+    environment.change_role(|role| drop(role.tags.insert("theirs".to_owned(), "kept".to_owned())));
+    environment.write_manifest(&MANIFEST.replace("{team: platform}", "{cost: low}"));
+    let mark = environment.sandbox.witness().mark();
+    environment.start();
+    let untagged: Vec<Value> = environment
+        .sandbox
+        .witness()
+        .since(mark)
+        .into_iter()
+        .filter(|call| call.operation == "iam:UntagRole")
+        .map(|call| call.parameters)
+        .collect();
+    assert_eq!(untagged.len(), 1);
+    assert!(!untagged[0].to_string().contains("theirs"), "{untagged:?}");
+    let tags = environment.sandbox.aws(|aws| aws.roles().values().next().unwrap().tags.clone());
+    assert_eq!((tags["theirs"].as_str(), tags["cost"].as_str(), tags.contains_key("team")), ("kept", "low", false));
+}
+
+/// As iam-manager, irsa-manager, Voodoo, ccoctl, ROSA and kops do not.
+#[test]
+fn the_audience_is_always_checked() {
+    let environment =
+        Environment::new(&MANIFEST.replace("- serviceAccount: app\n", "- serviceAccount: app\n    audience: vault.example.com\n"));
+    environment.guard("audiences", "['vault.example.com']");
+    environment.start();
+    let trust: Value = environment.sandbox.aws(|aws| serde_json::from_str(&aws.roles().values().next().unwrap().trust).unwrap());
+    let issuer = environment.issuer();
+    assert_eq!(trust["Statement"][0]["Condition"]["StringEquals"][format!("{issuer}:aud")], "vault.example.com");
+    let account = environment.service_account().unwrap();
+    assert_eq!(account["metadata"]["annotations"]["eks.amazonaws.com/audience"], "vault.example.com");
+    assert_eq!(environment.sandbox.aws(|aws| aws.providers()[&issuer].client_ids.clone()), ["vault.example.com"]);
 }

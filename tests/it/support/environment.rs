@@ -17,35 +17,13 @@ use qovery_irsa_sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::documents::promises::{objects, read};
+use crate::support::{
+    fixtures::NAMESPACE,
+    repository::{given_roles_statement, objects, read},
+};
 
 /// The policy in the cluster that bounds the job, as it is published.
 const GUARD: &str = "docs/permissions/admission-guard.yaml";
-
-pub(crate) const NAMESPACE: &str = "z1a2b3c4-shop";
-
-/// One identity with everything that a role can have.
-pub(crate) const MANIFEST: &str = r#"
-defaults:
-  tags: {team: platform}
-identities:
-  - serviceAccount: app
-    labels: {tier: backend}
-    automount: false
-    role:
-      policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]
-      inlinePolicies:
-        own-bucket: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::app-${QOVERY_ENVIRONMENT_ID}/*"}]}
-      permissionsBoundary: arn:aws:iam::aws:policy/PowerUserAccess
-      maxSessionDuration: 2h
-"#;
-
-/// An identity whose role is given by ARN.
-pub(crate) const GIVEN: &str = r#"
-identities:
-  - serviceAccount: app
-    role: {arn: "arn:aws:iam::123456789012:role/by-hand"}
-"#;
 
 pub(crate) struct Environment {
     pub(crate) sandbox: Sandbox,
@@ -90,6 +68,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Waits for its end. Nothing that it printed or wrote shows a secret.
     pub(crate) fn end(self) -> Run {
         let Output { status, stdout, stderr } = self.child.wait_with_output().unwrap();
@@ -164,14 +147,12 @@ pub(crate) fn open_discovery(cluster: &Cluster) {
     cluster.kubernetes(|kubernetes| kubernetes.put_object(binding.clone()));
 }
 
-/// The addition for roles outside the path, from the text.
-pub(crate) fn given_roles_statement() -> Value {
-    let text = read("docs/permissions.md");
-    let block = text.split("```json\n").skip(1).find(|block| block.contains("iam:UpdateAssumeRolePolicy")).unwrap();
-    serde_json::from_str(block.split("```").next().unwrap()).unwrap()
-}
-
 impl Environment {
+    /// The issuer of the cluster, as IAM has it: without `https://`.
+    pub(crate) fn issuer(&self) -> String {
+        self.sandbox.cluster().issuer().strip_prefix("https://").unwrap().to_owned()
+    }
+
     /// An environment with this manifest.
     pub(crate) fn new(manifest: &str) -> Self {
         Self::in_sandbox(Sandbox::start(), manifest)

@@ -1,11 +1,21 @@
 //! An environment in the local Qovery, and its events carried out as Qovery carries them out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN, World};
 use serde_json::{Value, json};
 
-use crate::support::environment::{Environment, NAMESPACE, Run};
+use crate::support::{
+    environment::{Environment, Run},
+    fixtures::NAMESPACE,
+};
 
 /// What `qovery.yml` says in these tests.
 pub(crate) const BOUND: &str = r#"
@@ -203,12 +213,14 @@ impl Shop {
                     let variables = sandbox.qovery(|qovery| qovery.variables_of_run(job));
                     let run = std::thread::scope(|scope| {
                         // Beside the services' deletion: their pods end while it runs.
-                        scope.spawn(|| {
-                            std::thread::sleep(Duration::from_secs(1));
-                            for service in &ending {
-                                self.end_pod(&namespace, service);
-                            }
-                        });
+                        if !ending.is_empty() {
+                            scope.spawn(|| {
+                                std::thread::sleep(Duration::from_secs(1));
+                                for service in &ending {
+                                    self.end_pod(&namespace, service);
+                                }
+                            });
+                        }
                         self.run_job(arguments, &variables)
                     });
                     let output = std::fs::read(self.environment.output_file()).ok();
@@ -287,4 +299,48 @@ impl Shop {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.environment.run_with(&arguments, &all)
     }
+}
+
+/// With which ServiceAccounts the services start before the job has bound them, and after.
+pub(crate) const UNBOUND: [(&str, &str); 3] = [("api", ""), ("db", ""), ("worker", "")];
+pub(crate) const BOUND_SERVICES: [(&str, &str); 3] = [("api", "app"), ("db", ""), ("worker", "app")];
+
+/// The only run had nothing to do.
+pub(crate) fn nothing_to_do(deployed: &Deployed) {
+    let [run] = deployed.runs.as_slice() else { panic!("one run") };
+    assert_eq!((run.code, run.writes), (0, 0), "{}{}", run.out, run.err);
+    assert!(run.out.lines().last().unwrap().starts_with("nothing to do"), "{}", run.out);
+}
+
+/// The services that started, and with which ServiceAccount.
+pub(crate) fn started(deployed: &Deployed) -> Vec<(&str, &str)> {
+    deployed.started.iter().map(|(name, account)| (name.as_str(), account.as_str())).collect()
+}
+
+/// Each run ended with exit code 0.
+pub(crate) fn ended_well(deployed: &Deployed) {
+    for run in &deployed.runs {
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    }
+}
+
+/// Plays it in each of these worlds, several at a time: most of the time pods end.
+pub(crate) fn in_worlds(worlds: &[World], play: impl Fn(World) + Sync) {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(world) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(*world)));
+                    if let Err(panic) = played {
+                        let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        failures.lock().unwrap().push(format!("{world:?}: {said}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of {} worlds:\n{}", failures.len(), worlds.len(), failures.join("\n"));
 }

@@ -43,6 +43,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::support::fixtures::EC2_TRUST;
+
 pub(crate) const ISSUER: &str = "https://oidc.example.com/id/A";
 
 /// The account: all its past states, and the chance that decides what a call meets.
@@ -66,8 +68,7 @@ impl World {
     pub(crate) fn new(seed: u64, lag: Duration) -> Self {
         let mut aws = Aws::new("123456789012", "eu-west-3");
         aws.quotas_mut().trust_policy_size = 8192;
-        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-        aws.add_role("given", "/", trust);
+        aws.add_role("given", "/", EC2_TRUST);
         Self {
             states: RefCell::new(vec![(Instant::now(), aws)]),
             chance: RefCell::new(fastrand::Rng::with_seed(seed)),
