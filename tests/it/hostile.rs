@@ -443,7 +443,8 @@ fn an_answer_of_many_parts_takes_no_multiple_of_its_size() {
     ];
     for (variable, body) in answers {
         let (most, run) = most_memory(&with_service(variable, &saying("200 OK", &body)));
-        assert!([0, 1, 3].contains(&run.code), "{variable}: {}", run.err);
+        // What is not read of an answer of Qovery is not missed.
+        assert_eq!(run.code, if variable == "IRSA_QOVERY_API_URL" { 3 } else { 1 }, "{variable}: {}", run.err);
         assert!(most < 120 << 10, "{variable}: {most} KiB");
     }
 }

@@ -111,53 +111,91 @@ fn a_secret_with_a_key_or_a_token_is_said_to_be_the_jobs_own() {
     }
 }
 
-#[test]
-fn every_link_to_a_file_leads_somewhere() {
-    for (name, text) in documents() {
-        let base = root().join(&name);
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = target.split('#').next().unwrap();
-            if path.is_empty() || path.contains("://") {
-                continue;
-            }
-            assert!(base.parent().unwrap().join(path).exists(), "{name}: {target}");
+/// What a heading is called in a link, as GitHub makes it: <https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#section-links>.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        let heading = line.trim_start_matches('#');
+        if in_code || heading.len() == line.len() || !heading.starts_with(' ') {
+            continue;
         }
+        let kept = heading.trim().chars().filter(|character| character.is_alphanumeric() || [' ', '-', '_'].contains(character));
+        let anchor: String = kept.flat_map(char::to_lowercase).map(|character| if character == ' ' { '-' } else { character }).collect();
+        assert!(anchors.insert(anchor), "{line}: two headings of one name have one link");
     }
+    anchors
 }
 
 #[test]
-fn every_variable_that_a_document_names_is_known_to_the_code() {
-    let code: String = [
-        "src/config/env.rs",
-        "src/config/mod.rs",
-        "src/clients/http.rs",
-        "src/clients/kubernetes/access.rs",
-        "src/steps/connect/mod.rs",
-        "src/model/containers.rs",
-    ]
-    .map(read)
-    .concat()
-    .to_uppercase();
-    let aws = [
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_ENDPOINT_URL",
-        "AWS_PROFILE",
-        "AWS_CONTAINER_",
-        "AWS_STS_REGIONAL_ENDPOINTS",
-        "AWS_EC2_METADATA_DISABLED",
-        "AWS_CONFIG_FILE",
-    ];
+fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
+    assert_eq!(anchors("# `a`: B-c, d\n```\n# none\n```\n## e\nf"), ["a-b-c-d".to_owned(), "e".to_owned()].into());
+    let mut to_headings = 0;
     for (name, text) in documents() {
-        let words = text.split(|character: char| !(character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'));
-        for word in words.filter(|word| (word.starts_with("IRSA_") || word.starts_with("AWS_")) && word.len() > 5) {
-            // What a secret of the job is set from is called after it.
-            let word = word.strip_prefix("IRSA_SECRET_").filter(|secret| !secret.is_empty()).unwrap_or(word);
-            let known = code.contains(word) || aws.iter().any(|known| word.starts_with(known));
-            assert!(known, "{name}: {word}");
+        let base = root().join(&name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').map_or((target, None), |(path, heading)| (path, Some(heading)));
+            let file = if path.is_empty() { base.clone() } else { base.parent().unwrap().join(path) };
+            assert!(file.exists(), "{name}: {target}");
+            if let Some(heading) = heading {
+                to_headings += 1;
+                assert!(anchors(&std::fs::read_to_string(&file).unwrap()).contains(heading), "{name}: {target}");
+            }
         }
     }
+    assert!(to_headings > 40, "{to_headings}");
+}
+
+/// The variables that configure the job: the fields of one struct.
+fn variables() -> BTreeSet<String> {
+    let code = read("src/config/env.rs");
+    let (_, fields) = code.split_once("struct Variables {\n").unwrap();
+    let fields = fields.split("\n}").next().unwrap().lines();
+    fields.map(|field| field.trim().strip_prefix("pub(super) ").unwrap().split(':').next().unwrap().to_uppercase()).collect()
+}
+
+/// What the SDK of AWS reads by itself, and what SDKs in the pods of services read.
+const OF_AWS: [&str; 14] = [
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_EKS",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_PROFILE",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
+];
+
+/// What documents name beside settings: with what variables begin, an example of a misspelling, and what another program of this repository
+/// reads.
+const BESIDE_SETTINGS: [&str; 7] =
+    ["AWS_", "IRSA_", "IRSA_SECRET_", "IRSA_PERMISSIONS_BOUNDAR", "QOVERY_", "QOVERY_OUTPUT_JOB_", "QOVERY_IRSA_BINARY"];
+
+#[test]
+fn every_variable_that_a_document_names_is_one_that_is_read_and_each_is_named() {
+    let settings = variables();
+    let mut named = BTreeSet::new();
+    for (name, text) in documents() {
+        let words = text.split(|character: char| !(character.is_ascii_uppercase() || character.is_ascii_digit() || character == '_'));
+        for word in words.filter(|word| ["IRSA_", "AWS_", "QOVERY_", "SERVICE_"].iter().any(|prefix| word.starts_with(prefix))) {
+            // What a secret of the job is set from is called after it.
+            let word = word.strip_prefix("IRSA_SECRET_").filter(|secret| !secret.is_empty()).unwrap_or(word);
+            let of_output = word.strip_prefix("QOVERY_OUTPUT_JOB_Z").is_some();
+            let known = settings.contains(word) || OF_AWS.contains(&word) || BESIDE_SETTINGS.contains(&word) || of_output;
+            assert!(known, "{name}: {word}");
+            named.insert(word.to_owned());
+        }
+    }
+    let expected: BTreeSet<String> = settings.into_iter().chain(OF_AWS.into_iter().chain(BESIDE_SETTINGS).map(str::to_owned)).collect();
+    let unnamed: Vec<&String> = expected.difference(&named).collect();
+    assert_eq!(unnamed, [] as [&String; 0]);
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn beyond_the_boundary_there_is_no_tag_that_is_not_listed() {
         "identities: [{{serviceAccount: app, role: {{permissionsBoundary: \"{BOUNDARY}\", tags: {{access-level: admin}}}}}}]"
     ));
     let run = environment.run(&["start"]).ended(1);
-    assert!(run.err.contains("AccessDenied: ") && run.err.contains("iam:TagRole"), "{}", run.err);
+    let role = environment.role_name();
+    assert!(run.err.starts_with(&format!("error: failed to tag role `{role}` with `access-level`, `qovery-irsa/made`\n")), "{}", run.err);
+    assert!(run.err.contains("\n  caused by: AccessDenied: "), "{}", run.err);
+    assert!(run.err.contains("\nhint: allow `iam:TagRole` for the job (docs/permissions.md), then deploy again"), "{}", run.err);
     let tags = environment.sandbox.aws(|aws| aws.roles().values().flat_map(|role| role.tags.clone()).collect::<Vec<_>>());
     assert!(!tags.iter().any(|(key, _)| key == "access-level"), "{tags:?}");
 }
@@ -183,12 +186,12 @@ fn with_permissions_to_read_a_pull_request_sees_what_it_would_change_and_changes
     let own = environment.variables.clone();
     reading_only(&mut environment);
     let first = environment.run(&["plan"]).ended(10);
-    assert!(first.writes == 0 && first.out.contains("create role"), "{}", first.out);
+    assert_eq!(first.writes, 0);
     let refused = environment.run(&["start"]).ended(1);
     assert!(refused.writes == 0 && refused.err.contains("User \"pipeline\" cannot patch resource \"serviceaccounts\""), "{}", refused.err);
     let reader = std::mem::replace(&mut environment.variables, own);
-    environment.start();
-    environment.variables = reader;
+    assert_eq!(environment.start().done(), first.planned());
+    let own = std::mem::replace(&mut environment.variables, reader);
 
     environment.sandbox.witness().clear();
     assert_eq!(environment.run(&["plan"]).ended(0).writes, 0);
@@ -200,25 +203,54 @@ fn with_permissions_to_read_a_pull_request_sees_what_it_would_change_and_changes
         kubernetes.put_object(bare);
     });
     let refused = environment.run(&["start"]).ended(1);
-    assert!(refused.writes == 0 && refused.err.contains("Forbidden"), "{}", refused.err);
+    assert!(refused.writes == 0 && refused.err.contains("User \"pipeline\" cannot patch resource \"serviceaccounts\""), "{}", refused.err);
     environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(account));
-    let doctor = environment.run(&["doctor"]);
-    assert!(doctor.writes == 0 && doctor.out.contains("ok"), "{}\n{}", doctor.out, doctor.err);
+    // All but the token, which nobody who only reads may request.
+    let doctor = environment.run(&["doctor", "--format=json"]).ended(1);
+    let checks = doctor.json()["examined"][0]["checks"].as_array().unwrap().clone();
+    let not_ok: Vec<_> = checks.iter().filter(|check| check["state"] != "ok").map(|check| (&check["link"], &check["state"])).collect();
+    assert_eq!((doctor.writes, checks.len(), not_ok), (0, 10, vec![(&json!("token"), &json!("unknown"))]), "{}", doctor.out);
     environment.change_role(|role| {
         role.attached.clear();
         role.tags.remove("team");
         role.trust = role.trust.replace("StringEquals", "StringLike");
     });
     let drift = environment.run(&["plan"]).ended(10);
-    assert!(drift.writes == 0 && drift.out.contains("attach"), "{}", drift.out);
+    assert_eq!((drift.writes, drift.planned().len()), (0, 3), "{}", drift.out);
     let removal = environment.run(&["plan", "delete"]).ended(10);
-    assert!(removal.writes == 0 && removal.out.contains("delete role"), "{}", removal.out);
+    let role = environment.role_name();
+    assert_eq!(
+        (removal.writes, removal.planned()),
+        (
+            0,
+            vec![
+                format!("delete inline policy `own-bucket` of role `{role}`").as_str(),
+                &format!("delete role `{role}`"),
+                &format!("delete ServiceAccount `{NAMESPACE}/app`"),
+            ]
+        )
+    );
     let sweep = environment.run(&["sweep", "--dry-run"]).ended(0);
-    assert!(sweep.writes == 0 && sweep.out.contains("z2-gone"), "{}", sweep.out);
-    for command in ["start", "delete", "sweep"] {
+    let gone: Vec<String> =
+        environment.sandbox.aws(|aws| aws.roles().keys().filter(|name| name.starts_with("app-z2-gone-")).cloned().collect());
+    assert_eq!(
+        (sweep.writes, sweep.planned()),
+        (
+            0,
+            vec![
+                format!("detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `{}`", gone[0]).as_str(),
+                &format!("delete inline policy `own-bucket` of role `{}`", gone[0]),
+                &format!("delete role `{}`", gone[0]),
+            ]
+        )
+    );
+    for (command, action) in [("start", "iam:TagRole"), ("delete", "iam:DeleteRolePolicy"), ("sweep", "iam:DetachRolePolicy")] {
         let run = environment.run(&[command]).ended(1);
-        assert!(run.writes == 0 && run.err.contains("AccessDenied"), "{command}: {}", run.err);
+        assert_eq!(run.writes, 0, "{command}");
+        assert!(run.err.contains("\n  caused by: AccessDenied: User: arn:aws:iam::123456789012:user/pipeline "), "{command}: {}", run.err);
+        assert!(run.err.contains(&format!("\nhint: allow `{action}` for the job (docs/permissions.md), ")), "{command}: {}", run.err);
     }
+    assert_eq!(environment.run_with(&["start"], &own).ended(0).done(), drift.planned());
 }
 
 /// No permission to read is there that `plan`, `doctor` and `sweep --dry-run` never use.
@@ -245,9 +277,10 @@ fn the_permissions_to_read_are_all_used() {
     environment.sandbox.witness().clear();
     for manifest in manifests {
         environment.write_manifest(manifest);
-        for arguments in [&["plan"] as &[_], &["plan", "delete"], &["doctor", "--service-account", "app"], &["sweep", "--dry-run"]] {
-            let run = environment.run(arguments);
-            assert!(run.writes == 0 && [0, 1, 10].contains(&run.code), "{arguments:?}: {}\n{}", run.out, run.err);
+        for (arguments, code) in
+            [(&["plan"] as &[_], 10), (&["plan", "delete"], 10), (&["doctor", "--service-account", "app"], 1), (&["sweep", "--dry-run"], 0)]
+        {
+            assert_eq!(environment.run(arguments).ended(code).writes, 0, "{arguments:?}");
         }
     }
     let used = environment.sandbox.witness().operations();
