@@ -60,6 +60,7 @@ mod start {
 /// What tests share. No test is in here, and no test file is used by another.
 mod support {
     pub(crate) mod environment;
+    pub(crate) mod extent;
     pub(crate) mod fixtures;
     pub(crate) mod repository;
     pub(crate) mod shop;

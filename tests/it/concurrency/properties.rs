@@ -7,7 +7,10 @@ use qovery_irsa::{model::identity::Identity, plan::Goal};
 use qovery_irsa_sandbox::aws::evaluate::who_may_assume;
 use serde_json::{Value, json};
 
-use crate::support::virtual_cloud::{ISSUER, World, given, place, run};
+use crate::support::{
+    extent::extent,
+    virtual_cloud::{ISSUER, World, given, place, run},
+};
 
 const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A";
 const ENVIRONMENTS: usize = 4;
@@ -56,7 +59,7 @@ fn may_assume(trust: &Value) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: extent(30, 150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn exactly_foreign_and_alive_subjects_may_assume_the_role(

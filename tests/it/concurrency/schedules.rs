@@ -24,7 +24,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::virtual_cloud::{ISSUER, Reached, World, account, given, observed_role, place, run, shared};
+use crate::support::{
+    extent::extent,
+    virtual_cloud::{ISSUER, Reached, World, account, given, observed_role, place, run, shared},
+};
 
 const ENVIRONMENTS: usize = 20;
 
@@ -127,17 +130,17 @@ fn lag_of(seed: u64) -> Duration {
     Duration::from_secs([0, 1, 3][usize::try_from(seed % 3).unwrap()])
 }
 
-/// How many schedules to run: as many as `SCHEDULES` says, to look further than every test run does.
-fn count(default: u64) -> u64 {
-    std::env::var("SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
+/// How many schedules to run: as many as `SCHEDULES` says, to look further than any test run does.
+fn count(short: u64, long: u64) -> u64 {
+    std::env::var("SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or_else(|| extent(short, long))
 }
 
 /// The settle time that the job has if nothing is said.
 const SETTLE: Duration = Duration::from_secs(8);
 
 #[test]
-fn nothing_is_lost_and_nothing_is_left_behind_in_a_thousand_schedules_of_twenty_environments_on_a_given_role() {
-    for seed in 0..count(1000) {
+fn nothing_is_lost_and_nothing_is_left_behind_in_any_schedule_of_twenty_environments_on_a_given_role() {
+    for seed in 0..count(60, 1000) {
         let end = schedule(seed, registry, &given(), lag_of(seed), SETTLE);
         assert!(end.lost == 0 && end.left == 0 && !end.registry_differs, "seed {seed}: {end:?}");
     }
@@ -145,7 +148,7 @@ fn nothing_is_lost_and_nothing_is_left_behind_in_a_thousand_schedules_of_twenty_
 
 #[test]
 fn nothing_is_lost_where_the_last_one_out_deletes_the_role_and_the_next_one_makes_it_again() {
-    for seed in 0..count(500) {
+    for seed in 0..count(30, 500) {
         let end = schedule(seed, registry, &shared(), lag_of(seed), SETTLE);
         assert!(end.lost == 0 && end.left == 0 && !end.registry_differs, "seed {seed}: {end:?}");
     }
@@ -154,9 +157,11 @@ fn nothing_is_lost_where_the_last_one_out_deletes_the_role_and_the_next_one_make
 /// What shows that the two tests above can fail, and why the registry is there.
 #[test]
 fn reading_adding_and_writing_loses_environments() {
+    let seeds = extent(5, 20);
     for lag in [0, 1, 3] {
-        let ends: Vec<End> = (0..20).map(|seed| schedule(seed, read_add_write, &given(), Duration::from_secs(lag), SETTLE)).collect();
+        let ends: Vec<End> = (0..seeds).map(|seed| schedule(seed, read_add_write, &given(), Duration::from_secs(lag), SETTLE)).collect();
         let wrong: usize = ends.iter().map(|end| end.lost + end.left).sum();
-        assert!(wrong > 20 * ENVIRONMENTS / 10, "{wrong} of {} subjects wrong with reads up to {lag} s old", 20 * ENVIRONMENTS);
+        let of = usize::try_from(seeds).unwrap() * ENVIRONMENTS;
+        assert!(wrong > of / 10, "{wrong} of {of} subjects wrong with reads up to {lag} s old");
     }
 }

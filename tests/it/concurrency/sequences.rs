@@ -20,9 +20,11 @@ use qovery_irsa::{
 use qovery_irsa_sandbox::aws::evaluate::who_may_assume;
 use tokio::time::{sleep, timeout};
 
-use crate::support::virtual_cloud::{ISSUER, World, given, identity, place, run_all, run_knowing, shared};
+use crate::support::{
+    extent::extent,
+    virtual_cloud::{ISSUER, World, given, identity, place, run_all, run_knowing, shared},
+};
 
-const SEQUENCES: u64 = 1000;
 const SETTLE: Duration = Duration::from_secs(8);
 /// More than the time after which what is dated goes.
 const OVER: Duration = Duration::from_mins(61);
@@ -243,7 +245,7 @@ async fn sequence(seed: u64) {
 
 #[test]
 fn what_is_left_of_any_sequence_is_what_the_last_manifests_say_and_after_their_deletes_nothing() {
-    for seed in 0..SEQUENCES {
+    for seed in 0..extent(60, 1000) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(sequence(seed));
     }
@@ -258,7 +260,7 @@ fn two_jobs_of_one_environment_that_write_at_once_both_leave_their_mark() {
         let marked: Vec<usize> = accounts.values().map(|account| account.marks.len()).collect();
         assert_eq!(marked, [2]);
     }
-    for seed in 0..200 {
+    for seed in 0..extent(20, 200) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let world = Rc::new(World::new(seed, Duration::from_secs(4)));

@@ -1,13 +1,12 @@
-//! Two hundred environments deploy at once into an account that throttles: all of them converge, none starves, and what they call
-//! in vain stays a small part of what they call.
+//! Many environments deploy at once into an account that throttles: all of them converge, none starves, and what they call in vain stays a
+//! small part of what they call.
 
 use std::{collections::BTreeMap, thread, time::Instant};
 
 use qovery_irsa_sandbox::faults::{Fault, When};
 
-use crate::support::{environment::Environment, fixtures::MANIFEST};
+use crate::support::{environment::Environment, extent::extent, fixtures::MANIFEST};
 
-const ENVIRONMENTS: usize = 200;
 const WRITES_A_SECOND: u32 = 10;
 const READS_A_SECOND: u32 = 20;
 const READS: &str = "iam:Get*|iam:List*";
@@ -21,12 +20,13 @@ fn figures<T: Ord + Copy>(mut values: Vec<T>) -> [T; 3] {
 
 #[test]
 #[allow(clippy::print_stdout, reason = "the figures of docs/reliability.md")]
-fn two_hundred_environments_at_once_all_converge_in_an_account_that_throttles() {
+fn many_environments_at_once_all_converge_in_an_account_that_throttles() {
+    let environments = extent(24, 200);
     let mut environment = Environment::new(MANIFEST);
     environment.sandbox.settle();
     // Where the calls go is known without asking the one cluster two hundred times.
     environment.set("IRSA_OIDC_ISSUER", environment.sandbox.cluster().issuer().to_owned().as_str());
-    let namespaces: Vec<String> = (0..ENVIRONMENTS).map(|number| format!("z{number:03}-clone")).collect();
+    let namespaces: Vec<String> = (0..environments).map(|number| format!("z{number:03}-clone")).collect();
     environment.sandbox.kubernetes(|kubernetes| namespaces.iter().for_each(|name| kubernetes.add_namespace(name)));
     environment.start();
     let mark = environment.sandbox.witness().mark();
@@ -60,9 +60,9 @@ fn two_hundred_environments_at_once_all_converge_in_an_account_that_throttles() 
             "{command}, first, median and last done after {time:?} s: {} calls of IAM, {throttled} throttled, {each:?} of an environment, {alone} alone",
             calls.len()
         );
-        assert!(throttled > ENVIRONMENTS, "no storm");
+        assert!(throttled > environments, "no storm");
         // Without a pace that all calls of a run share it is more than three times as many, and five times for the unluckiest.
-        assert!(calls.len() < 5 * alone * ENVIRONMENTS / 2, "{} calls", calls.len());
+        assert!(calls.len() < 5 * alone * environments / 2, "{} calls", calls.len());
         assert!(each[2] < 3 * alone, "{} calls of one environment", each[2]);
     }
 }

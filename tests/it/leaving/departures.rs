@@ -1,5 +1,5 @@
 //! Every way in which a delete event comes, and the deployments of `docs/events.md`, in each Qovery that may be: whatever its public
-//! sources leave open, in worlds in which every two of those things come together.
+//! sources leave open; with `LONG=1` in worlds in which every two of those things come together.
 
 use http::Method;
 use qovery_irsa_sandbox::{
@@ -10,7 +10,7 @@ use qovery_irsa_sandbox::{
 use crate::support::{
     environment::Run,
     fixtures::{NAMESPACE, an_hour_passes},
-    shop::{BOUND, BOUND_SERVICES, Deployed, Shop, UNBOUND, ended_well, in_worlds, nothing_to_do, started},
+    shop::{BOUND, BOUND_SERVICES, Deployed, Shop, UNBOUND, ended_well, in_worlds, nothing_to_do, started, worlds},
 };
 
 /// A job that was deployed twice, so that the pods of its services run with their role.
@@ -34,7 +34,7 @@ fn exists(shop: &Shop) -> bool {
 
 #[test]
 fn deployments_and_a_stop_go_as_the_page_says() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = Shop::installed_in(world, BOUND);
         let first = shop.deploy();
         ended_well(&first);
@@ -57,7 +57,7 @@ fn deployments_and_a_stop_go_as_the_page_says() {
 
 #[test]
 fn a_clone_or_preview_comes_and_goes_and_the_first_environment_keeps_its_own() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         let first = shop.environment.role_name();
         let clone = shop.clone_named("pr-1");
@@ -72,7 +72,7 @@ fn a_clone_or_preview_comes_and_goes_and_the_first_environment_keeps_its_own() {
 
 #[test]
 fn a_delete_of_the_environment_waits_for_its_pods_and_takes_all() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         let deleted = shop.delete(&shop.id);
         ended_well(&deleted);
@@ -84,7 +84,7 @@ fn a_delete_of_the_environment_waits_for_its_pods_and_takes_all() {
 
 #[test]
 fn a_skipped_service_and_one_that_was_never_deployed_go_with_their_environment_and_hold_up_nothing() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         shop.skip("db");
         ended_well(&shop.deploy());
@@ -106,7 +106,7 @@ fn a_skipped_service_and_one_that_was_never_deployed_go_with_their_environment_a
 
 #[test]
 fn a_delete_event_that_fails_keeps_the_environment_until_the_next_delete() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         let faults = shop.environment.sandbox.faults();
         let rule = faults.add("iam:DeleteRole", When::Always, Fault::error(403, "AccessDenied"));
@@ -124,7 +124,7 @@ fn a_delete_event_that_fails_keeps_the_environment_until_the_next_delete() {
 fn a_job_that_is_deleted_or_uninstalled_alone_leaves_the_services_their_roles_and_says_how_to_remove_them() {
     type Leave = fn(&Shop) -> Deployed;
     let ways: [(Leave, bool); 2] = [(Shop::delete_job, false), (Shop::uninstall_job, true)];
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         for (leave, stays) in ways {
             let shop = running(world);
             let left = leave(&shop);
@@ -141,7 +141,7 @@ fn a_job_that_is_deleted_or_uninstalled_alone_leaves_the_services_their_roles_an
 /// The job is gone when the remedy is read: whoever follows it is another job, or none.
 #[test]
 fn what_a_job_that_was_deleted_alone_left_is_removed_as_it_said() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         for way in ["a new job that asks", "a new job that cannot ask", "a person"] {
             let shop = running(world);
             ended_well(&shop.delete_job());
@@ -201,7 +201,7 @@ fn a_job_under_a_new_id_takes_over_what_the_one_before_it_made_and_it_does_not_n
 /// The environment is deleted by a job under a new id: what the job before it has made goes too, where Qovery can be asked.
 #[test]
 fn a_job_under_a_new_id_takes_what_the_one_before_it_made() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         ended_well(&shop.delete_job());
         shop.environment.run(&["install"]).ended(0);
@@ -221,7 +221,7 @@ fn a_job_under_a_new_id_takes_what_the_one_before_it_made() {
 
 #[test]
 fn a_plan_of_the_delete_is_what_the_deletion_of_the_environment_does_and_says_what_the_command_alone_does() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         let plan = |more: &[(&str, &str)]| {
             let mut variables = shop.environment.variables.clone();
@@ -248,7 +248,7 @@ fn a_plan_of_the_delete_is_what_the_deletion_of_the_environment_does_and_says_wh
 
 #[test]
 fn a_job_that_is_deleted_alone_removes_if_it_cannot_ask_or_is_told_to() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         for (name, value) in [("IRSA_QOVERY_TOKEN", ""), ("IRSA_ON_DELETE", "remove")] {
             let shop = running(world);
             shop.set_of_job(&shop.id, name, value);
@@ -261,7 +261,7 @@ fn a_job_that_is_deleted_alone_removes_if_it_cannot_ask_or_is_told_to() {
 
 #[test]
 fn a_token_that_gets_no_answer_keeps_the_roles_of_pods_that_run() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         shop.environment.sandbox.qovery(|qovery| qovery.add_policy_token("qov_policy_of_the_job", &[(Method::GET, "/environment/")]));
         for token in ["qov_nobody_knows_this_one", "qov_policy_of_the_job"] {
@@ -281,7 +281,7 @@ fn a_token_that_gets_no_answer_keeps_the_roles_of_pods_that_run() {
 
 #[test]
 fn services_and_job_that_are_deleted_in_one_request_take_the_role_only_if_no_other_service_stays() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         let some = shop.delete_services(&["api", "aws-identity"]);
         let run = only(&some);
@@ -299,7 +299,7 @@ fn services_and_job_that_are_deleted_in_one_request_take_the_role_only_if_no_oth
 
 #[test]
 fn a_forced_event_does_what_it_is_and_touches_no_service() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         for event in ["START", "STOP"] {
             nothing_to_do(&shop.force(event));
@@ -316,7 +316,7 @@ fn a_forced_event_does_what_it_is_and_touches_no_service() {
 
 #[test]
 fn an_uninstall_of_the_environment_takes_all_and_a_deploy_makes_it_again() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         ended_well(&shop.event(&shop.id, "uninstall"));
         assert_eq!((shop.environment.roles(), exists(&shop)), (0, true));
@@ -329,7 +329,7 @@ fn an_uninstall_of_the_environment_takes_all_and_a_deploy_makes_it_again() {
 
 #[test]
 fn a_token_that_is_no_longer_valid_costs_a_start_a_note() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         shop.set_of_job(&shop.id, "IRSA_QOVERY_TOKEN", "qov_nobody_knows_this_one");
         let deployed = shop.deploy();
@@ -341,7 +341,7 @@ fn a_token_that_is_no_longer_valid_costs_a_start_a_note() {
 
 #[test]
 fn a_job_that_is_skipped_does_not_run_and_its_services_go_on_with_what_they_have() {
-    in_worlds(&World::pairwise(), |world| {
+    in_worlds(&worlds(), |world| {
         let shop = running(world);
         shop.skip("aws-identity");
         let deployed = shop.deploy();

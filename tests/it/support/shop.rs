@@ -1,7 +1,7 @@
 //! An environment in the local Qovery, and its events carried out as Qovery carries them out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     environment::{Environment, Run},
+    extent::extent,
     fixtures::NAMESPACE,
 };
 
@@ -322,6 +323,33 @@ pub(crate) fn ended_well(deployed: &Deployed) {
     for run in &deployed.runs {
         assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     }
+}
+
+/// Worlds in which each switch has each of its values; with `LONG=1`, in which every two values of two switches come together.
+pub(crate) fn worlds() -> Vec<World> {
+    let pairwise = World::pairwise();
+    let values = |world: &World| {
+        let World { aliases, settings, delete_event, put, lone_delete, left_out } = world;
+        [
+            format!("{aliases:?}"),
+            format!("{settings:?}"),
+            format!("{delete_event:?}"),
+            format!("{put:?}"),
+            format!("{lone_delete:?}"),
+            format!("{left_out:?}"),
+        ]
+    };
+    let mut wanted: BTreeSet<String> = pairwise.iter().flat_map(values).collect();
+    let mut few = Vec::new();
+    while !wanted.is_empty() {
+        let new = |world: &&World| values(world).iter().filter(|value| wanted.contains(*value)).count();
+        let best = *pairwise.iter().max_by_key(new).unwrap();
+        for value in values(&best) {
+            wanted.remove(&value);
+        }
+        few.push(best);
+    }
+    extent(few, pairwise)
 }
 
 /// Plays it in each of these worlds, several at a time: most of the time pods end.
