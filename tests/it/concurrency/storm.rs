@@ -7,8 +7,6 @@ use qovery_irsa_sandbox::faults::{Fault, When};
 
 use crate::support::{environment::Environment, extent::extent, fixtures::MANIFEST};
 
-const WRITES_A_SECOND: u32 = 10;
-const READS_A_SECOND: u32 = 20;
 const READS: &str = "iam:Get*|iam:List*";
 const WRITES: &str = "iam:Create*|iam:Update*|iam:Put*|iam:Attach*|iam:Tag*|iam:Delete*|iam:Detach*|iam:Untag*";
 
@@ -21,7 +19,7 @@ fn figures<T: Ord + Copy>(mut values: Vec<T>) -> [T; 3] {
 #[test]
 #[allow(clippy::print_stdout, reason = "the figures of docs/reliability.md")]
 fn many_environments_at_once_all_converge_in_an_account_that_throttles() {
-    let environments = extent(24, 200);
+    let (environments, reads_a_second, writes_a_second) = extent((24, 8, 4), (200, 20, 10));
     let mut environment = Environment::new(MANIFEST);
     environment.sandbox.settle();
     // Where the calls go is known without asking the one cluster two hundred times.
@@ -32,7 +30,7 @@ fn many_environments_at_once_all_converge_in_an_account_that_throttles() {
     let mark = environment.sandbox.witness().mark();
     environment.spawn_in(&namespaces[0], &["start"]).end().ended(0);
     let alone = environment.sandbox.witness().since(mark).iter().filter(|call| call.service == "iam").count();
-    for (pattern, per_second) in [(READS, READS_A_SECOND), (WRITES, WRITES_A_SECOND)] {
+    for (pattern, per_second) in [(READS, reads_a_second), (WRITES, writes_a_second)] {
         environment.sandbox.faults().add(pattern, When::Beyond { per_second }, Fault::Throttle);
     }
     for command in ["start", "delete"] {
