@@ -195,11 +195,6 @@ fn the_issuer_of_another_cluster_is_named() {
     assert_eq!(environment.run(&["start"]).ended(2).writes, 0);
 }
 
-/// That of the ServiceAccount `app` with a role.
-pub(crate) fn association(role: &str) -> PodIdentityAssociation {
-    PodIdentityAssociation::new(NAMESPACE, "app", role, std::time::SystemTime::UNIX_EPOCH)
-}
-
 #[test]
 fn a_pod_identity_association_that_shadows_the_annotation_is_named_with_both_roles() {
     let environment = made();

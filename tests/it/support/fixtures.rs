@@ -47,13 +47,7 @@ pub(crate) fn by_hand(aws: &mut Aws) {
 
 /// That of the ServiceAccount `app` with a role.
 pub(crate) fn association(role: &str) -> PodIdentityAssociation {
-    PodIdentityAssociation {
-        namespace: NAMESPACE.to_owned(),
-        service_account: "app".to_owned(),
-        role_arn: role.to_owned(),
-        tags: [].into(),
-        created: std::time::SystemTime::UNIX_EPOCH,
-    }
+    PodIdentityAssociation::new(NAMESPACE, "app", role, std::time::SystemTime::UNIX_EPOCH)
 }
 
 /// The subject of the ServiceAccount `app` in this namespace.
