@@ -1,4 +1,4 @@
-//! What a role that the tool makes is like: permissions, boundary, description, tags. What the tool put there is claimed, and
+//! What a role that the tool makes is like: permissions, boundary, description, tags. What the tool put there is recorded as its own, and
 //! only that is ever taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,27 +7,27 @@ use super::{role_plan::RolePlan, trust::update};
 use crate::{
     model::{
         arn::PolicyArn,
-        claims::{Claim, Claims, is_claims_tag},
         date::Date,
         desired::Attributes,
         document::means_the_same,
         marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
+        ownership::{Ownership, Part, is_ownership_tag},
         oidc::Provider,
         trust::{Kind, Trusted},
     },
     plan::Action,
 };
 
-/// The tags of a new role: whose it is, the claims of all that will be put on it, the user's.
+/// The tags of a new role: whose it is, the record of all that will be put on it, the user's.
 pub(super) fn tags_of_new(desired: &Attributes) -> BTreeMap<String, String> {
-    let mut claims = Claims::default();
-    desired.policies.iter().for_each(|policy| claims.add(Claim::Attached(policy)));
-    desired.inline_policies.keys().for_each(|policy| claims.add(Claim::Inline(policy)));
-    desired.tags.keys().for_each(|key| claims.add(Claim::Tag(key.as_str())));
-    desired.permissions_boundary.iter().for_each(|boundary| claims.add(Claim::Boundary(boundary)));
-    let mut tags = claims.to_tags();
+    let mut ownership = Ownership::default();
+    desired.policies.iter().for_each(|policy| ownership.add(Part::Attached(policy)));
+    desired.inline_policies.keys().for_each(|policy| ownership.add(Part::Inline(policy)));
+    desired.tags.keys().for_each(|key| ownership.add(Part::Tag(key.as_str())));
+    desired.permissions_boundary.iter().for_each(|boundary| ownership.add(Part::Boundary(boundary)));
+    let mut tags = ownership.to_tags();
     tags.extend(desired.owner.tags());
     tags.extend(mark(desired));
     tags.extend(desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())));
@@ -50,21 +50,21 @@ pub(super) fn policies_of_new<'a>(role: &'a RoleName, desired: &'a Attributes) -
     attach.chain(put)
 }
 
-/// A role that the tool made: desired, observed, and what the tool claims of it before, while and after it is changed.
+/// A role that the tool made: desired, observed, and which parts of it are the tool's before, while and after it is changed.
 pub(super) struct Made<'a> {
     name: &'a RoleName,
     desired: &'a Attributes,
     observed: &'a ObservedRole,
-    before: Claims,
-    during: Claims,
-    after: Claims,
+    before: Ownership,
+    during: Ownership,
+    after: Ownership,
 }
 
 impl<'a> Made<'a> {
     pub(super) fn new(desired: &'a Attributes, observed: &'a ObservedRole) -> Self {
-        let before = Claims::from_tags(&observed.tags);
-        let mut made = Self { name: &observed.arn.name, desired, observed, before, during: Claims::default(), after: Claims::default() };
-        made.after = made.claims_after();
+        let before = Ownership::from_tags(&observed.tags);
+        let mut made = Self { name: &observed.arn.name, desired, observed, before, during: Ownership::default(), after: Ownership::default() };
+        made.after = made.ownership_after();
         made.during = made.before.union(&made.after);
         made
     }
@@ -92,7 +92,7 @@ impl<'a> Made<'a> {
         if !self.lets_others_in(provider) {
             actions.extend(observed.attached.iter().filter(|policy| !self.is_foreign(policy)).map(detach));
             actions.extend(observed.inline_policies.keys().filter(|policy| !self.is_foreign_inline(policy)).map(put_away));
-            keys.extend(observed.tags.keys().filter(|key| is_claims_tag(key)).cloned());
+            keys.extend(observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned());
         }
         keys.retain(|key| observed.tags.contains_key(key));
         let date = (!observed.tags.contains_key(LEFT_TAG)).then(|| (LEFT_TAG.to_owned(), at.to_string()));
@@ -135,32 +135,32 @@ impl<'a> Made<'a> {
     }
 
     fn attached_by_tool(&self, policy: &PolicyArn) -> bool {
-        self.before.has(Claim::Attached(policy))
+        self.before.has(Part::Attached(policy))
     }
 
     fn inline_by_tool(&self, policy: &PolicyName) -> bool {
-        self.before.has(Claim::Inline(policy))
+        self.before.has(Part::Inline(policy))
     }
 
-    /// What the tool claims once all is done: each desired thing that it claimed before or that it puts there now.
-    fn claims_after(&self) -> Claims {
+    /// What is the tool's once all is done: each desired part that was its own before or that it puts there now.
+    fn ownership_after(&self) -> Ownership {
         let mut after = self.before.unknown();
-        let mut claim = |claim: Claim<'_>, in_place: bool| {
-            if !in_place || self.before.has(claim) {
-                after.add(claim);
+        let mut own = |part: Part<'_>, in_place: bool| {
+            if !in_place || self.before.has(part) {
+                after.add(part);
             }
         };
         for policy in &self.desired.policies {
-            claim(Claim::Attached(policy), self.observed.attached.contains(policy));
+            own(Part::Attached(policy), self.observed.attached.contains(policy));
         }
         for policy in self.desired.inline_policies.keys() {
-            claim(Claim::Inline(policy), self.inline_in_place(policy));
+            own(Part::Inline(policy), self.inline_in_place(policy));
         }
         for (key, value) in &self.desired.tags {
-            claim(Claim::Tag(key.as_str()), self.tag_value(key.as_str()) == Some(value.as_str()));
+            own(Part::Tag(key.as_str()), self.tag_value(key.as_str()) == Some(value.as_str()));
         }
         if let Some(boundary) = &self.desired.permissions_boundary {
-            claim(Claim::Boundary(boundary), self.observed.permissions_boundary.as_ref() == Some(boundary));
+            own(Part::Boundary(boundary), self.observed.permissions_boundary.as_ref() == Some(boundary));
         }
         after
     }
@@ -185,10 +185,10 @@ impl<'a> Made<'a> {
 
     pub(super) fn delete_boundary(&self) -> Option<Action> {
         let boundary = self.observed.permissions_boundary.as_ref().filter(|_| self.desired.permissions_boundary.is_none())?;
-        self.before.has(Claim::Boundary(boundary)).then(|| Action::DeleteBoundary { role: self.name.clone() })
+        self.before.has(Part::Boundary(boundary)).then(|| Action::DeleteBoundary { role: self.name.clone() })
     }
 
-    /// Tags to set before anything else: the user's that differ, the mark of the job, and the claims of what is about to come.
+    /// Tags to set before anything else: the user's that differ, the mark of the job, and the record of what is about to come.
     pub(super) fn tags(&self) -> BTreeMap<String, String> {
         let users = self.desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
         let users = users.filter(|(key, value)| self.tag_value(key) != Some(value));
@@ -249,15 +249,15 @@ impl<'a> Made<'a> {
         })
     }
 
-    /// Tags that go and claims of what is left, in this order: the user's tags while they are still claimed, the claims that stay,
-    /// then tags of claims that are no longer needed, and these.
+    /// Tags that go and the record of what is left, in this order: the user's tags while they are still recorded, the record that stays,
+    /// then tags of the record that are no longer needed, and these.
     pub(super) fn clear_up(&self, others: BTreeSet<String>) -> impl Iterator<Item = Action> {
         let wanted = |key: &str| self.desired.tags.keys().any(|wanted| wanted.as_str().to_lowercase() == key.to_lowercase());
         let users = self.observed.tags.keys();
-        let users = users.filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Claim::Tag(key)));
+        let users = users.filter(|key| !key.starts_with(OWN_TAG_PREFIX) && !wanted(key) && self.before.has(Part::Tag(key)));
         let mut users: BTreeSet<String> = users.cloned().collect();
         let (during, after) = (self.during.to_tags(), self.after.to_tags());
-        let observed = self.observed.tags.keys().filter(|key| is_claims_tag(key)).cloned();
+        let observed = self.observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned();
         let mut stale: BTreeSet<String> = during.keys().cloned().chain(observed).filter(|key| !after.contains_key(key)).collect();
         stale.extend(others);
         let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
@@ -286,7 +286,7 @@ impl<'a> Made<'a> {
             .observed
             .permissions_boundary
             .iter()
-            .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Claim::Boundary(boundary)))
+            .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Part::Boundary(boundary)))
             .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
         let count = self.observed.trust.foreign_count(provider);
         let statements = (count > 0).then(|| format!("role `{name}`: {count} statement(s) of its trust policy are of somebody else, kept"));

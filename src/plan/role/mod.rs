@@ -1,7 +1,7 @@
 //! The roles: those the tool makes and those given by ARN, whomever they trust.
 //!
-//! The order for a role that exists, so that at no moment it grants more than is wanted: the claims of what comes, a boundary where
-//! there was none, who leaves, what is taken away, another boundary or none, what changes, who comes in, what is given, the claims of what
+//! The order for a role that exists, so that at no moment it grants more than is wanted: the record of what comes, a boundary where
+//! there was none, who leaves, what is taken away, another boundary or none, what changes, who comes in, what is given, the record of what
 //! is gone.
 
 mod attributes;
@@ -78,7 +78,7 @@ pub(super) fn start(
     given_and_taken.extend(made.delete_boundary());
     given_and_taken.extend(changed);
 
-    // Claims before what they claim: a crash between leaves a claim too many, which is harmless.
+    // The record before what it records: a crash between leaves a record too many, which is harmless.
     actions.extend((!tags.is_empty()).then(|| Action::TagRole { role: desired.arn.name.clone(), tags }));
     actions.extend(bounds);
     actions.extend(trust.registration(&desired.arn.name));

@@ -11,10 +11,10 @@ use serde_json::json;
 use self::world::{World, given, role_mut, service_account_mut};
 use super::{Call as _, Goal, Refusals};
 use crate::model::{
-    claims::{Claim, Claims},
     conditions::Conditions,
     identity::{MadeRole, RoleOrigin},
     observed::{Field, OWNER_TAG},
+    ownership::{Ownership, Part},
     trust::{Kind, TrustPolicy},
 };
 
@@ -130,7 +130,7 @@ fn drift_of_each_field_is_one_action() {
 }
 
 #[test]
-fn what_the_tool_put_there_and_nobody_wants_any_more_goes_and_claims_go_after_it() {
+fn what_the_tool_put_there_and_nobody_wants_any_more_goes_and_its_record_after_it() {
     let mut world = World::in_sync(World::identity());
     let role = world::made_role(&mut world.identities[0]);
     role.policies.clear();
@@ -291,7 +291,7 @@ fn delete_takes_the_role_first_and_the_service_account_that_records_it_last() {
 }
 
 #[test]
-fn a_role_whose_claims_were_removed_by_hand_is_still_deleted() {
+fn a_role_whose_record_of_ownership_was_removed_by_hand_is_still_deleted() {
     let mut world = World::in_sync(World::identity());
     role_mut(&mut world).tags.remove("qovery-irsa/made");
     assert!(world.plan(Goal::Delete).unwrap().actions().any(|action| action.call() == "iam:DeleteRole"));
@@ -448,13 +448,13 @@ fn several_refusals_are_all_said() {
 }
 
 #[test]
-fn claims_name_what_was_put_there() {
+fn the_record_of_ownership_names_what_was_put_there() {
     let world = World::in_sync(World::identity());
-    let claims = Claims::from_tags(&role(&world).tags);
-    assert!(claims.has(Claim::Tag("team")));
-    assert!(claims.has(Claim::Inline(&"own".parse().unwrap())));
-    assert!(claims.has(Claim::Attached(&"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap())));
-    assert!(claims.has(Claim::Boundary(&"arn:aws:iam::123456789012:policy/bounds".parse().unwrap())));
+    let ownership = Ownership::from_tags(&role(&world).tags);
+    assert!(ownership.has(Part::Tag("team")));
+    assert!(ownership.has(Part::Inline(&"own".parse().unwrap())));
+    assert!(ownership.has(Part::Attached(&"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap())));
+    assert!(ownership.has(Part::Boundary(&"arn:aws:iam::123456789012:policy/bounds".parse().unwrap())));
 }
 
 #[test]
@@ -584,7 +584,7 @@ fn a_trust_widened_by_hand_is_narrowed_before_a_document_changes() {
 }
 
 #[test]
-fn claims_that_stay_are_written_before_a_tag_of_claims_goes() {
+fn the_record_that_stays_is_written_before_a_tag_of_it_goes() {
     let many = |count: usize| {
         let mut identities = World::identity();
         world::made_role(&mut identities[0]).tags =

@@ -1,6 +1,7 @@
 //! What the tool put on a role of its own, remembered in the role's tags: only that is ever taken away again.
 //!
-//! A claim is written before the thing it claims and dropped after it, so a crash between leaves a claim too many, which is harmless.
+//! A part is recorded before it is put there and dropped from the record after it is gone, so a crash between leaves a record too many,
+//! which is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +10,14 @@ use super::{arn::PolicyArn, fingerprint::fingerprint, names::PolicyName};
 /// The key of the tag; `.2`, `.3` … follow it when one value does not hold all.
 pub const TAG_KEY: &str = "qovery-irsa/made";
 
-/// A claim is ten characters with the space after it and a tag value holds 256.
-const CLAIMS_PER_TAG: usize = 25;
+/// A part is ten characters with the space after it and a tag value holds 256.
+const PARTS_PER_TAG: usize = 25;
 
 const FINGERPRINT: usize = 8;
 
 /// One thing on a role.
 #[derive(Clone, Copy, Debug)]
-pub enum Claim<'a> {
+pub enum Part<'a> {
     /// An attached managed policy.
     Attached(&'a PolicyArn),
     /// An inline policy.
@@ -27,7 +28,7 @@ pub enum Claim<'a> {
     Boundary(&'a PolicyArn),
 }
 
-impl Claim<'_> {
+impl Part<'_> {
     fn token(self) -> String {
         let (kind, text) = match self {
             Self::Attached(arn) => ('p', arn.as_str().to_owned()),
@@ -39,17 +40,17 @@ impl Claim<'_> {
     }
 }
 
-/// The claims on a role.
+/// The parts of a role that the tool owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims(BTreeSet<String>);
+pub struct Ownership(BTreeSet<String>);
 
-impl Claims {
+impl Ownership {
     /// Reads them from the tags of a role.
     #[must_use]
     pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
         Self(
             tags.iter()
-                .filter(|(key, _)| is_claims_tag(key))
+                .filter(|(key, _)| is_ownership_tag(key))
                 .flat_map(|(_, value)| value.split(' '))
                 .filter(|token| !token.is_empty())
                 .map(str::to_owned)
@@ -62,24 +63,24 @@ impl Claims {
     pub fn to_tags(&self) -> BTreeMap<String, String> {
         let tokens: Vec<&str> = self.0.iter().map(String::as_str).collect();
         tokens
-            .chunks(CLAIMS_PER_TAG)
+            .chunks(PARTS_PER_TAG)
             .enumerate()
             .map(|(index, chunk)| (if index == 0 { TAG_KEY.to_owned() } else { format!("{TAG_KEY}.{}", index + 1) }, chunk.join(" ")))
             .collect()
     }
 
-    /// Whether the thing is claimed.
+    /// Whether the tool owns the part.
     #[must_use]
-    pub fn has(&self, claim: Claim<'_>) -> bool {
-        self.0.contains(&claim.token())
+    pub fn has(&self, part: Part<'_>) -> bool {
+        self.0.contains(&part.token())
     }
 
-    /// Claims the thing.
-    pub fn add(&mut self, claim: Claim<'_>) {
-        self.0.insert(claim.token());
+    /// Adds a part.
+    pub fn add(&mut self, part: Part<'_>) {
+        self.0.insert(part.token());
     }
 
-    /// The claims of a form that this version does not know: a newer one has made them, and needs them.
+    /// The parts of a form that this version does not know: a newer one has recorded them, and needs them.
     #[must_use]
     pub fn unknown(&self) -> Self {
         let is_known = |token: &&String| {
@@ -96,9 +97,9 @@ impl Claims {
     }
 }
 
-/// Whether a tag holds claims.
+/// Whether a tag records parts.
 #[must_use]
-pub fn is_claims_tag(key: &str) -> bool {
+pub fn is_ownership_tag(key: &str) -> bool {
     key == TAG_KEY
         || key
             .strip_prefix(TAG_KEY)
@@ -111,35 +112,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_read_back_from_their_tags_however_many() {
+    fn parts_read_back_from_their_tags_however_many() {
         for count in [0, 1, 25, 26, 60] {
-            let mut claims = Claims::default();
+            let mut ownership = Ownership::default();
             for number in 0..count {
-                claims.add(Claim::Tag(&format!("key-{number}")));
+                ownership.add(Part::Tag(&format!("key-{number}")));
             }
-            let tags = claims.to_tags();
-            assert_eq!(tags.len(), usize::div_ceil(count, CLAIMS_PER_TAG));
+            let tags = ownership.to_tags();
+            assert_eq!(tags.len(), usize::div_ceil(count, PARTS_PER_TAG));
             assert!(tags.values().all(|value| value.len() <= 256));
-            assert_eq!(Claims::from_tags(&tags), claims);
+            assert_eq!(Ownership::from_tags(&tags), ownership);
         }
     }
 
     #[test]
     fn kinds_do_not_mix_and_tag_keys_ignore_case() {
-        let mut claims = Claims::default();
-        claims.add(Claim::Tag("Team"));
+        let mut ownership = Ownership::default();
+        ownership.add(Part::Tag("Team"));
         let name: PolicyName = "Team".parse().unwrap();
-        assert!(claims.has(Claim::Tag("team")));
-        assert!(!claims.has(Claim::Inline(&name)));
+        assert!(ownership.has(Part::Tag("team")));
+        assert!(!ownership.has(Part::Inline(&name)));
     }
 
     #[test]
-    fn claims_of_a_newer_form_are_told_from_known_ones() {
-        let mut claims = Claims::default();
-        claims.add(Claim::Tag("team"));
-        assert_eq!(claims.unknown(), Claims::default());
-        let tags = BTreeMap::from([(TAG_KEY.to_owned(), format!("{} xabcdefgh pabc é", claims.to_tags()[TAG_KEY]))]);
-        let unknown = Claims::from_tags(&tags).unknown();
+    fn parts_of_a_newer_form_are_told_from_known_ones() {
+        let mut ownership = Ownership::default();
+        ownership.add(Part::Tag("team"));
+        assert_eq!(ownership.unknown(), Ownership::default());
+        let tags = BTreeMap::from([(TAG_KEY.to_owned(), format!("{} xabcdefgh pabc é", ownership.to_tags()[TAG_KEY]))]);
+        let unknown = Ownership::from_tags(&tags).unknown();
         assert_eq!(unknown.to_tags()[TAG_KEY], "pabc xabcdefgh é");
     }
 }
