@@ -23,6 +23,7 @@ use crate::{
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
         pods::{Pod, judge_all},
+        sessions::AssumedRole,
         token::Claims,
     },
     report::check::{Check, State},
@@ -151,7 +152,7 @@ impl Doctor<'_> {
         role: &RoleArn,
         audience: &Audience,
         token: Option<&str>,
-        session: Option<Result<String, CallError>>,
+        session: Option<Result<AssumedRole, CallError>>,
         checks: &mut Vec<Check>,
     ) {
         // Without a token its claims are still known: the cluster writes them so.
@@ -184,7 +185,7 @@ impl Doctor<'_> {
     }
 
     /// What STS says to the token; nothing where there is none.
-    async fn session(&self, role: &RoleArn, token: Option<&str>) -> Option<Result<String, CallError>> {
+    async fn session(&self, role: &RoleArn, token: Option<&str>) -> Option<Result<AssumedRole, CallError>> {
         let token = token?;
         Some(self.patience.call(ASSUME, async || self.connection.aws.assume_with_token(role, token).await).await)
     }
@@ -281,7 +282,7 @@ fn unread(observed: &ObservedServiceAccount) -> Option<Check> {
 }
 
 /// The links as they were read, with what STS says to the token: it is believed more than what is read.
-fn judged(links: [(Link, String); 5], found: &Diagnosis, session: Option<Result<String, CallError>>) -> Vec<Check> {
+fn judged(links: [(Link, String); 5], found: &Diagnosis, session: Option<Result<AssumedRole, CallError>>) -> Vec<Check> {
     let mut checks = Vec::new();
     let given = matches!(session, Some(Ok(_)));
     for (link, evidence) in links {
@@ -308,7 +309,7 @@ fn judged(links: [(Link, String); 5], found: &Diagnosis, session: Option<Result<
 }
 
 /// What STS said, after what was read.
-fn of_session(session: Result<String, CallError>, found: &Diagnosis) -> Check {
+fn of_session(session: Result<AssumedRole, CallError>, found: &Diagnosis) -> Check {
     match session {
         Ok(session) => Check::ok("session", format!("STS gives `{session}`")),
         Err(error) if error.kind.passes() || error.kind == ErrorKind::Throttled || error.is_foreign => {
@@ -359,7 +360,7 @@ mod tests {
     use super::*;
     use crate::model::diagnosis::Broken;
 
-    fn states(found: &Diagnosis, session: Option<Result<String, CallError>>) -> Vec<(String, State)> {
+    fn states(found: &Diagnosis, session: Option<Result<AssumedRole, CallError>>) -> Vec<(String, State)> {
         let links = [Link::Issuer, Link::Provider, Link::Audience, Link::Role, Link::Trust].map(|link| (link, String::new()));
         judged(links, found, session).into_iter().map(|check| (check.link, check.state)).collect()
     }
@@ -368,28 +369,28 @@ mod tests {
         Diagnosis::Broken(Broken { link, evidence: vec!["read".to_owned()], remedy: "mend it".to_owned(), is_foreign: false })
     }
 
-    fn last(found: &Diagnosis, session: Option<Result<String, CallError>>) -> (String, State) {
+    fn last(found: &Diagnosis, session: Option<Result<AssumedRole, CallError>>) -> (String, State) {
         states(found, session).pop().unwrap()
     }
 
     #[test]
     fn no_link_is_broken_by_the_reading_alone_where_sts_gives_a_session() {
         for link in [Link::Provider, Link::Audience, Link::Role, Link::Trust] {
-            let given = states(&broken(link), Some(Ok("session".to_owned())));
+            let given = states(&broken(link), Some(Ok(AssumedRole::read("session"))));
             assert!(given.iter().all(|(_, state)| *state == State::Ok), "{given:?}");
             assert_eq!(given.last(), Some(&("session".to_owned(), State::Ok)));
             for session in [None, Some(Err(CallError::new(ErrorKind::denied(), "AccessDenied", "no")))] {
                 assert_eq!(last(&broken(link), session), (link.name().to_owned(), State::Broken));
             }
         }
-        assert_eq!(last(&broken(Link::Issuer), Some(Ok("session".to_owned()))), ("issuer".to_owned(), State::Broken));
+        assert_eq!(last(&broken(Link::Issuer), Some(Ok(AssumedRole::read("session")))), ("issuer".to_owned(), State::Broken));
     }
 
     #[test]
     fn a_trust_policy_that_cannot_be_judged_is_what_sts_says_it_is() {
         let unknown = Diagnosis::Unknown(vec!["statement 2".to_owned()]);
         let trust = |session| states(&unknown, session).into_iter().find(|(link, _)| link == "trust").unwrap().1;
-        assert_eq!(trust(Some(Ok("session".to_owned()))), State::Ok);
+        assert_eq!(trust(Some(Ok(AssumedRole::read("session")))), State::Ok);
         assert_eq!(trust(None), State::Unknown);
         assert_eq!(trust(Some(Err(CallError::new(ErrorKind::Transient, "NoConnection", "no")))), State::Unknown);
     }

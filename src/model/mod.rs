@@ -32,6 +32,7 @@ pub mod registry;
 pub mod role;
 pub mod secret;
 pub mod service;
+pub mod sessions;
 pub mod startup;
 pub mod states;
 pub mod token;

@@ -13,6 +13,7 @@ use super::{
     pods::Use,
     record::{EARLIER_ROLES, EarlierRoles},
     service::ObservedService,
+    sessions::Sessions,
     trust::TrustPolicy,
 };
 
@@ -47,8 +48,8 @@ pub struct Observed {
     pub at: Date,
     /// The account of the credentials.
     pub account: Account,
-    /// The OIDC provider of the cluster, if there is one.
-    pub provider: Option<ObservedProvider>,
+    /// The OIDC provider of the cluster.
+    pub provider: KnownProvider,
     /// The roles that are there, by the name they were looked for: those that identities name, and those of the ledger, which the
     /// environment's job has made or joined and no identity names.
     pub roles: BTreeMap<RoleName, ObservedRole>,
@@ -66,8 +67,8 @@ pub struct Observed {
     pub unread: Vec<String>,
     /// The roles of the ledger that may not be read, and what the service said.
     pub unread_roles: BTreeMap<RoleArn, String>,
-    /// The sessions that STS gives pods, by ServiceAccount: the ARN of role and session. Of those that it gave one at once, if it was asked.
-    pub sessions: BTreeMap<ServiceAccountName, String>,
+    /// The sessions that STS gave at once, if it was asked.
+    pub sessions: Sessions,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
     pub left_behind: Vec<ObservedRole>,
     /// The services of the environment, if any is to be bound.
@@ -85,7 +86,7 @@ impl Observed {
         Self {
             at: Date::default(),
             account,
-            provider: None,
+            provider: KnownProvider::NotRead,
             roles: BTreeMap::new(),
             service_accounts: BTreeMap::new(),
             uses: None,
@@ -94,7 +95,7 @@ impl Observed {
             knows_jobs: false,
             unread: Vec::new(),
             unread_roles: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             left_behind: Vec::new(),
             services: Vec::new(),
             services_unseen: false,
@@ -131,6 +132,19 @@ pub struct Limits {
     pub attached_policies: Option<usize>,
     /// The namespaces that exist.
     pub namespaces: Option<BTreeSet<Namespace>>,
+}
+
+/// What is known of the cluster's OIDC provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KnownProvider {
+    /// Nothing: nobody looked.
+    #[default]
+    NotRead,
+    /// It was read: what it is like; nothing if it does not exist.
+    Read(Option<ObservedProvider>),
+    /// It was not read, but STS gave a session for the token of every ServiceAccount, which it does only where the provider exists and accepts
+    /// the audience of the token.
+    ShownBySessions,
 }
 
 /// An OIDC provider.

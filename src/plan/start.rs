@@ -8,7 +8,7 @@ use crate::model::{
 
 /// What makes the account and the cluster as desired.
 pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
-    let mut plan = Plan { prelude: provider::actions(desired, observed.provider.as_ref()), ..Plan::default() };
+    let mut plan = Plan { prelude: provider::actions(desired, &observed.provider), ..Plan::default() };
     let mut refusals: Vec<Refusal> = Vec::new();
     if let Some(wanted) = desired.service_accounts.first().filter(|_| observed.namespace_ends) {
         refusals.push(Refusal::NamespaceEnds(wanted.subject.namespace.clone()));

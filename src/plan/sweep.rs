@@ -5,7 +5,7 @@
 use super::{Action, Freshness, Plan, Provision, Refusal, Refusals, Writers, role};
 use crate::model::{
     desired::{Desired, DesiredRole},
-    observed::{Observed, ObservedRole},
+    observed::{KnownProvider, Observed, ObservedRole},
 };
 
 /// What removes what is left. A role that may not be touched is left alone with a note.
@@ -27,17 +27,17 @@ pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provisio
     let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, &desired.provider, observed.at, freshness);
     let mut plan = without(desired, observed, retire);
     match (&observed.provider, provision) {
-        (Some(found), Provision::Remove) if found.is_own => {
+        (KnownProvider::Read(Some(found)), Provision::Remove) if found.is_own => {
             plan.prelude.push(Action::DeleteProvider { provider: desired.provider.clone() });
         }
-        (Some(_), Provision::Remove) => {
+        (KnownProvider::Read(Some(_)) | KnownProvider::ShownBySessions, Provision::Remove) => {
             plan.left.push(format!("OIDC provider `{}`: this tool did not make it", desired.provider.issuer.host_and_path()));
         }
-        (Some(_), Provision::Keep) => plan.notes.push(format!(
+        (KnownProvider::Read(Some(_)) | KnownProvider::ShownBySessions, Provision::Keep) => plan.notes.push(format!(
             "OIDC provider `{}` stays: `--provider` removes it, if this tool made it",
             desired.provider.issuer.host_and_path()
         )),
-        (None, _) => {}
+        (KnownProvider::Read(None) | KnownProvider::NotRead, _) => {}
     }
     plan
 }

@@ -10,6 +10,7 @@ use crate::{
         names::{RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
+        sessions::AssumedRole,
     },
     plan::Action,
     steps::{
@@ -53,7 +54,7 @@ impl World for Connection {
         self.kubernetes.token(subject, audience).await
     }
 
-    async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+    async fn assume(&self, role: &RoleArn, token: &str) -> Result<AssumedRole, CallError> {
         self.aws.assume_with_token(role, token).await
     }
 

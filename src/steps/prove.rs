@@ -1,6 +1,6 @@
 //! The step that proves it: a token minted for the ServiceAccount gets the role from STS, as a pod's would.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use thiserror::Error;
@@ -19,8 +19,10 @@ use crate::{
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose, worth_waiting},
         identity::Identity,
         line::one_line,
-        names::{ServiceAccountName, Subject},
+        names::Subject,
+        observed::KnownProvider,
         oidc::Audience,
+        sessions::Sessions,
         token::Claims,
     },
     plan::Action,
@@ -98,7 +100,7 @@ impl NotProven {
 pub async fn prove(
     identities: &[Identity],
     desired: &Desired,
-    seen: &BTreeMap<ServiceAccountName, String>,
+    seen: &Sessions,
     applied: &[Action],
     world: &impl World,
     patience: &Patience,
@@ -135,7 +137,7 @@ pub async fn prove(
 struct Prover<'a, C> {
     identities: &'a [Identity],
     desired: &'a Desired,
-    seen: &'a BTreeMap<ServiceAccountName, String>,
+    seen: &'a Sessions,
     applied: &'a [Action],
     world: &'a C,
     patience: &'a Patience,
@@ -144,7 +146,7 @@ struct Prover<'a, C> {
 impl<C: World> Prover<'_, C> {
     async fn prove(&self, account: &DesiredServiceAccount, audience: &Audience) -> Result<(), NotProven> {
         let (subject, role) = (&account.subject, &account.role);
-        if self.seen.get(&subject.service_account).is_some_and(|session| is_of_role(session, role)) {
+        if self.seen.show(&subject.service_account, role) {
             return Ok(());
         }
         let changed = self.applied.iter().any(|action| action.changes_chain_to(&role.name));
@@ -166,7 +168,7 @@ impl<C: World> Prover<'_, C> {
             let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
             let answer = self.patience.call(ASSUME, async || self.world.assume(role, &token).await).await;
             let source = match answer {
-                Ok(session) if is_of_role(&session, role) => return Ok(()),
+                Ok(session) if session.is_of(role) => return Ok(()),
                 Ok(session) => CallError::new(ErrorKind::Other, "OtherRole", format!("STS gave `{session}`")),
                 Err(error) => error,
             };
@@ -183,7 +185,8 @@ impl<C: World> Prover<'_, C> {
     async fn diagnosis(&self, account: &DesiredServiceAccount, token: &str) -> Option<Diagnosis> {
         let claims = Claims::of(token)?;
         let observed = self.world.observe(Look::Wanted, self.identities, self.patience).await.ok()?;
-        Some(diagnose(&claims, &self.desired.provider, observed.provider.as_ref(), observed.roles.get(&account.role.name)))
+        let KnownProvider::Read(provider) = &observed.provider else { return None };
+        Some(diagnose(&claims, &self.desired.provider, provider.as_ref(), observed.roles.get(&account.role.name)))
     }
 }
 
@@ -193,31 +196,5 @@ fn is_of_the_trust(kind: &ErrorKind) -> bool {
         ErrorKind::Denied(Denial { action: Some(action), by: DeniedBy::Unsaid | DeniedBy::Resource, .. }) => action == ASSUME,
         ErrorKind::Token(fault) => matches!(fault, TokenFault::NoProvider | TokenFault::Audience),
         _ => false,
-    }
-}
-
-/// `arn:aws:sts::123456789012:assumed-role/<name>/<session>`, without the role's path.
-fn is_of_role(session: &str, role: &RoleArn) -> bool {
-    let mut parts = session.rsplitn(3, '/').skip(1);
-    let (name, before) = (parts.next(), parts.next());
-    name == Some(role.name.as_str()) && before.is_some_and(|before| before.contains(&format!(":{}:", role.account.id)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_is_of_a_role_if_account_and_name_are_its() {
-        let role: RoleArn = "arn:aws:iam::123456789012:role/qovery/demo/app".parse().unwrap();
-        for (session, is) in [
-            ("arn:aws:sts::123456789012:assumed-role/app/session", true),
-            ("arn:aws:sts::123456789012:assumed-role/other/session", false),
-            ("arn:aws:sts::210987654321:assumed-role/app/session", false),
-            ("arn:aws:sts::123456789012:assumed-role/app", false),
-            ("", false),
-        ] {
-            assert_eq!(is_of_role(session, &role), is, "{session}");
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         names::{RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
+        sessions::AssumedRole,
     },
     plan::{Action, Goal},
     steps::connect::ConnectError,
@@ -101,7 +102,7 @@ pub trait World {
     ///
     /// # Errors
     /// STS refuses or does not answer.
-    fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<String, CallError>>;
+    fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<AssumedRole, CallError>>;
 
     /// Whether a role exists: an error that says so if it does not.
     ///

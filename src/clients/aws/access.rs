@@ -17,6 +17,7 @@ use crate::{
     model::{
         arn::{Account, ExternalId, RoleArn},
         names,
+        sessions::AssumedRole,
     },
 };
 
@@ -101,12 +102,12 @@ impl Aws {
     ///
     /// # Errors
     /// STS refuses or does not answer.
-    pub async fn assume_with_token(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+    pub async fn assume_with_token(&self, role: &RoleArn, token: &str) -> Result<AssumedRole, CallError> {
         let call = self.sts.assume_role_with_web_identity().role_arn(role.to_string()).role_session_name("qovery-irsa-proof");
         let answer = call.web_identity_token(token).duration_seconds(900).send().await;
         let session = answer.map_err(|error| of_token(error::of_sdk(&error)))?;
         // The credentials are dropped unread: that STS gave them is the proof.
-        Ok(session.assumed_role_user().map(|user| user.arn().to_owned()).unwrap_or_default())
+        Ok(AssumedRole::read(session.assumed_role_user().map(aws_sdk_sts::types::AssumedRoleUser::arn).unwrap_or_default()))
     }
 
     /// The job's own credentials, to sign the token for the cluster.

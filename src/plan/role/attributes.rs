@@ -13,8 +13,8 @@ use crate::{
         marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
-        ownership::{Ownership, Part, is_ownership_tag},
         oidc::Provider,
+        ownership::{Ownership, Part, is_ownership_tag},
         trust::{Kind, Trusted},
     },
     plan::Action,
@@ -63,7 +63,8 @@ pub(super) struct Made<'a> {
 impl<'a> Made<'a> {
     pub(super) fn new(desired: &'a Attributes, observed: &'a ObservedRole) -> Self {
         let before = Ownership::from_tags(&observed.tags);
-        let mut made = Self { name: &observed.arn.name, desired, observed, before, during: Ownership::default(), after: Ownership::default() };
+        let mut made =
+            Self { name: &observed.arn.name, desired, observed, before, during: Ownership::default(), after: Ownership::default() };
         made.after = made.ownership_after();
         made.during = made.before.union(&made.after);
         made

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{
     delete, lines, start,
-    world::{JOB, World, given, made_role, own_role, role_mut, together},
+    world::{JOB, World, given, made_role, own_role, provider_mut, role_mut, together},
 };
 use crate::{
     model::{
         identity::{Identity, Prune, RoleOrigin, Scope},
         marks::Jobs,
         names::RoleName,
-        observed::{FIELD_MANAGER, Field},
+        observed::{FIELD_MANAGER, Field, KnownProvider},
         pods::Use,
     },
     plan::{Freshness, Goal, is_due, plan},
@@ -633,7 +633,7 @@ fn a_cluster_that_was_made_again_is_said_to_be_so_and_its_issuer_can_be_retired(
     ");
     let kept = lines(&retired, Goal::Retire(crate::plan::Provision::Keep));
     assert!(kept.contains("note: OIDC provider `oidc.example.com/id/A` stays: `--provider` removes it"), "{kept}");
-    retired.observed.provider.as_mut().unwrap().is_own = false;
+    provider_mut(&mut retired).is_own = false;
     let left = lines(&retired, Goal::Retire(crate::plan::Provision::Remove));
     assert!(
         left.ends_with("left: OIDC provider `oidc.example.com/id/A`: this tool did not make it") && !left.contains("delete OIDC"),
@@ -646,14 +646,14 @@ fn a_cluster_that_was_made_again_is_said_to_be_so_and_its_issuer_can_be_retired(
 fn patterns_of_an_issuer_that_is_gone_are_retired() {
     let retire = Goal::Retire(crate::plan::Provision::Keep);
     let mut world = World::in_sync(together(Scope::Cluster { namespaces: ["z*".parse().unwrap()].into() }));
-    world.observed.provider = None;
+    world.observed.provider = KnownProvider::Read(None);
     insta::assert_snapshot!(lines(&world, retire), @"update the trust policy of role `together`: no longer trust `system:serviceaccount:z*:app`");
     world.apply(retire);
     assert_eq!((lines(&world, retire).as_str(), world.observed.roles.len()), ("", 1), "what a role of scope `cluster` is for stays");
     assert!(!role_mut(&mut world).trust.minified().contains("Allow"));
 
     let mut both = World::in_sync(together(Scope::Shared { retain: true }));
-    both.observed.provider = None;
+    both.observed.provider = KnownProvider::Read(None);
     let provider = both.provider();
     let mut patterns = crate::model::trust::Trusted::nobody(crate::model::trust::Kind::Patterns(None));
     patterns.add(&crate::model::oidc::Audience::default(), "system:serviceaccount:z*:app".to_owned());

@@ -13,7 +13,7 @@ use super::{Call as _, Goal, Refusals};
 use crate::model::{
     conditions::Conditions,
     identity::{MadeRole, RoleOrigin},
-    observed::{Field, OWNER_TAG},
+    observed::{Field, KnownProvider, OWNER_TAG},
     ownership::{Ownership, Part},
     trust::{Kind, TrustPolicy},
 };
@@ -71,11 +71,23 @@ fn what_is_being_deleted_is_refused_and_removed_no_second_time() {
 
 type Change = fn(&mut World);
 
+/// A provider that nobody has read is not known to be missing, nor to lack an audience.
+#[test]
+fn a_provider_that_was_not_read_is_neither_created_nor_changed_nor_removed() {
+    let mut world = World::in_sync(World::identity());
+    for known in [KnownProvider::ShownBySessions, KnownProvider::NotRead] {
+        world.observed.provider = known;
+        assert_eq!(start(&world), "");
+        let retired = lines(&world, Goal::Retire(super::Provision::Remove));
+        assert!(!retired.contains("delete OIDC provider"), "{retired}");
+    }
+}
+
 #[test]
 fn drift_of_each_field_is_one_action() {
     let cases: Vec<(&str, Change)> = vec![
-        ("provider", |world| world.observed.provider = None),
-        ("audience", |world| world.observed.provider.as_mut().unwrap().audiences.clear()),
+        ("provider", |world| world.observed.provider = KnownProvider::Read(None)),
+        ("audience", |world| world::provider_mut(world).audiences.clear()),
         ("description", |world| role_mut(world).description = "by hand".to_owned()),
         ("session", |world| role_mut(world).max_session_duration = 43200),
         ("boundary", |world| role_mut(world).permissions_boundary = None),
@@ -287,7 +299,7 @@ fn delete_takes_the_role_first_and_the_service_account_that_records_it_last() {
     ");
     world.apply(Goal::Delete);
     assert_eq!(delete(&world), "");
-    assert!(world.observed.provider.is_some());
+    assert!(matches!(world.observed.provider, KnownProvider::Read(Some(_))));
 }
 
 #[test]

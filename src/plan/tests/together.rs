@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     delete, role, start,
-    world::{World, given, role_mut, together},
+    world::{World, given, provider_mut, role_mut, together},
 };
 use crate::{
     model::{
@@ -156,7 +156,7 @@ fn two_clusters_and_two_audiences_have_a_statement_each() {
     other.identities[0].service_account.audience = "vault".parse().unwrap();
     other.apply(Goal::Start);
     world.observed.roles = other.observed.roles.clone();
-    world.observed.provider.as_mut().unwrap().audiences.insert("vault".to_owned());
+    provider_mut(&mut world).audiences.insert("vault".to_owned());
     let mut third = elsewhere(&world, "z3");
     third.identities[0].service_account.audience = "vault".parse().unwrap();
     third.apply(Goal::Start);

@@ -15,7 +15,7 @@ use crate::{
         desired::{Desired, Place},
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
-        observed::{FIELD_MANAGER, Field, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{FIELD_MANAGER, Field, KnownProvider, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
         trust::TrustPolicy,
     },
@@ -72,6 +72,14 @@ pub(super) fn made_role(identity: &mut Identity) -> &mut MadeRole {
     match &mut identity.role.origin {
         RoleOrigin::Made(role) => role,
         RoleOrigin::Given(_) => panic!("a given role"),
+    }
+}
+
+/// The provider, which was read and exists.
+pub(super) fn provider_mut(world: &mut World) -> &mut ObservedProvider {
+    match &mut world.observed.provider {
+        KnownProvider::Read(Some(provider)) => provider,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -139,7 +147,12 @@ impl World {
             RoleOrigin::Made(_) => None,
         });
         let roles = given.collect();
-        Self { place, prune: Prune::On, observed: Observed { roles, ..Observed::nothing(account) }, identities }
+        Self {
+            place,
+            prune: Prune::On,
+            observed: Observed { provider: KnownProvider::Read(None), roles, ..Observed::nothing(account) },
+            identities,
+        }
     }
 
     /// Everything is there as the tool makes it.
@@ -188,10 +201,14 @@ impl World {
         match action {
             Action::CreateProvider { audiences, .. } => {
                 let audiences = audiences.iter().map(ToString::to_string).collect();
-                assert!(self.observed.provider.replace(ObservedProvider { audiences, is_own: true }).is_none());
+                assert_eq!(self.observed.provider, KnownProvider::Read(None));
+                self.observed.provider = KnownProvider::Read(Some(ObservedProvider { audiences, is_own: true }));
             }
-            Action::AddAudience { audience, .. } => drop(self.observed.provider.as_mut().unwrap().audiences.insert(audience.to_string())),
-            Action::DeleteProvider { .. } => assert!(self.observed.provider.take().is_some()),
+            Action::AddAudience { audience, .. } => drop(provider_mut(self).audiences.insert(audience.to_string())),
+            Action::DeleteProvider { .. } => {
+                provider_mut(self);
+                self.observed.provider = KnownProvider::Read(None);
+            }
             Action::CreateRole(new) => {
                 let role = ObservedRole {
                     arn: new.arn.clone(),

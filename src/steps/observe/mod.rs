@@ -16,7 +16,7 @@ use crate::{
         arn::RoleArn,
         identity::Identity,
         names::Namespace,
-        observed::{Limits, Observed, ObservedProvider, ObservedRole, Owner},
+        observed::{KnownProvider, Limits, Observed, ObservedRole, Owner},
         service::ObservedService,
     },
     steps::connect::Connection,
@@ -72,9 +72,8 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
             Ok((account, ledger))
         };
         let (mut seen, sessions, (account, ledger)) = tokio::try_join!(observer.policies_of(&roles), sessions, ledger)?;
-        let provider = if sessions.len() == identities.len() {
-            let audiences = identities.iter().map(|identity| identity.service_account.audience.as_str().to_owned()).collect();
-            Some(ObservedProvider { audiences, is_own: false })
+        let provider = if identities.iter().all(|identity| sessions.has(&identity.service_account.name)) {
+            KnownProvider::ShownBySessions
         } else {
             observer.provider(&account).await?
         };
@@ -163,7 +162,6 @@ fn namespace_of(role: &RoleArn) -> Option<Namespace> {
     role.path.as_str().strip_suffix('/')?.rsplit('/').next()?.parse().ok()
 }
 
-/// An account in which nothing was seen, now.
 /// With the services; that they cannot be seen costs a note, never a deploy.
 fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>) -> Observed {
     match services {

@@ -19,10 +19,11 @@ use crate::{
         date::Date,
         identity::{Identity, RoleOrigin},
         names::{PolicyName, RoleName, ServiceAccountName},
-        observed::{Observed, ObservedProvider, ObservedRole, ObservedServiceAccount, Owner},
+        observed::{KnownProvider, Observed, ObservedRole, ObservedServiceAccount, Owner},
         oidc::{IssuerUrl, Provider},
         pods::Use,
         service::{ObservedService, Service},
+        sessions::Sessions,
         token::Claims,
     },
     steps::connect::Connection,
@@ -376,8 +377,8 @@ impl Observer<'_> {
         Some(Pod { service_account, token: tokens.get(service_account)?, role: seen.role.arn.clone() })
     }
 
-    /// The sessions that STS gives pods at once, by ServiceAccount: the ARN of role and session.
-    pub(super) async fn sessions(&self, pods: Vec<Pod<'_>>) -> BTreeMap<ServiceAccountName, String> {
+    /// The sessions that STS gives pods at once.
+    pub(super) async fn sessions(&self, pods: Vec<Pod<'_>>) -> Sessions {
         let patience = self.patience.at_most(EARLY);
         let sessions = join_all(pods.into_iter().map(async |pod| {
             let session = patience.call(ASSUME, async || self.connection.aws.assume_with_token(&pod.role, pod.token).await).await;
@@ -386,10 +387,11 @@ impl Observer<'_> {
         sessions.await.into_iter().flatten().collect()
     }
 
-    pub(super) async fn provider(&self, account: &Account) -> Result<Option<ObservedProvider>, Failed> {
+    pub(super) async fn provider(&self, account: &Account) -> Result<KnownProvider, Failed> {
         let provider = Provider::of(&self.connection.place.issuer, account);
         let doing = format!("read OIDC provider `{}`", provider.issuer.host_and_path());
-        self.call(doing, "iam:GetOpenIDConnectProvider", async || self.connection.aws.provider(&provider.arn).await).await
+        let call = "iam:GetOpenIDConnectProvider";
+        self.call(doing, call, async || self.connection.aws.provider(&provider.arn).await).await.map(KnownProvider::Read)
     }
 
     /// All services, and the ServiceAccounts of those that are to be bound.

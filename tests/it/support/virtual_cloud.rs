@@ -22,8 +22,9 @@ use qovery_irsa::{
         identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         marks::{JobMark, Jobs, Mark},
         names::{RoleName, ServiceAccountName, Subject},
-        observed::{FIELD_MANAGER, Field, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
+        observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
+        sessions::AssumedRole,
         trust::TrustPolicy,
     },
     plan::{Action, Goal},
@@ -233,7 +234,7 @@ impl world::World for Reached {
         };
         let roles: BTreeMap<RoleName, ObservedRole> =
             names.into_iter().filter_map(|name| Some((name.clone(), self.role(&name)?))).collect();
-        let mut sessions = BTreeMap::new();
+        let mut sessions = Vec::new();
         for identity in identities.iter().filter(|_| look == Look::WantedAndSessions) {
             let Some(role) = roles.get(&self.place.role_name(identity)) else { continue };
             let token = self.token(&self.place.subject(identity), &identity.service_account.audience).await.unwrap();
@@ -244,8 +245,8 @@ impl world::World for Reached {
         let now = Instant::now().duration_since(world.states.borrow()[0].0);
         Ok(Observed {
             at: Date::since_1970(now),
-            sessions,
-            provider: Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false }),
+            sessions: sessions.into_iter().collect(),
+            provider: KnownProvider::Read(Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false })),
             roles,
             service_accounts,
             // No pod runs.
@@ -272,7 +273,7 @@ impl world::World for Reached {
     }
 
     /// As STS decides where the change has not arrived yet.
-    async fn assume(&self, role: &RoleArn, token: &str) -> Result<String, CallError> {
+    async fn assume(&self, role: &RoleArn, token: &str) -> Result<AssumedRole, CallError> {
         let world = &self.world;
         sleep(world.latency()).await;
         let claims = qovery_irsa::model::token::Claims::of(token).unwrap();
@@ -286,7 +287,7 @@ impl world::World for Reached {
             let denial = Denial { action, by: DeniedBy::Unsaid, is_explicit: false, caller: None };
             Err(CallError::new(ErrorKind::Denied(denial), "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"))
         } else {
-            Ok(format!("arn:aws:sts::123456789012:assumed-role/{}/session", role.name))
+            Ok(AssumedRole::read(&format!("arn:aws:sts::123456789012:assumed-role/{}/session", role.name)))
         }
     }
 
