@@ -24,14 +24,13 @@ use crate::model::{
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
     grammar::{self, Fault},
-    identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
+    role::{RoleAttributes, RoleSettings},
 };
 
 /// The path of roles if none is given.
 pub(super) const DEFAULT_PATH: &str = "/qovery/";
-/// How long a session may last if nothing is said, in seconds: IAM's own default.
-pub(super) const DEFAULT_SESSION: u32 = 3600;
 /// IAM's bounds of it. <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
 const SESSION: RangeInclusive<u32> = 3600..=43_200;
 /// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
@@ -123,7 +122,8 @@ fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, at: &At<'_>) -> De
         stated_path,
         permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or_else(|| fallbacks.permissions_boundary.clone()),
         tags,
-        max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration")).unwrap_or(DEFAULT_SESSION),
+        max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration"))
+            .unwrap_or(RoleSettings::default().max_session_duration),
     }
 }
 
@@ -227,18 +227,23 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         unprotected(path, &at.key("path"));
     }
     let path = path.or_else(|| defaults.path.clone());
-    let made = MadeRole {
+    let managed = ManagedRole {
         name: name(role_name, &at.key("name")),
-        policies: names(policies, &at.key("policies")),
-        inline_policies: inline_policies(typed_policies, &at.key("inlinePolicies")),
-        permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary")).or_else(|| defaults.permissions_boundary.clone()),
-        max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration"))
-            .unwrap_or(defaults.max_session_duration),
-        description: description(typed_description, &at.key("description")),
-        tags: all_tags,
+        attributes: RoleAttributes {
+            policies: names(policies, &at.key("policies")),
+            inline_policies: inline_policies(typed_policies, &at.key("inlinePolicies")),
+            permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary"))
+                .or_else(|| defaults.permissions_boundary.clone()),
+            settings: RoleSettings {
+                max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration"))
+                    .unwrap_or(defaults.max_session_duration),
+                description: description(typed_description, &at.key("description")),
+            },
+            tags: all_tags,
+        },
         path: path?,
     };
-    Some(RoleSpec { origin: RoleOrigin::Made(Box::new(made)), scope: scope?, extra_subjects, conditions })
+    Some(RoleSpec { origin: RoleOrigin::Managed(Box::new(managed)), scope: scope?, extra_subjects, conditions })
 }
 
 /// Paths of AWS itself: nobody else can change a role there.

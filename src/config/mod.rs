@@ -317,7 +317,7 @@ fn is_missing(content: &io::Result<Vec<u8>>) -> bool {
 /// removal all of these, since the manifest may be another than it was.
 fn paths(purpose: Purpose, meant: &identities::Meant, fallbacks: &settings::Fallbacks) -> BTreeSet<RolePath> {
     let of_roles = meant.identities.iter().filter_map(|identity| match (&identity.role.origin, &identity.role.scope) {
-        (RoleOrigin::Made(role), Scope::Environment) => Some(role.path.clone()),
+        (RoleOrigin::Managed(role), Scope::Environment) => Some(role.path.clone()),
         _ => None,
     });
     let mut paths: BTreeSet<RolePath> = of_roles.collect();

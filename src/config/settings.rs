@@ -14,17 +14,18 @@ use super::{
     Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, OnDelete, Proof, QoveryAccess, TOKEN_DIRECTORY,
     duration,
     env::Variables,
-    identities::{DEFAULT_PATH, DEFAULT_SESSION},
+    identities::DEFAULT_PATH,
     problems::{ProblemLog, choices, named, quoted},
     scope::ScopeWord,
 };
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
-    identity::{BoundServices, Identity, MadeRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{NameProblem, RolePath, ServiceAccountName},
     oidc::{Audience, IssuerUrl},
+    role::RoleAttributes,
     secret::Secret,
 };
 
@@ -290,15 +291,14 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, fallbacks: &F
             if v.irsa_role_name.is_none() && word.is_some_and(ScopeWord::is_together) {
                 log.setting("IRSA_ROLE_NAME", "is not set: environments that have a role together must call it by one name");
             }
-            Some(RoleOrigin::Made(Box::new(MadeRole {
+            Some(RoleOrigin::Managed(Box::new(ManagedRole {
                 name: parsed(log, "IRSA_ROLE_NAME", v.irsa_role_name.as_deref()),
                 path: fallbacks.path.clone().or_else(|| DEFAULT_PATH.parse().ok())?,
-                policies: list(log, "IRSA_POLICY_ARNS", policies, "ARN"),
-                inline_policies: BTreeMap::new(),
-                permissions_boundary: fallbacks.permissions_boundary.clone(),
-                max_session_duration: DEFAULT_SESSION,
-                description: None,
-                tags: BTreeMap::new(),
+                attributes: RoleAttributes {
+                    policies: list(log, "IRSA_POLICY_ARNS", policies, "ARN"),
+                    permissions_boundary: fallbacks.permissions_boundary.clone(),
+                    ..RoleAttributes::default()
+                },
             })))
         }
         (Some((variable, _)), Some(_)) => {

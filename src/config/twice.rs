@@ -13,8 +13,9 @@ use super::{
     reader::Typed,
 };
 use crate::model::{
-    identity::{Identity, MadeRole, RoleOrigin, RoleSpec, Scope},
+    identity::{Identity, ManagedRole, RoleOrigin, RoleSpec, Scope},
     names::RoleName,
+    role::{RoleAttributes, RoleSettings},
 };
 
 /// Two identities cannot have one ServiceAccount, nor one service, nor two roles of one environment one name.
@@ -94,7 +95,7 @@ pub(super) fn report_roles_in_two_ways(identities: &[(usize, Identity)], at: &At
 fn name_of(role: &RoleSpec) -> Option<&RoleName> {
     match &role.origin {
         RoleOrigin::Given(arn) => Some(&arn.name),
-        RoleOrigin::Made(made) => made.name.as_ref(),
+        RoleOrigin::Managed(made) => made.name.as_ref(),
     }
 }
 
@@ -103,20 +104,22 @@ fn difference(one: &RoleSpec, other: &RoleSpec) -> Option<&'static str> {
     let mut same = Vec::new();
     match (&one.origin, &other.origin) {
         (RoleOrigin::Given(one), RoleOrigin::Given(other)) => same.push(("arn", one == other)),
-        (RoleOrigin::Made(one), RoleOrigin::Made(other)) => {
-            let MadeRole { name, path, policies, inline_policies, permissions_boundary, max_session_duration, description, tags } = &**one;
+        (RoleOrigin::Managed(one), RoleOrigin::Managed(other)) => {
+            let ManagedRole { name, path, attributes } = &**one;
+            same.extend([("name", *name == other.name), ("path", *path == other.path)]);
+            let RoleAttributes { settings, permissions_boundary, policies, inline_policies, tags } = attributes;
+            let RoleSettings { description, max_session_duration } = settings;
+            let other = &other.attributes;
             same.extend([
-                ("name", *name == other.name),
-                ("path", *path == other.path),
                 ("policies", *policies == other.policies),
                 ("inlinePolicies", *inline_policies == other.inline_policies),
                 ("permissionsBoundary", *permissions_boundary == other.permissions_boundary),
-                ("maxSessionDuration", *max_session_duration == other.max_session_duration),
-                ("description", *description == other.description),
+                ("maxSessionDuration", *max_session_duration == other.settings.max_session_duration),
+                ("description", *description == other.settings.description),
                 ("tags", *tags == other.tags),
             ]);
         }
-        (RoleOrigin::Given(_), RoleOrigin::Made(_)) | (RoleOrigin::Made(_), RoleOrigin::Given(_)) => same.push(("arn", false)),
+        (RoleOrigin::Given(_), RoleOrigin::Managed(_)) | (RoleOrigin::Managed(_), RoleOrigin::Given(_)) => same.push(("arn", false)),
     }
     same.push(("scope", discriminant(&one.scope) == discriminant(&other.scope)));
     if let (Scope::Shared { retain }, Scope::Shared { retain: other }) = (&one.scope, &other.scope) {

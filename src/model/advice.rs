@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{
     arn::PolicyArn,
     document::texts,
-    identity::{Identity, MadeRole, RoleOrigin, ServiceAccountSpec},
+    identity::{Identity, RoleOrigin, ServiceAccountSpec},
+    role::RoleAttributes,
 };
 
 /// What annotations of EKS begin with.
@@ -36,8 +37,8 @@ pub fn advice(identity: &Identity) -> Vec<String> {
     for subject in identity.role.extra_subjects.iter().filter(|subject| subject.service_account.as_str() == DEFAULT) {
         notes.push(format!("`extraSubjects` names `{subject}`: {}", whom_default_means(subject.namespace.as_str())));
     }
-    if let RoleOrigin::Made(role) = &identity.role.origin {
-        notes.extend(of_role(role));
+    if let RoleOrigin::Managed(role) = &identity.role.origin {
+        notes.extend(of_role(&role.attributes));
     }
     notes.into_iter().map(|note| format!("identity `{}`: {note}", identity.service_account.name)).collect()
 }
@@ -75,7 +76,7 @@ fn of_service_account(spec: &ServiceAccountSpec) -> Vec<String> {
     notes
 }
 
-fn of_role(role: &MadeRole) -> Vec<String> {
+fn of_role(role: &RoleAttributes) -> Vec<String> {
     let within = match &role.permissions_boundary {
         Some(boundary) => format!("within the permissions boundary `{boundary}`"),
         None => "in the whole account. Name the actions and resources that it needs, or set a `permissionsBoundary`".to_owned(),
@@ -137,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::identity::{BoundServices, RoleSpec, Scope};
+    use crate::model::identity::{BoundServices, ManagedRole, RoleSpec, Scope};
 
     fn identity() -> Identity {
         Identity {
@@ -150,15 +151,10 @@ mod tests {
                 automount: None,
             },
             role: RoleSpec {
-                origin: RoleOrigin::Made(Box::new(MadeRole {
+                origin: RoleOrigin::Managed(Box::new(ManagedRole {
                     name: None,
                     path: "/qovery/".parse().unwrap(),
-                    policies: [].into(),
-                    inline_policies: [].into(),
-                    permissions_boundary: None,
-                    max_session_duration: 3600,
-                    description: None,
-                    tags: [].into(),
+                    attributes: RoleAttributes::default(),
                 })),
                 scope: Scope::Environment,
                 extra_subjects: [].into(),
@@ -168,9 +164,9 @@ mod tests {
         }
     }
 
-    fn role(identity: &mut Identity) -> &mut MadeRole {
+    fn role(identity: &mut Identity) -> &mut RoleAttributes {
         match &mut identity.role.origin {
-            RoleOrigin::Made(role) => role,
+            RoleOrigin::Managed(role) => &mut role.attributes,
             RoleOrigin::Given(arn) => panic!("{arn}"),
         }
     }

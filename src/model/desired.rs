@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use thiserror::Error;
 
 use super::{
@@ -11,10 +10,11 @@ use super::{
     fingerprint::fingerprint,
     identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
-    names::{ClusterName, Namespace, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+    names::{ClusterName, Namespace, RoleName, RolePath, ServiceAccountName, Subject},
     observed::{AUDIENCE_ANNOTATION, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
+    role::{RoleAttributes, RoleSettings},
     service::DesiredBinding,
     trust::{Grant, Kind, ProjectMark, Trusted},
 };
@@ -56,7 +56,7 @@ impl Place {
     pub fn role_name(&self, identity: &Identity) -> RoleName {
         match &identity.role.origin {
             RoleOrigin::Given(arn) => arn.name.clone(),
-            RoleOrigin::Made(role) => role.name.clone().unwrap_or_else(|| role_name(&self.issuer, &self.subject(identity))),
+            RoleOrigin::Managed(role) => role.name.clone().unwrap_or_else(|| role_name(&self.issuer, &self.subject(identity))),
         }
     }
 
@@ -121,47 +121,28 @@ pub struct Desired {
 pub struct DesiredRole {
     /// Its ARN, path and name in it.
     pub arn: RoleArn,
-    /// What it is like; nothing if it is given by ARN: then only its trust is managed.
-    pub attributes: Option<Box<Attributes>>,
+    /// Whose it is and what it is like; nothing if it is given by ARN: then only its trust is managed.
+    pub owned: Option<Box<OwnedRole>>,
     /// Whom it trusts.
     pub trust: DesiredTrust,
 }
 
-/// What a role that the tool makes is like.
+/// A role that carries the tool's tag of its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attributes {
+pub struct OwnedRole {
     /// Whose it is.
     pub owner: Owner,
     /// The job whose mark it carries. A role of many environments has their entries instead.
     pub job: Option<JobMark>,
-    /// Its description.
-    pub description: String,
-    /// Seconds a session may last.
-    pub max_session_duration: u32,
-    /// Its permissions boundary.
-    pub permissions_boundary: Option<PolicyArn>,
-    /// The managed policies attached to it.
-    pub policies: BTreeSet<PolicyArn>,
-    /// Its inline policies.
-    pub inline_policies: BTreeMap<PolicyName, Value>,
-    /// The user's tags.
-    pub tags: BTreeMap<TagKey, TagValue>,
+    /// What it is like.
+    pub attributes: RoleAttributes,
 }
 
-impl Attributes {
-    /// Those of a role of which nothing more is wanted.
+impl OwnedRole {
+    /// One of which nothing more is wanted.
     #[must_use]
     pub fn bare(owner: Owner) -> Self {
-        Self {
-            owner,
-            job: None,
-            description: String::new(),
-            max_session_duration: 0,
-            permissions_boundary: None,
-            policies: BTreeSet::new(),
-            inline_policies: BTreeMap::new(),
-            tags: BTreeMap::new(),
-        }
+        Self { owner, job: None, attributes: RoleAttributes::default() }
     }
 }
 
@@ -315,7 +296,8 @@ impl Desired {
     /// How long a session of a role may last, in seconds: IAM's own default for one that is given by ARN.
     #[must_use]
     pub fn max_session(&self, role: &RoleArn) -> u32 {
-        self.roles.get(&role.name).and_then(|role| role.attributes.as_ref()).map_or(3600, |attributes| attributes.max_session_duration)
+        let settings = self.roles.get(&role.name).and_then(|role| role.owned.as_ref()).map(|owned| owned.attributes.settings.clone());
+        settings.unwrap_or_default().max_session_duration
     }
 }
 
@@ -323,9 +305,9 @@ fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<Rol
     match &identity.role.origin {
         RoleOrigin::Given(arn) if arn.account == *account => Ok(arn.clone()),
         RoleOrigin::Given(arn) => Err(DesiredProblem::OtherAccount { arn: Box::new(arn.clone()), account: account.clone() }),
-        RoleOrigin::Made(role) => {
+        RoleOrigin::Managed(role) => {
             let foreign = |policy: &&PolicyArn| policy.partition() != account.partition.as_str();
-            if let Some(policy) = role.policies.iter().chain(&role.permissions_boundary).find(foreign) {
+            if let Some(policy) = role.attributes.policies.iter().chain(&role.attributes.permissions_boundary).find(foreign) {
                 return Err(DesiredProblem::OtherPartition { policy: policy.clone(), partition: account.partition.clone() });
             }
             let path = match identity.role.scope {
@@ -347,7 +329,7 @@ fn add_role(
     place: &Place,
 ) -> Result<(), DesiredProblem> {
     let role = DesiredRole {
-        attributes: attributes(&identity.role, subject, place),
+        owned: owned(&identity.role, subject, place),
         trust: trust(&identity.role, subject, &identity.service_account.audience, place.project),
         arn,
     };
@@ -357,7 +339,7 @@ fn add_role(
         roles.insert(name, role);
         return Ok(());
     };
-    let alike = other.arn == role.arn && other.attributes == role.attributes;
+    let alike = other.arn == role.arn && other.owned == role.owned;
     match (&mut other.trust, role.trust) {
         (
             DesiredTrust::Registry { entries, declarers, retain },
@@ -377,24 +359,19 @@ fn add_role(
     }
 }
 
-fn attributes(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<Attributes>> {
-    let RoleOrigin::Made(role) = &spec.origin else { return None };
+fn owned(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<OwnedRole>> {
+    let RoleOrigin::Managed(role) = &spec.origin else { return None };
     let (owner, whom) = match &spec.scope {
         Scope::Environment => (Owner::Identity(subject.clone(), place.issuer.clone()), format!("ServiceAccount {subject}")),
         Scope::Shared { .. } => (Owner::Shared, "the ServiceAccounts that its tags name".to_owned()),
         Scope::Cluster { .. } => (Owner::Cluster, "the ServiceAccounts that its trust policy matches".to_owned()),
     };
     let job = place.job.clone().filter(|_| matches!(owner, Owner::Identity(..)));
-    Some(Box::new(Attributes {
-        owner,
-        job,
-        description: role.description.clone().unwrap_or_else(|| format!("For the pods of {whom}")),
-        max_session_duration: role.max_session_duration,
-        permissions_boundary: role.permissions_boundary.clone(),
-        policies: role.policies.clone(),
-        inline_policies: role.inline_policies.clone(),
-        tags: role.tags.clone(),
-    }))
+    let settings = role.attributes.settings.clone();
+    let description = settings.description.unwrap_or_else(|| format!("For the pods of {whom}"));
+    // An empty one is none: so IAM shows it.
+    let settings = RoleSettings { description: Some(description).filter(|text| !text.is_empty()), ..settings };
+    Some(Box::new(OwnedRole { owner, job, attributes: RoleAttributes { settings, ..role.attributes.clone() } }))
 }
 
 fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience, project: Option<ProjectMark>) -> DesiredTrust {

@@ -177,8 +177,7 @@ mod tests {
         let subject = "z1/app".parse().unwrap();
         ObservedRole {
             arn: "arn:aws:iam::123456789012:role/app".parse().unwrap(),
-            description: String::new(),
-            max_session_duration: 3600,
+            settings: crate::model::role::RoleSettings::default(),
             permissions_boundary: None,
             tags: BTreeMap::new(),
             trust: TrustPolicy::new(&provider(), &Trusted::subjects(&crate::model::oidc::Audience::default(), [&subject])),

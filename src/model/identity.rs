@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::{
-    arn::{PolicyArn, RoleArn},
+    arn::RoleArn,
     conditions::Conditions,
-    names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+    names::{LabelValue, MetadataKey, NamespacePattern, RoleName, RolePath, ServiceAccountName, Subject},
     oidc::Audience,
+    role::RoleAttributes,
     service::ServiceRef,
 };
 
@@ -77,8 +76,8 @@ pub struct RoleSpec {
 /// Where a role comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoleOrigin {
-    /// The tool makes it.
-    Made(Box<MadeRole>),
+    /// The tool manages it.
+    Managed(Box<ManagedRole>),
     /// It exists already: only its trust is managed.
     Given(RoleArn),
 }
@@ -100,23 +99,13 @@ pub enum Scope {
     },
 }
 
-/// A role that the tool makes.
+/// A role that the tool manages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MadeRole {
+pub struct ManagedRole {
     /// Its name; made from ServiceAccount and namespace if not given, which only one environment's role need not.
     pub name: Option<RoleName>,
     /// The path below which the role is created: for one environment's role cluster and namespace follow it.
     pub path: RolePath,
-    /// Managed policies to attach.
-    pub policies: BTreeSet<PolicyArn>,
-    /// Inline policies by name.
-    pub inline_policies: BTreeMap<PolicyName, Value>,
-    /// The permissions boundary.
-    pub permissions_boundary: Option<PolicyArn>,
-    /// How long a session may last, in seconds, 3,600 to 43,200.
-    pub max_session_duration: u32,
-    /// The description; one that says whom the role is for if not given.
-    pub description: Option<String>,
-    /// Tags beside the tool's own.
-    pub tags: BTreeMap<TagKey, TagValue>,
+    /// What it is like.
+    pub attributes: RoleAttributes,
 }

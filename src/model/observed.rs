@@ -12,6 +12,7 @@ use super::{
     oidc::IssuerUrl,
     pods::Use,
     record::{EARLIER_ROLES, EarlierRoles},
+    role::RoleSettings,
     service::ObservedService,
     sessions::Sessions,
     trust::TrustPolicy,
@@ -161,10 +162,8 @@ pub struct ObservedProvider {
 pub struct ObservedRole {
     /// Its ARN, path and name in it.
     pub arn: RoleArn,
-    /// Its description; empty if it has none.
-    pub description: String,
-    /// Seconds a session may last.
-    pub max_session_duration: u32,
+    /// Description and so on.
+    pub settings: RoleSettings,
     /// The ARN of its permissions boundary.
     pub permissions_boundary: Option<PolicyArn>,
     /// All its tags.

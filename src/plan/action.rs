@@ -13,7 +13,7 @@ use crate::model::{
     marks::{JobMark, Mark},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::{Audience, Provider},
-    role::NewRole,
+    role::{NewRole, RoleSettings},
     service::{Service, ServiceKind},
     trust::{Grant, TrustPolicy, Trusted},
 };
@@ -52,10 +52,8 @@ pub enum Action {
     UpdateRole {
         /// The role.
         role: RoleName,
-        /// Its description.
-        description: String,
-        /// Seconds a session may last.
-        max_session_duration: u32,
+        /// What it is to be like.
+        settings: RoleSettings,
     },
     /// `PutRolePermissionsBoundary`
     PutBoundary {
@@ -334,8 +332,8 @@ impl fmt::Display for Action {
             Self::CreateRole(role) => {
                 write!(f, "create role `{}` below `{}`, trusting {}", role.arn.name, role.arn.path, listed(&role.subjects))
             }
-            Self::UpdateRole { role, max_session_duration, .. } => {
-                write!(f, "update role `{role}`: description, sessions of {max_session_duration} s")
+            Self::UpdateRole { role, settings } => {
+                write!(f, "update role `{role}`: description, sessions of {} s", settings.max_session_duration)
             }
             Self::PutBoundary { role, boundary } => write!(f, "put permissions boundary `{boundary}` on role `{role}`"),
             Self::DeleteBoundary { role } => write!(f, "delete the permissions boundary of role `{role}`"),

@@ -16,7 +16,7 @@ use crate::model::{
     arn::RoleArn,
     conditions::Conditions,
     date::Date,
-    desired::{Attributes, Desired, DesiredRole, DesiredTrust},
+    desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     identity::Prune,
     marks::{JobMark, Mark, Marks},
     names::{RoleName, ServiceAccountName, Subject},
@@ -430,8 +430,8 @@ fn not_ours(role: &ObservedRole, desired: &Desired) -> Option<String> {
 /// One environment's role, as far as its removal is concerned.
 fn of_environment(role: &ObservedRole) -> DesiredRole {
     let trust = DesiredTrust::Environment { audience: Audience::default(), subjects: BTreeSet::new(), conditions: Conditions::default() };
-    let attributes = Owner::from_tags(&role.tags).map(|owner| Box::new(Attributes::bare(owner)));
-    DesiredRole { arn: role.arn.clone(), attributes, trust }
+    let owned = Owner::from_tags(&role.tags).map(|owner| Box::new(OwnedRole::bare(owner)));
+    DesiredRole { arn: role.arn.clone(), owned, trust }
 }
 
 impl Removal {
@@ -468,16 +468,16 @@ impl Removal {
     /// A ServiceAccount leaves a role that many environments have together; one environment's role goes by its own mark.
     fn leaves(&mut self, subject: &Subject, role: &RoleArn, desired: &Desired, observed: &Observed) {
         let Some(found) = observed.roles.get(&role.name).filter(|found| found.arn == *role) else { return };
-        let attributes = match Owner::from_tags(&found.tags) {
+        let owned = match Owner::from_tags(&found.tags) {
             Some(Owner::Identity(..) | Owner::Cluster) => return,
-            owner => owner.map(|owner| Box::new(Attributes::bare(owner))),
+            owner => owner.map(|owner| Box::new(OwnedRole::bare(owner))),
         };
         let wanted = self.roles.entry(role.name.clone()).or_insert_with(|| match desired.roles.get(&role.name) {
             Some(named) if matches!(named.trust, DesiredTrust::Registry { .. }) => without_declarers(named),
             _ => {
                 let retain = found.tags.contains_key(RETAIN_TAG);
                 let trust = DesiredTrust::Registry { entries: BTreeSet::new(), declarers: BTreeSet::new(), retain };
-                DesiredRole { arn: role.clone(), attributes, trust }
+                DesiredRole { arn: role.clone(), owned, trust }
             }
         });
         if let DesiredTrust::Registry { declarers, .. } = &mut wanted.trust {

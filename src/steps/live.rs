@@ -70,9 +70,7 @@ impl World for Connection {
             Action::AddAudience { provider, audience } => aws.add_audience(provider, audience).await,
             Action::DeleteProvider { provider } => aws.delete_provider(provider).await,
             Action::CreateRole(role) => aws.create_role(role).await,
-            Action::UpdateRole { role, description, max_session_duration } => {
-                aws.update_role(role, description, *max_session_duration).await
-            }
+            Action::UpdateRole { role, settings } => aws.update_role(role, settings).await,
             Action::PutBoundary { role, boundary } => aws.put_boundary(role, boundary).await,
             Action::DeleteBoundary { role } => aws.delete_boundary(role).await,
             Action::TagRole { role, tags } => aws.tag_role(role, tags).await,

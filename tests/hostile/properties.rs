@@ -97,9 +97,9 @@ pub fn interpolation(data: &[u8]) {
     let Ok(value) = std::str::from_utf8(data) else { return };
     if let Ok(config) = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_TEXTS.into())) {
         let [identity] = &config.identities[..] else { panic!("{} identities", config.identities.len()) };
-        let RoleOrigin::Made(role) = &identity.role.origin else { panic!("another role") };
-        assert_eq!(role.description.as_deref(), Some(format!("a {value} b").as_str()));
-        let [document] = role.inline_policies.values().collect::<Vec<_>>()[..] else { panic!("another policy") };
+        let RoleOrigin::Managed(role) = &identity.role.origin else { panic!("another role") };
+        assert_eq!(role.attributes.settings.description.as_deref(), Some(format!("a {value} b").as_str()));
+        let [document] = role.attributes.inline_policies.values().collect::<Vec<_>>()[..] else { panic!("another policy") };
         let statement = json!({"Effect": "Allow", "Action": "s3:*", "Resource": format!("x{value}")});
         assert_eq!(document, &json!({"Version": "2012-10-17", "Statement": [statement]}));
     }

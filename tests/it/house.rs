@@ -328,6 +328,29 @@ fn no_folder_has_a_circle_in_it() {
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
+/// The most files of `src` that an attribute may cost which goes along with the calls that create and update a role.
+const FILES_OF_AN_ATTRIBUTE: usize = 8;
+
+/// Whether a file says a word, tests aside.
+fn says(path: &Path, word: &str) -> bool {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("\n#[cfg(test)]\n").next().unwrap();
+    code.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').any(|other| other == word)
+}
+
+#[test]
+fn an_attribute_of_a_role_is_in_the_files_that_contributing_names_and_few_enough() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = Source::read();
+    let files = source.modules.values().map(|(file, _)| file.clone());
+    let saying: BTreeSet<String> = files.filter(|file| says(&root.join(file), "max_session_duration")).collect();
+    let contributing = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let section = contributing.split("\n## ").find(|section| section.starts_with("Add a key to the manifest\n")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(file, _)| file.to_owned()));
+    assert_eq!(saying, rows.collect(), "the files that name `max_session_duration`, and those of the table in CONTRIBUTING.md");
+    assert!(saying.len() <= FILES_OF_AN_ATTRIBUTE, "{saying:?}");
+}
+
 #[test]
 fn every_file_that_a_document_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -18,7 +18,7 @@ use crate::{
         names::{PolicyName, RoleName},
         observed::{MAKER_TAG, OWNER_TAG, ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
-        role::NewRole,
+        role::{NewRole, RoleSettings},
         trust::TrustPolicy,
     },
 };
@@ -80,8 +80,7 @@ impl Aws {
         let boundary = role.permissions_boundary().and_then(|boundary| boundary.permissions_boundary_arn());
         Ok(Some(ObservedRole {
             arn: role.arn().parse().map_err(odd)?,
-            description: role.description().unwrap_or_default().to_owned(),
-            max_session_duration: role.max_session_duration().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(3600),
+            settings: settings(&role),
             permissions_boundary: boundary.map(str::parse).transpose().map_err(odd)?,
             tags: role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect(),
             trust: TrustPolicy::parse(&trust).map_err(odd)?,
@@ -137,8 +136,8 @@ impl Aws {
             .role_name(role.arn.name.as_str())
             .path(role.arn.path.as_str())
             .assume_role_policy_document(role.trust.minified())
-            .description(&role.description)
-            .max_session_duration(seconds(role.max_session_duration))
+            .description(description(&role.settings))
+            .max_session_duration(seconds(role.settings.max_session_duration))
             .set_permissions_boundary(role.permissions_boundary.as_ref().map(ToString::to_string))
             .set_tags(Some(sdk_tags(&role.tags)?));
         done(call.send().await)
@@ -148,9 +147,13 @@ impl Aws {
     ///
     /// # Errors
     /// IAM refuses or does not answer.
-    pub async fn update_role(&self, name: &RoleName, description: &str, max_session_duration: u32) -> Result<(), CallError> {
-        let call =
-            self.iam.update_role().role_name(name.as_str()).description(description).max_session_duration(seconds(max_session_duration));
+    pub async fn update_role(&self, name: &RoleName, settings: &RoleSettings) -> Result<(), CallError> {
+        let call = self
+            .iam
+            .update_role()
+            .role_name(name.as_str())
+            .description(description(settings))
+            .max_session_duration(seconds(settings.max_session_duration));
         done(call.send().await)
     }
 
@@ -326,6 +329,18 @@ fn decoded(document: &str) -> Result<String, CallError> {
 
 fn sdk_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, CallError> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect::<Result<_, BuildError>>().map_err(odd)
+}
+
+/// What `GetRole` tells. Empty is as good as no description.
+fn settings(role: &aws_sdk_iam::types::Role) -> RoleSettings {
+    let description = role.description().filter(|text| !text.is_empty()).map(str::to_owned);
+    let session = role.max_session_duration().and_then(|seconds| u32::try_from(seconds).ok());
+    RoleSettings { description, max_session_duration: session.unwrap_or(RoleSettings::default().max_session_duration) }
+}
+
+/// Always said: left out, `UpdateRole` keeps what is there.
+fn description(settings: &RoleSettings) -> &str {
+    settings.description.as_deref().unwrap_or_default()
 }
 
 fn seconds(seconds: u32) -> i32 {

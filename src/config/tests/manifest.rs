@@ -1,7 +1,7 @@
 //! What each key of a manifest means, and what each mistake in one says.
 
 use super::*;
-use crate::model::identity::{Identity, MadeRole};
+use crate::model::identity::{Identity, ManagedRole};
 use insta::assert_snapshot;
 
 /// Identities with every key: the first has all but those of other scopes.
@@ -39,9 +39,9 @@ fn identities(manifest: &str) -> Vec<Identity> {
     loaded(&[], manifest).unwrap_or_else(|problems| panic!("{problems}\n{manifest}")).identities
 }
 
-fn made(identity: &Identity) -> &MadeRole {
+fn made(identity: &Identity) -> &ManagedRole {
     match &identity.role.origin {
-        RoleOrigin::Made(role) => role,
+        RoleOrigin::Managed(role) => role,
         RoleOrigin::Given(arn) => panic!("{arn}"),
     }
 }
@@ -77,11 +77,12 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!((services, identities[0].services.take_over), (vec!["1A2B3C4D-0000-4000-8000-00000000000A", "api"], true));
     let role = made(&identities[0]);
     assert_eq!((role.name.as_ref().unwrap().as_str(), role.path.as_str()), ("shop-app", "/shop/"));
-    assert_eq!((role.policies.len(), role.max_session_duration), (1, 43_200));
+    let role = &role.attributes;
+    assert_eq!((role.policies.len(), role.settings.max_session_duration), (1, 43_200));
     let document = role.inline_policies.values().next().unwrap();
     assert_eq!(document["Statement"]["Resource"], "arn:aws:s3:::shop/${aws:username}");
     assert_eq!(role.permissions_boundary.as_ref().unwrap().policy_name(), "boundary");
-    assert_eq!(role.description.as_deref(), Some("What the app may do"));
+    assert_eq!(role.settings.description.as_deref(), Some("What the app may do"));
     let RoleSpec { scope, extra_subjects, origin: _, conditions: _ } = &identities[0].role;
     assert_eq!((role.tags.len(), extra_subjects.iter().next().unwrap().to_string()), (1, "kube-system/keda-operator".to_owned()));
     assert_eq!(*scope, Scope::Environment);
@@ -127,8 +128,9 @@ fn what_is_left_out_has_its_default() {
     let account = &identities[0].service_account;
     assert_eq!((account.audience.as_str(), account.token_expiration, account.automount), ("sts.amazonaws.com", None, None));
     let role = made(&identities[0]);
-    assert_eq!((&role.name, role.path.as_str(), role.max_session_duration), (&None, "/qovery/", 3600));
-    assert_eq!((&role.permissions_boundary, &role.description), (&None, &None));
+    assert_eq!((&role.name, role.path.as_str(), role.attributes.settings.max_session_duration), (&None, "/qovery/", 3600));
+    let role = &role.attributes;
+    assert_eq!((&role.permissions_boundary, &role.settings.description), (&None, &None));
     assert!(role.policies.is_empty() && role.inline_policies.is_empty() && role.tags.is_empty());
     assert!(identities[0].role.extra_subjects.is_empty());
     assert_eq!(identities[0].role.scope, Scope::Environment);
@@ -145,11 +147,11 @@ identities:
 ";
     let identities = identities(manifest);
     let (a, b) = (made(&identities[0]), made(&identities[1]));
-    assert_eq!((a.path.as_str(), a.max_session_duration), ("/d/", 7200));
-    assert_eq!(a.permissions_boundary.as_ref().unwrap().policy_name(), "d");
-    assert_eq!(a.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["cost=d", "team=a"]);
-    assert_eq!((b.path.as_str(), b.max_session_duration, b.tags.len()), ("/b/", 9000, 2));
-    assert_eq!(b.permissions_boundary.as_ref().unwrap().policy_name(), "b");
+    assert_eq!((a.path.as_str(), a.attributes.settings.max_session_duration), ("/d/", 7200));
+    assert_eq!(a.attributes.permissions_boundary.as_ref().unwrap().policy_name(), "d");
+    assert_eq!(a.attributes.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["cost=d", "team=a"]);
+    assert_eq!((b.path.as_str(), b.attributes.settings.max_session_duration, b.attributes.tags.len()), ("/b/", 9000, 2));
+    assert_eq!(b.attributes.permissions_boundary.as_ref().unwrap().policy_name(), "b");
     let RoleSpec { origin: RoleOrigin::Given(arn), extra_subjects, .. } = &identities[2].role else { panic!() };
     assert_eq!((arn.name.as_str(), extra_subjects.len()), ("c", 1));
 }
@@ -159,7 +161,7 @@ fn the_boundary_of_the_variable_holds_where_the_manifest_names_none() {
     let boundary = [("IRSA_PERMISSIONS_BOUNDARY", "arn:aws:iam::123456789012:policy/v")];
     let of = |manifest: &str| {
         let identities = loaded(&boundary, manifest).unwrap().identities;
-        made(&identities[0]).permissions_boundary.as_ref().unwrap().policy_name().to_owned()
+        made(&identities[0]).attributes.permissions_boundary.as_ref().unwrap().policy_name().to_owned()
     };
     assert_eq!(of(SMALLEST), "v");
     assert_eq!(of("defaults: {permissionsBoundary: arn:aws:iam::123456789012:policy/d}\nidentities: [{serviceAccount: a, role: {}}]"), "d");

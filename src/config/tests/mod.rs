@@ -180,10 +180,10 @@ fn one_identity_needs_no_manifest() {
                 assert_eq!(given.to_string(), arn);
                 assert_eq!(identity.role.scope, Scope::Shared { retain: false });
             }
-            (RoleOrigin::Made(made), None) => {
+            (RoleOrigin::Managed(made), None) => {
                 assert_eq!((&identity.role.scope, &made.name), (&Scope::Environment, &None));
-                assert_eq!(made.policies.iter().map(PolicyArn::as_str).collect::<Vec<_>>(), [POLICY]);
-                assert_eq!((made.path.as_str(), made.max_session_duration), ("/qovery/", 3600));
+                assert_eq!(made.attributes.policies.iter().map(PolicyArn::as_str).collect::<Vec<_>>(), [POLICY]);
+                assert_eq!((made.path.as_str(), made.attributes.settings.max_session_duration), ("/qovery/", 3600));
             }
             other => panic!("{variables:?}: {other:?}"),
         }
@@ -195,9 +195,9 @@ fn policies_of_the_one_identity_are_separated_by_commas() {
     let list = format!(" {POLICY}, ,arn:aws:iam::123456789012:policy/a/b,{POLICY},");
     let boundary = "arn:aws:iam::123456789012:policy/boundary";
     let variables = [("SERVICE_ACCOUNT_NAME", "app"), ("IRSA_POLICY_ARNS", &list), ("IRSA_PERMISSIONS_BOUNDARY", boundary)];
-    let RoleOrigin::Made(role) = from_variables(&variables).unwrap().identities.remove(0).role.origin else { panic!() };
-    assert_eq!(role.policies.len(), 2);
-    assert_eq!(role.permissions_boundary.unwrap().as_str(), boundary);
+    let RoleOrigin::Managed(role) = from_variables(&variables).unwrap().identities.remove(0).role.origin else { panic!() };
+    assert_eq!(role.attributes.policies.len(), 2);
+    assert_eq!(role.attributes.permissions_boundary.unwrap().as_str(), boundary);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn the_one_identity_has_the_scope_of_its_variables() {
         let RoleSpec { origin, scope, extra_subjects, conditions: _ } = config.unwrap().identities.remove(0).role;
         assert_eq!((scope, extra_subjects.len()), (expected, 0), "{variables:?}");
         let named = match origin {
-            RoleOrigin::Made(made) => made.name,
+            RoleOrigin::Managed(made) => made.name,
             RoleOrigin::Given(arn) => Some(arn.name),
         };
         assert_eq!(named.as_ref().map(crate::model::names::RoleName::as_str), name, "{variables:?}");

@@ -1,4 +1,4 @@
-//! What a role that the tool makes is like: permissions, boundary, description, tags. What the tool put there is recorded as its own, and
+//! What a role that the tool manages is like: permissions, boundary, description, tags. What the tool put there is recorded as its own, and
 //! only that is ever taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,39 +8,40 @@ use crate::{
     model::{
         arn::PolicyArn,
         date::Date,
-        desired::Attributes,
+        desired::OwnedRole,
         document::means_the_same,
         marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
         oidc::Provider,
         ownership::{Ownership, Part, is_ownership_tag},
+        role::RoleAttributes,
         trust::{Kind, Trusted},
     },
     plan::Action,
 };
 
 /// The tags of a new role: whose it is, the record of all that will be put on it, the user's.
-pub(super) fn tags_of_new(desired: &Attributes) -> BTreeMap<String, String> {
-    let mut ownership = Ownership::default();
+pub(super) fn tags_of_new(owned: &OwnedRole) -> BTreeMap<String, String> {
+    let (desired, mut ownership) = (&owned.attributes, Ownership::default());
     desired.policies.iter().for_each(|policy| ownership.add(Part::Attached(policy)));
     desired.inline_policies.keys().for_each(|policy| ownership.add(Part::Inline(policy)));
     desired.tags.keys().for_each(|key| ownership.add(Part::Tag(key.as_str())));
     desired.permissions_boundary.iter().for_each(|boundary| ownership.add(Part::Boundary(boundary)));
     let mut tags = ownership.to_tags();
-    tags.extend(desired.owner.tags());
-    tags.extend(mark(desired));
+    tags.extend(owned.owner.tags());
+    tags.extend(mark(owned));
     tags.extend(desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())));
     tags
 }
 
 /// The mark of the job that wants the role.
-fn mark(desired: &Attributes) -> Option<(String, String)> {
-    desired.job.as_ref().map(|job| (job.tag(), Mark::Wanted.value()))
+fn mark(owned: &OwnedRole) -> Option<(String, String)> {
+    owned.job.as_ref().map(|job| (job.tag(), Mark::Wanted.value()))
 }
 
 /// The permission policies of a new role.
-pub(super) fn policies_of_new<'a>(role: &'a RoleName, desired: &'a Attributes) -> impl Iterator<Item = Action> + 'a {
+pub(super) fn policies_of_new<'a>(role: &'a RoleName, desired: &'a RoleAttributes) -> impl Iterator<Item = Action> + 'a {
     let attach = desired.policies.iter().map(|policy| Action::AttachPolicy { role: role.clone(), policy: policy.clone() });
     let put = desired.inline_policies.iter().map(|(policy, document)| Action::PutInlinePolicy {
         role: role.clone(),
@@ -50,24 +51,25 @@ pub(super) fn policies_of_new<'a>(role: &'a RoleName, desired: &'a Attributes) -
     attach.chain(put)
 }
 
-/// A role that the tool made: desired, observed, and which parts of it are the tool's before, while and after it is changed.
-pub(super) struct Made<'a> {
+/// A role that the tool owns: desired, observed, and which parts of it are the tool's before, while and after it is changed.
+pub(super) struct Owned<'a> {
     name: &'a RoleName,
-    desired: &'a Attributes,
+    role: &'a OwnedRole,
+    desired: &'a RoleAttributes,
     observed: &'a ObservedRole,
     before: Ownership,
     during: Ownership,
     after: Ownership,
 }
 
-impl<'a> Made<'a> {
-    pub(super) fn new(desired: &'a Attributes, observed: &'a ObservedRole) -> Self {
+impl<'a> Owned<'a> {
+    pub(super) fn new(role: &'a OwnedRole, observed: &'a ObservedRole) -> Self {
         let before = Ownership::from_tags(&observed.tags);
-        let mut made =
-            Self { name: &observed.arn.name, desired, observed, before, during: Ownership::default(), after: Ownership::default() };
-        made.after = made.ownership_after();
-        made.during = made.before.union(&made.after);
-        made
+        let (during, after) = (Ownership::default(), Ownership::default());
+        let mut owned = Self { name: &observed.arn.name, role, desired: &role.attributes, observed, before, during, after };
+        owned.after = owned.ownership_after();
+        owned.during = owned.before.union(&owned.after);
+        owned
     }
 
     /// Deletes the role, policies first, unless somebody else relies on it.
@@ -193,7 +195,7 @@ impl<'a> Made<'a> {
     pub(super) fn tags(&self) -> BTreeMap<String, String> {
         let users = self.desired.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
         let users = users.filter(|(key, value)| self.tag_value(key) != Some(value));
-        let own = self.during.to_tags().into_iter().chain(mark(self.desired));
+        let own = self.during.to_tags().into_iter().chain(mark(self.role));
         let own = own.filter(|(key, value)| self.observed.tags.get(key) != Some(value));
         users.chain(own).collect()
     }
@@ -241,13 +243,7 @@ impl<'a> Made<'a> {
 
     pub(super) fn update(&self) -> Option<Action> {
         let (desired, observed) = (self.desired, self.observed);
-        (observed.description != desired.description || observed.max_session_duration != desired.max_session_duration).then(|| {
-            Action::UpdateRole {
-                role: self.name.clone(),
-                description: desired.description.clone(),
-                max_session_duration: desired.max_session_duration,
-            }
-        })
+        (observed.settings != desired.settings).then(|| Action::UpdateRole { role: self.name.clone(), settings: desired.settings.clone() })
     }
 
     /// Tags that go and the record of what is left, in this order: the user's tags while they are still recorded, the record that stays,

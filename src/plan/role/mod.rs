@@ -11,11 +11,11 @@ mod trust;
 use std::collections::BTreeSet;
 
 pub(super) use self::role_plan::RolePlan;
-use self::{attributes::Made, trust::Trust};
+use self::{attributes::Owned, trust::Trust};
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
     date::Date,
-    desired::{Attributes, Desired, DesiredRole, DesiredTrust},
+    desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     names::{Namespace, RoleName, TagValue},
     observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
@@ -53,29 +53,29 @@ pub(super) fn start(
     if observed.arn != desired.arn {
         return Err(Refusal::OtherPath { observed: Box::new(observed.arn.clone()), desired: Box::new(desired.arn.clone()) });
     }
-    let made = desired.attributes.as_deref().map(|attributes| Made::new(attributes, observed));
+    let owned = desired.owned.as_deref().map(|owned| Owned::new(owned, observed));
     let trust = Trust::start(desired, observed, provider, limits)?;
-    made.iter().try_for_each(|made| policies_fit(&desired.arn.name, made.attached_after(), limits))?;
-    let mut tags = made.as_ref().map(Made::tags).unwrap_or_default();
-    tags.extend(made.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
+    owned.iter().try_for_each(|owned| policies_fit(&desired.arn.name, owned.attached_after(), limits))?;
+    let mut tags = owned.as_ref().map(Owned::tags).unwrap_or_default();
+    tags.extend(owned.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
     tags_fit(&desired.arn.name, observed.tags.keys().chain(trust.tags.keys()).chain(tags.keys()), trust.gone.as_ref())?;
     let mut outcome = RolePlan { notes: trust.notes.clone(), ..RolePlan::default() };
-    let Some(made) = made else {
+    let Some(owned) = owned else {
         outcome.actions.extend(trust.registration(&desired.arn.name));
         outcome.actions.extend(trust.update);
         return Ok(outcome);
     };
-    outcome.notes.extend(made.notes(provider));
+    outcome.notes.extend(owned.notes(provider));
     let actions = &mut outcome.actions;
     let before = observed.trust.own_claims(provider, trust::kind(&desired.trust));
-    let boundary = made.put_boundary();
+    let boundary = owned.put_boundary();
     // A boundary that replaces another may allow more, as none does: then it comes after what is taken away. One where there was none only bounds.
     let (bounds, replaces) = if observed.permissions_boundary.is_none() { (boundary, None) } else { (None, boundary) };
-    let (changed, new) = made.put_inline();
-    let mut given_and_taken = made.take_away();
+    let (changed, new) = owned.put_inline();
+    let mut given_and_taken = owned.take_away();
     // A guard comes before what it guards: a call on it that is denied ends the lane before anything is given.
     given_and_taken.extend(replaces);
-    given_and_taken.extend(made.delete_boundary());
+    given_and_taken.extend(owned.delete_boundary());
     given_and_taken.extend(changed);
 
     // The record before what it records: a crash between leaves a record too many, which is harmless.
@@ -98,10 +98,10 @@ pub(super) fn start(
             actions.extend(given_and_taken);
         }
     }
-    actions.extend(made.attach());
+    actions.extend(owned.attach());
     actions.extend(new);
-    actions.extend(made.update());
-    actions.extend(made.clear_up(no_longer_so(&desired.trust, observed)));
+    actions.extend(owned.update());
+    actions.extend(owned.clear_up(no_longer_so(&desired.trust, observed)));
     Ok(outcome)
 }
 
@@ -125,7 +125,7 @@ fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<Strin
 /// | given by ARN | remove this environment's subjects |
 /// | not the one that is desired | nothing, with a note |
 ///
-/// A role that somebody else relies on is not deleted: what is the tool's goes, see [`Made::delete`].
+/// A role that somebody else relies on is not deleted: what is the tool's goes, see [`Owned::delete`].
 pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> RolePlan {
     let provider = &desired.provider;
     if let Err(refusal) = refuse_other(wanted, found) {
@@ -134,11 +134,11 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         }
         return RolePlan { notes: vec![format!("left alone: {refusal}")], ..RolePlan::default() };
     }
-    match (&wanted.trust, wanted.attributes.as_deref()) {
-        (DesiredTrust::Environment { .. }, Some(attributes)) => {
+    match (&wanted.trust, wanted.owned.as_deref()) {
+        (DesiredTrust::Environment { .. }, Some(owned)) => {
             let (job, marks) = (desired.place.job.as_ref(), found.marks());
             if marks.others(job, &observed.gone_jobs).is_empty() {
-                return Made::new(attributes, found).delete(provider, job, observed.at);
+                return Owned::new(owned, found).delete(provider, job, observed.at);
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
@@ -169,7 +169,7 @@ fn is_last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider) 
     let own = registry::entries(&found.tags, &provider.issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
     let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(&provider.issuer).into_keys()).collect();
     let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-    wanted.attributes.is_some() && registry::is_empty(&others)
+    wanted.owned.is_some() && registry::is_empty(&others)
 }
 
 /// Removes what environments have left whose namespace does not exist.
@@ -220,7 +220,7 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Prov
 pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> RolePlan {
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
-            return Made::new(&Attributes::bare(Owner::Identity(subject, issuer)), found).delete(provider, None, at);
+            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(provider, None, at);
         }
         Some(owner) => other_owner(found, owner, None),
         None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
@@ -230,27 +230,27 @@ pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: D
 
 /// A shared role that the tool made goes with its last subject, once it is certain that nobody is just coming in.
 fn last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> RolePlan {
-    match (&wanted.trust, wanted.attributes.as_deref()) {
-        (DesiredTrust::Registry { retain: false, .. }, Some(attributes)) if registry::is_empty(&found.tags) => match freshness {
+    match (&wanted.trust, wanted.owned.as_deref()) {
+        (DesiredTrust::Registry { retain: false, .. }, Some(owned)) if registry::is_empty(&found.tags) => match freshness {
             Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-            Freshness::Settled => Made::new(attributes, found).delete(provider, None, at),
+            Freshness::Settled => Owned::new(owned, found).delete(provider, None, at),
         },
         _ => RolePlan::default(),
     }
 }
 
 fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<RolePlan, Refusal> {
-    let Some(attributes) = desired.attributes.as_deref() else {
+    let Some(owned) = desired.owned.as_deref() else {
         return Err(Refusal::NoSuchRole(Box::new(desired.arn.clone())));
     };
     let name = &desired.arn.name;
     let trust = Trust::create(desired, provider, limits)?;
-    policies_fit(name, attributes.policies.len(), limits)?;
-    let mut tags = attributes::tags_of_new(attributes);
+    policies_fit(name, owned.attributes.policies.len(), limits)?;
+    let mut tags = attributes::tags_of_new(owned);
     tags.extend(trust.tags);
     tags.extend(retained(&desired.trust));
     tags_fit(name, tags.keys(), None)?;
-    if let Owner::Identity(subject, _) = &attributes.owner
+    if let Owner::Identity(subject, _) = &owned.owner
         && subject.to_string().parse::<TagValue>().is_err()
     {
         return Err(Refusal::LongSubject { role: name.clone(), subject: subject.clone() });
@@ -259,12 +259,11 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
         arn: desired.arn.clone(),
         subjects: trust.policy.own_claims(provider, trust::kind(&desired.trust)),
         trust: trust.policy,
-        description: attributes.description.clone(),
-        max_session_duration: attributes.max_session_duration,
-        permissions_boundary: attributes.permissions_boundary.clone(),
+        settings: owned.attributes.settings.clone(),
+        permissions_boundary: owned.attributes.permissions_boundary.clone(),
         tags,
     }));
-    let actions = std::iter::once(create).chain(attributes::policies_of_new(name, attributes)).collect();
+    let actions = std::iter::once(create).chain(attributes::policies_of_new(name, &owned.attributes)).collect();
     Ok(RolePlan { actions, notes: trust.notes, ..RolePlan::default() })
 }
 
@@ -274,13 +273,13 @@ fn refuse_other(desired: &DesiredRole, observed: &ObservedRole) -> Result<(), Re
     if let (None, Some(value)) = (&owner, observed.tags.get(OWNER_TAG)) {
         return Err(Refusal::NewerForm { role: observed.arn.name.clone(), key: OWNER_TAG.to_owned(), value: value.clone() });
     }
-    match (desired.attributes.as_deref(), owner) {
+    match (desired.owned.as_deref(), owner) {
         // One environment's role has one writer: two would remove each other's subject, for ever.
         (None, Some(owner @ Owner::Identity(..))) => Err(other_owner(observed, owner, None)),
         (None, _) if observed.arn == desired.arn => Ok(()),
         (None, _) => Err(Refusal::OtherArn { given: Box::new(desired.arn.clone()), observed: Box::new(observed.arn.clone()) }),
-        (Some(attributes), Some(owner)) if owner == attributes.owner => Ok(()),
-        (Some(attributes), Some(owner)) => Err(other_owner(observed, owner, Some(&attributes.owner))),
+        (Some(role), Some(owner)) if owner == role.owner => Ok(()),
+        (Some(role), Some(owner)) => Err(other_owner(observed, owner, Some(&role.owner))),
         (Some(_), None) => Err(Refusal::ForeignRole { observed: Box::new(observed.arn.clone()) }),
     }
 }

@@ -12,9 +12,10 @@ use self::world::{World, given, role_mut, service_account_mut};
 use super::{Call as _, Goal, Refusals};
 use crate::model::{
     conditions::Conditions,
-    identity::{MadeRole, RoleOrigin},
+    identity::RoleOrigin,
     observed::{Field, KnownProvider, OWNER_TAG},
     ownership::{Ownership, Part},
+    role::RoleAttributes,
     trust::{Kind, TrustPolicy},
 };
 
@@ -88,8 +89,8 @@ fn drift_of_each_field_is_one_action() {
     let cases: Vec<(&str, Change)> = vec![
         ("provider", |world| world.observed.provider = KnownProvider::Read(None)),
         ("audience", |world| world::provider_mut(world).audiences.clear()),
-        ("description", |world| role_mut(world).description = "by hand".to_owned()),
-        ("session", |world| role_mut(world).max_session_duration = 43200),
+        ("description", |world| role_mut(world).settings.description = Some("by hand".to_owned())),
+        ("session", |world| role_mut(world).settings.max_session_duration = 43200),
         ("boundary", |world| role_mut(world).permissions_boundary = None),
         ("other boundary", |world| role_mut(world).permissions_boundary = "arn:aws:iam::aws:policy/AdministratorAccess".parse().ok()),
         ("tag", |world| drop(role_mut(world).tags.insert("team".to_owned(), "other".to_owned()))),
@@ -144,7 +145,7 @@ fn drift_of_each_field_is_one_action() {
 #[test]
 fn what_the_tool_put_there_and_nobody_wants_any_more_goes_and_its_record_after_it() {
     let mut world = World::in_sync(World::identity());
-    let role = world::made_role(&mut world.identities[0]);
+    let role = world::attributes(&mut world.identities[0]);
     role.policies.clear();
     role.inline_policies.clear();
     role.tags.clear();
@@ -178,10 +179,10 @@ fn a_policy_that_was_attached_before_is_not_claimed_and_stays_when_the_manifest_
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
     role_mut(&mut world).attached.insert(read_only);
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
-    world::made_role(&mut world.identities[0]).policies.insert(read_only);
+    world::attributes(&mut world.identities[0]).policies.insert(read_only);
     assert_eq!(start(&world), "");
     let read_only = "arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap();
-    world::made_role(&mut world.identities[0]).policies.remove(&read_only);
+    world::attributes(&mut world.identities[0]).policies.remove(&read_only);
     assert_eq!(world.plan(Goal::Start).unwrap().actions().count(), 0);
 }
 
@@ -240,7 +241,7 @@ fn a_changed_inline_policy_is_put_before_a_new_subject_comes_in_and_after_one_ha
 #[test]
 fn policies_are_taken_away_before_trust_is_added_and_given_after() {
     let mut world = World::in_sync(World::identity());
-    let role = world::made_role(&mut world.identities[0]);
+    let role = world::attributes(&mut world.identities[0]);
     role.policies = ["arn:aws:iam::aws:policy/AmazonSQSFullAccess".parse().unwrap()].into();
     world.identities[0].role.extra_subjects.insert("kube-system/keda-operator".parse().unwrap());
     insta::assert_snapshot!(start(&world), @"
@@ -428,7 +429,7 @@ fn more_tags_than_a_role_can_carry_are_refused() {
     for number in 0..50 {
         role_mut(&mut world).tags.insert(format!("theirs-{number}"), String::new());
     }
-    world::made_role(&mut world.identities[0]).tags.insert("new".parse().unwrap(), "x".parse().unwrap());
+    world::attributes(&mut world.identities[0]).tags.insert("new".parse().unwrap(), "x".parse().unwrap());
     assert!(start(&world).contains("IAM allows 50"), "{}", start(&world));
 }
 
@@ -535,12 +536,12 @@ fn order(world: &World, pieces: &[&str]) {
 #[test]
 fn a_boundary_is_claimed_before_it_is_put() {
     let mut identities = World::identity();
-    world::made_role(&mut identities[0]).permissions_boundary = None;
+    world::attributes(&mut identities[0]).permissions_boundary = None;
     let mut world = World::in_sync(identities);
     world.identities = World::identity();
     order(&world, &["tag role", "put permissions boundary"]);
     world.apply_first(Goal::Start, 2);
-    world::made_role(&mut world.identities[0]).permissions_boundary = None;
+    world::attributes(&mut world.identities[0]).permissions_boundary = None;
     world.apply(Goal::Start);
     assert_eq!(role(&world).permissions_boundary, None, "a run killed right after it was put still owns it");
 }
@@ -548,7 +549,7 @@ fn a_boundary_is_claimed_before_it_is_put() {
 #[test]
 fn a_boundary_that_replaces_another_comes_after_what_is_taken_away_and_one_where_there_was_none_before() {
     let mut world = World::in_sync(World::identity());
-    let made = world::made_role(&mut world.identities[0]);
+    let made = world::attributes(&mut world.identities[0]);
     made.policies = ["arn:aws:iam::aws:policy/ReadOnlyAccess".parse().unwrap()].into();
     made.permissions_boundary = "arn:aws:iam::123456789012:policy/wider".parse().ok();
     order(&world, &["tag role", "detach policy", "put permissions boundary", "attach policy"]);
@@ -559,14 +560,14 @@ fn a_boundary_that_replaces_another_comes_after_what_is_taken_away_and_one_where
 #[test]
 fn a_guard_is_changed_or_dropped_before_anything_is_given() {
     let mut world = World::in_sync(World::identity());
-    let made = world::made_role(&mut world.identities[0]);
+    let made = world::attributes(&mut world.identities[0]);
     made.policies.insert("arn:aws:iam::aws:policy/AdministratorAccess".parse().unwrap());
     made.inline_policies.insert("own".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}));
     made.inline_policies.insert("new".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}));
     let without = made.clone();
     made.permissions_boundary = "arn:aws:iam::123456789012:policy/narrower".parse().ok();
     order(&world, &["put permissions boundary", "put inline policy `own`", "attach policy", "put inline policy `new`"]);
-    *world::made_role(&mut world.identities[0]) = MadeRole { permissions_boundary: None, ..without };
+    *world::attributes(&mut world.identities[0]) = RoleAttributes { permissions_boundary: None, ..without };
     order(&world, &["delete the permissions boundary", "put inline policy `own`", "attach policy", "put inline policy `new`"]);
 }
 
@@ -599,7 +600,7 @@ fn a_trust_widened_by_hand_is_narrowed_before_a_document_changes() {
 fn the_record_that_stays_is_written_before_a_tag_of_it_goes() {
     let many = |count: usize| {
         let mut identities = World::identity();
-        world::made_role(&mut identities[0]).tags =
+        world::attributes(&mut identities[0]).tags =
             (0..count).map(|number| (format!("key-{number}").parse().unwrap(), "x".parse().unwrap())).collect();
         identities
     };
@@ -641,7 +642,7 @@ fn delete_leaves_a_role_of_another_service_account_and_one_of_another_cluster() 
 #[test]
 fn a_boundary_that_somebody_else_set_stays_and_is_noted() {
     let mut identities = World::identity();
-    world::made_role(&mut identities[0]).permissions_boundary = None;
+    world::attributes(&mut identities[0]).permissions_boundary = None;
     let mut world = World::in_sync(identities);
     role_mut(&mut world).permissions_boundary = "arn:aws:iam::123456789012:policy/theirs".parse().ok();
     let plan = start(&world);

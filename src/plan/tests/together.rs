@@ -657,7 +657,7 @@ fn who_is_let_in_under_less_comes_in_when_everything_has_changed() {
     let mut world = World::empty(World::identity());
     world.identities[0].role.conditions = conditions("10.0.0.0/8");
     world.apply(Goal::Start);
-    super::world::made_role(&mut world.identities[0]).policies.clear();
+    super::world::attributes(&mut world.identities[0]).policies.clear();
     let order = |world: &World| {
         let plan = start(world);
         plan.find("detach policy").unwrap() < plan.find("update the trust policy").unwrap()
@@ -667,7 +667,7 @@ fn who_is_let_in_under_less_comes_in_when_everything_has_changed() {
     world.identities[0].role.conditions = conditions("0.0.0.0/0");
     assert!(order(&world), "others");
     let mut open = World::in_sync(World::identity());
-    super::world::made_role(&mut open.identities[0]).policies.clear();
+    super::world::attributes(&mut open.identities[0]).policies.clear();
     open.identities[0].role.conditions = conditions("10.0.0.0/8");
     assert!(!order(&open), "more conditions narrow at once");
 }

@@ -13,10 +13,11 @@ use crate::{
         arn::Account,
         conditions::Conditions,
         desired::{Desired, Place},
-        identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
         observed::{FIELD_MANAGER, Field, KnownProvider, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::{Audience, Provider},
+        role::{RoleAttributes, RoleSettings},
         trust::TrustPolicy,
     },
     plan::{Action, Freshness, Goal, Plan, Refusals, plan},
@@ -37,8 +38,8 @@ pub(super) struct World {
 pub(super) fn own_role(name: &str) -> Identity {
     let mut identity = World::identity().remove(0);
     identity.service_account.name = name.parse().unwrap();
-    let role = made_role(&mut identity);
-    *role = MadeRole { inline_policies: BTreeMap::new(), permissions_boundary: None, tags: BTreeMap::new(), ..role.clone() };
+    let attributes = attributes(&mut identity);
+    *attributes = RoleAttributes { policies: attributes.policies.clone(), ..RoleAttributes::default() };
     identity
 }
 
@@ -68,11 +69,16 @@ pub(super) fn given() -> Vec<Identity> {
     })]
 }
 
-pub(super) fn made_role(identity: &mut Identity) -> &mut MadeRole {
+pub(super) fn made_role(identity: &mut Identity) -> &mut ManagedRole {
     match &mut identity.role.origin {
-        RoleOrigin::Made(role) => role,
+        RoleOrigin::Managed(role) => role,
         RoleOrigin::Given(_) => panic!("a given role"),
     }
+}
+
+/// What the role of an identity is to be like.
+pub(super) fn attributes(identity: &mut Identity) -> &mut RoleAttributes {
+    &mut made_role(identity).attributes
 }
 
 /// The provider, which was read and exists.
@@ -102,18 +108,19 @@ pub(super) fn service_account_mut(world: &mut World) -> &mut ObservedServiceAcco
 impl World {
     /// One identity with everything that a role of an environment can have.
     pub(super) fn identity() -> Vec<Identity> {
-        let made = MadeRole {
+        let made = ManagedRole {
             name: None,
             path: "/qovery/".parse().unwrap(),
-            policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
-            inline_policies: [("own".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}))]
-                .into(),
-            permissions_boundary: "arn:aws:iam::123456789012:policy/bounds".parse().ok(),
-            max_session_duration: 3600,
-            description: None,
-            tags: [("team".parse().unwrap(), "platform".parse().unwrap())].into(),
+            attributes: RoleAttributes {
+                settings: RoleSettings::default(),
+                policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
+                inline_policies: [("own".parse().unwrap(), json!({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}))]
+                    .into(),
+                permissions_boundary: "arn:aws:iam::123456789012:policy/bounds".parse().ok(),
+                tags: [("team".parse().unwrap(), "platform".parse().unwrap())].into(),
+            },
         };
-        let origin = RoleOrigin::Made(Box::new(made));
+        let origin = RoleOrigin::Managed(Box::new(made));
         vec![identity(RoleSpec { origin, scope: Scope::Environment, extra_subjects: BTreeSet::new(), conditions: Conditions::default() })]
     }
 
@@ -134,8 +141,7 @@ impl World {
                 arn.name.clone(),
                 ObservedRole {
                     arn: arn.clone(),
-                    description: String::new(),
-                    max_session_duration: 3600,
+                    settings: RoleSettings::default(),
                     permissions_boundary: None,
                     tags: BTreeMap::new(),
                     trust: TrustPolicy::parse(&trust.to_string()).unwrap(),
@@ -144,7 +150,7 @@ impl World {
                     instance_profiles: BTreeSet::new(),
                 },
             )),
-            RoleOrigin::Made(_) => None,
+            RoleOrigin::Managed(_) => None,
         });
         let roles = given.collect();
         Self {
@@ -212,8 +218,7 @@ impl World {
             Action::CreateRole(new) => {
                 let role = ObservedRole {
                     arn: new.arn.clone(),
-                    description: new.description.clone(),
-                    max_session_duration: new.max_session_duration,
+                    settings: new.settings.clone(),
                     permissions_boundary: new.permissions_boundary.clone(),
                     tags: new.tags.clone(),
                     trust: new.trust.clone(),
@@ -223,11 +228,7 @@ impl World {
                 };
                 assert!(self.observed.roles.insert(new.arn.name.clone(), role).is_none());
             }
-            Action::UpdateRole { role, description, max_session_duration } => {
-                let role = self.role(role);
-                role.description.clone_from(description);
-                role.max_session_duration = *max_session_duration;
-            }
+            Action::UpdateRole { role, settings } => self.role(role).settings = settings.clone(),
             Action::PutBoundary { role, boundary } => self.role(role).permissions_boundary = Some(boundary.clone()),
             Action::DeleteBoundary { role } => self.role(role).permissions_boundary = None,
             Action::TagRole { role, tags } => self.role(role).tags.extend(tags.clone()),

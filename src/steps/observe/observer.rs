@@ -34,7 +34,7 @@ pub(super) type Wanted<'a> = Option<&'a BTreeMap<PolicyName, serde_json::Value>>
 
 pub(super) fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> BTreeMap<RoleName, Wanted<'a>> {
     let wanted = |identity: &'a Identity| match &identity.role.origin {
-        RoleOrigin::Made(role) => Some(&role.inline_policies),
+        RoleOrigin::Managed(role) => Some(&role.attributes.inline_policies),
         RoleOrigin::Given(_) => None,
     };
     identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).collect()

@@ -43,7 +43,7 @@ struct Job {
 fn identities(world: &World, place: &Place, account: &str) -> Identity {
     let roles: [fn() -> Identity; 4] = [own, named, shared, given];
     let mut identity = roles[index(world, roles.len())]();
-    if let RoleOrigin::Made(made) = &mut identity.role.origin
+    if let RoleOrigin::Managed(made) = &mut identity.role.origin
         && identity.role.scope == Scope::Environment
         && made.name.is_some()
     {
@@ -54,9 +54,9 @@ fn identities(world: &World, place: &Place, account: &str) -> Identity {
 }
 
 fn own() -> Identity {
-    let RoleOrigin::Made(mut made) = shared().role.origin else { unreachable!("a role that is made") };
+    let RoleOrigin::Managed(mut made) = shared().role.origin else { unreachable!("a role that is made") };
     made.name = None;
-    identity(Scope::Environment, RoleOrigin::Made(made))
+    identity(Scope::Environment, RoleOrigin::Managed(made))
 }
 
 fn named() -> Identity {

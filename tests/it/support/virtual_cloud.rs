@@ -19,11 +19,12 @@ use qovery_irsa::{
         conditions::Conditions,
         date::Date,
         desired::Place,
-        identity::{BoundServices, Identity, MadeRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         marks::{JobMark, Jobs, Mark},
         names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
+        role::{RoleAttributes, RoleSettings},
         sessions::AssumedRole,
         trust::TrustPolicy,
     },
@@ -155,8 +156,10 @@ pub(crate) fn observed_role(aws: &Aws, name: &RoleName) -> Option<ObservedRole> 
     let role = aws.roles().get(name.as_str())?;
     Some(ObservedRole {
         arn: format!("arn:aws:iam::123456789012:role{}{}", role.path, role.name).parse().unwrap(),
-        description: role.description.clone().unwrap_or_default(),
-        max_session_duration: role.max_session_duration,
+        settings: RoleSettings {
+            description: role.description.clone().filter(|text| !text.is_empty()),
+            max_session_duration: role.max_session_duration,
+        },
         permissions_boundary: None,
         tags: role.tags.clone(),
         trust: TrustPolicy::parse(&role.trust).unwrap(),
@@ -303,8 +306,9 @@ impl world::World for Reached {
                 let trust = role.trust.minified();
                 let mut parameters =
                     vec![("RoleName", role.arn.name.as_str()), ("Path", role.arn.path.as_str()), ("AssumeRolePolicyDocument", &trust)];
-                let seconds = role.max_session_duration.to_string();
-                parameters.extend([("Description", role.description.as_str()), ("MaxSessionDuration", &seconds)]);
+                let seconds = role.settings.max_session_duration.to_string();
+                parameters
+                    .extend([("Description", role.settings.description.as_deref().unwrap_or_default()), ("MaxSessionDuration", &seconds)]);
                 let tags = pairs(&role.tags);
                 parameters.extend(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
                 world.write("CreateRole", &parameters)
@@ -405,17 +409,15 @@ pub(crate) fn given() -> Identity {
 }
 
 pub(crate) fn shared() -> Identity {
-    let made = MadeRole {
+    let made = ManagedRole {
         name: "together".parse().ok(),
         path: "/qovery/".parse().unwrap(),
-        policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
-        inline_policies: [].into(),
-        permissions_boundary: None,
-        max_session_duration: 3600,
-        description: None,
-        tags: [].into(),
+        attributes: RoleAttributes {
+            policies: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".parse().unwrap()].into(),
+            ..RoleAttributes::default()
+        },
     };
-    identity(Scope::Shared { retain: false }, RoleOrigin::Made(Box::new(made)))
+    identity(Scope::Shared { retain: false }, RoleOrigin::Managed(Box::new(made)))
 }
 
 pub(crate) fn place(number: usize) -> Place {
