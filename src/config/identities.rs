@@ -24,7 +24,7 @@ use crate::model::{
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
     grammar::{self, Fault},
-    identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
     role::{RoleAttributes, RoleSettings},
 };
@@ -35,7 +35,7 @@ pub(super) const DEFAULT_PATH: &str = "/qovery/";
 const SESSION: RangeInclusive<u32> = 3600..=43_200;
 /// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
 const TOKEN_EXPIRATION: RangeInclusive<u32> = 600..=86_400;
-/// A role takes 50 tags, eight may be the tool's own: owner, issuer, a job's mark, what was left, and the claims. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+/// A role takes 50 tags, eight may be the tool's own: owner, issuer, a job's mark, what was left, and the record of ownership. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 const MOST_TAGS: usize = 50 - 8;
 /// Keys and values of all annotations of a ServiceAccount, in bytes, less what the tool's own may take: ARNs of roles, above all.
 /// <https://github.com/kubernetes/apimachinery/blob/master/pkg/api/validation/objectmeta.go>
@@ -154,15 +154,9 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
         BoundServices { services: names(bind_services, &at.key("bindServices")), take_over: take_over.value().unwrap_or_default() };
     let role = typed_role.value().and_then(|typed| role(typed, defaults, &at.key("role")));
     Some(Identity {
-        service_account: ServiceAccountSpec {
-            name: service_account?,
-            audience,
-            token_expiration,
-            labels,
-            annotations,
-            automount: automount.value(),
-        },
+        service_account: ServiceAccountSpec { name: service_account?, token_expiration, labels, annotations, automount: automount.value() },
         role: role?,
+        binding: Binding::Irsa { audience },
         services,
     })
 }

@@ -21,10 +21,10 @@ use super::{
 use crate::model::{
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
-    identity::{BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{Binding, BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{NameProblem, RolePath, ServiceAccountName},
-    oidc::{Audience, IssuerUrl},
+    oidc::IssuerUrl,
     role::RoleAttributes,
     secret::Secret,
 };
@@ -316,13 +316,13 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, fallbacks: &F
     Some(Identity {
         service_account: ServiceAccountSpec {
             name: name?,
-            audience: Audience::default(),
             token_expiration: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             automount: None,
         },
         role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
+        binding: Binding::default(),
         services: BoundServices::default(),
     })
 }

@@ -13,11 +13,12 @@ use crate::{
     hint::{self, Known},
     model::{
         advice::{EKS_PREFIX, READ_BY_EKS},
+        anchor::{POD_IDENTITY as EKS_PODS, POD_IDENTITY_ACTIONS},
         arn::{Account, RoleArn},
         containers::Wanted,
         desired::Desired,
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose},
-        explain::{POD_IDENTITY as EKS_PODS, POD_IDENTITY_ACTIONS, Verdict, lets_pod_identity},
+        explain::{Verdict, lets_pod_identity},
         line::counted,
         names::Subject,
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},

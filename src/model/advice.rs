@@ -138,13 +138,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::identity::{BoundServices, ManagedRole, RoleSpec, Scope};
+    use crate::model::identity::{Binding, BoundServices, ManagedRole, RoleSpec, Scope};
 
     fn identity() -> Identity {
         Identity {
             service_account: ServiceAccountSpec {
                 name: "app".parse().unwrap(),
-                audience: crate::model::oidc::Audience::default(),
                 token_expiration: None,
                 labels: [].into(),
                 annotations: [].into(),
@@ -160,6 +159,7 @@ mod tests {
                 extra_subjects: [].into(),
                 conditions: crate::model::conditions::Conditions::default(),
             },
+            binding: Binding::default(),
             services: BoundServices::default(),
         }
     }

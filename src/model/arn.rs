@@ -149,6 +149,38 @@ impl FromStr for PolicyArn {
     }
 }
 
+/// The ARN of an EKS cluster: `arn:aws:eks:eu-west-3:123456789012:cluster/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterArn(String);
+
+impl ClusterArn {
+    /// The ARN as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of the cluster's account.
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
+}
+
+impl FromStr for ClusterArn {
+    type Err = NameProblem;
+
+    fn from_str(text: &str) -> Result<Self, NameProblem> {
+        let problem = || NameProblem::new(text, "the ARN of an EKS cluster", "use `arn:aws:eks:eu-west-3:123456789012:cluster/name`");
+        Account::of_arn(text).map_err(|_| problem())?;
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [_, _, "eks", region, _, resource] = parts[..] else { return Err(problem()) };
+        let name = resource.strip_prefix("cluster/").ok_or_else(problem)?;
+        name.parse::<super::names::ClusterName>().map_err(|_| problem())?;
+        if region.is_empty() { Err(problem()) } else { Ok(Self(text.to_owned())) }
+    }
+}
+
 /// Splits `arn:<partition>:iam::<account>:<kind><path><name>`.
 fn iam_resource<'a>(text: &'a str, kind: &str) -> Option<(Account, RolePath, &'a str)> {
     let account = Account::of_arn(text).ok()?;
@@ -172,6 +204,21 @@ mod tests {
             let arn: RoleArn = text.parse().unwrap();
             assert_eq!(arn.to_string(), text);
             assert_eq!(arn.name.as_str(), "app");
+        }
+    }
+
+    #[test]
+    fn the_arn_of_a_cluster_names_its_account() {
+        let cluster: ClusterArn = "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap();
+        assert_eq!(cluster.account_id(), "123456789012");
+        for text in [
+            "demo",
+            "arn:aws:eks::123456789012:cluster/demo",
+            "arn:aws:eks:eu-west-3:123456789012:cluster/",
+            "arn:aws:eks:eu-west-3:123456789012:cluster/*",
+            "arn:aws:iam::123456789012:role/demo",
+        ] {
+            assert!(text.parse::<ClusterArn>().is_err(), "{text}");
         }
     }
 

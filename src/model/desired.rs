@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::{
+    anchor::{Anchor, Grant, ProjectMark, StatementKind},
     arn::{Account, Partition, PolicyArn, RoleArn},
-    conditions::Conditions,
     fingerprint::fingerprint,
-    identity::{Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{Binding, Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{ClusterName, Namespace, RoleName, RolePath, ServiceAccountName, Subject},
     observed::{AUDIENCE_ANNOTATION, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
     role::{RoleAttributes, RoleSettings},
-    service::DesiredBinding,
-    trust::{Grant, Kind, ProjectMark, Trusted},
+    service::DesiredService,
+    subjects::SubjectPattern,
+    trust::Trusted,
 };
 
 /// Where the identities are, and for whom: namespace, cluster, the paths of its roles, and the job.
@@ -100,16 +101,14 @@ fn role_name(issuer: &IssuerUrl, subject: &Subject) -> RoleName {
 /// What should be in the account and the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desired {
-    /// The OIDC provider of the cluster.
+    /// The OIDC provider of the cluster. Whether it is wanted is what [`audiences`](Self::audiences) tells.
     pub provider: Provider,
-    /// The audiences it must know.
-    pub audiences: BTreeSet<Audience>,
     /// The roles by name.
     pub roles: BTreeMap<RoleName, DesiredRole>,
     /// The ServiceAccounts, in the order of the manifest.
     pub service_accounts: Vec<DesiredServiceAccount>,
     /// The services that should run with them, in the same order.
-    pub bindings: Vec<DesiredBinding>,
+    pub services: Vec<DesiredService>,
     /// Where all this is.
     pub place: Place,
     /// What becomes of things that no identity names any more.
@@ -123,6 +122,8 @@ pub struct DesiredRole {
     pub arn: RoleArn,
     /// Whose it is and what it is like; nothing if it is given by ARN: then only its trust is managed.
     pub owned: Option<Box<OwnedRole>>,
+    /// What its trust rests on.
+    pub anchor: Anchor,
     /// Whom it trusts.
     pub trust: DesiredTrust,
 }
@@ -151,15 +152,15 @@ impl OwnedRole {
 pub enum DesiredTrust {
     /// The subjects of one environment: it has one writer.
     Environment {
-        /// The audience of the tokens.
-        audience: Audience,
         /// Who may assume it.
         subjects: BTreeSet<Subject>,
         /// What else is asked of them.
-        conditions: Conditions,
+        grant: Grant,
     },
     /// Whoever is registered: it has many writers.
     Registry {
+        /// The cluster whose subjects these are: entries of other clusters are theirs.
+        issuer: IssuerUrl,
         /// What this environment registers.
         entries: BTreeSet<Entry>,
         /// The identities of this environment that use the role.
@@ -167,7 +168,7 @@ pub enum DesiredTrust {
         /// Whether an owned role stays when its last subject leaves.
         retain: bool,
     },
-    /// Whoever matches a pattern: each writer of a project writes the same.
+    /// Whoever matches a pattern, or everybody of the cluster: each writer of a project writes the same.
     Patterns(Trusted),
 }
 
@@ -178,6 +179,8 @@ pub struct DesiredServiceAccount {
     pub subject: Subject,
     /// The role its pods get.
     pub role: RoleArn,
+    /// How they get it.
+    pub binding: Binding,
     /// All annotations the tool applies.
     pub annotations: BTreeMap<String, String>,
     /// The user's labels.
@@ -258,10 +261,9 @@ impl Desired {
     pub fn nothing(place: &Place, account: &Account) -> Self {
         Self {
             provider: Provider::of(&place.issuer, account),
-            audiences: BTreeSet::new(),
             roles: BTreeMap::new(),
             service_accounts: Vec::new(),
-            bindings: Vec::new(),
+            services: Vec::new(),
             place: place.clone(),
             prune: Prune::default(),
         }
@@ -270,15 +272,58 @@ impl Desired {
     fn add(&mut self, identity: &Identity, account: &Account) -> Result<(), DesiredProblem> {
         let place = self.place.clone();
         let arn = role_arn(identity, &place, account)?;
-        add_role(&mut self.roles, identity, &place.subject(identity), arn.clone(), &place)?;
-        self.service_accounts.push(service_account(&identity.service_account, &place, place.subject(identity), arn));
-        self.bindings.extend(identity.services.services.iter().map(|service| DesiredBinding {
+        self.add_role(identity, arn.clone())?;
+        self.service_accounts.push(service_account(identity, &place, arn));
+        self.services.extend(identity.services.services.iter().map(|service| DesiredService {
             service: service.clone(),
             service_account: identity.service_account.name.clone(),
             take_over: identity.services.take_over,
         }));
-        self.audiences.insert(identity.service_account.audience.clone());
         Ok(())
+    }
+
+    /// Adds the role of an identity, or this identity to a role that another has added.
+    fn add_role(&mut self, identity: &Identity, arn: RoleArn) -> Result<(), DesiredProblem> {
+        let subject = self.place.subject(identity);
+        let role = DesiredRole {
+            owned: owned(&identity.role, &subject, &self.place),
+            anchor: match &identity.binding {
+                Binding::Irsa { .. } => Anchor::Oidc(self.provider.clone()),
+                Binding::PodIdentity { cluster } => Anchor::PodIdentity(cluster.clone()),
+            },
+            trust: trust(identity, &subject, &self.place),
+            arn,
+        };
+        let name = role.arn.name.clone();
+        let taken = self.roles.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str())).cloned();
+        let Some(other) = taken.and_then(|name| self.roles.get_mut(&name)) else {
+            self.roles.insert(name, role);
+            return Ok(());
+        };
+        let alike = other.arn == role.arn && other.owned == role.owned && other.anchor == role.anchor;
+        match (&mut other.trust, role.trust) {
+            (
+                DesiredTrust::Registry { entries, declarers, retain, issuer: _ },
+                DesiredTrust::Registry { entries: more, declarers: others, retain: same, issuer: _ },
+            ) if alike && *retain == same => {
+                entries.extend(more);
+                declarers.extend(others);
+                Ok(())
+            }
+            (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(more)) if alike => {
+                for (grant, subjects) in more.subjects {
+                    trusted.subjects.entry(grant).or_default().extend(subjects);
+                }
+                Ok(())
+            }
+            _ => Err(DesiredProblem::RoleTwice(name)),
+        }
+    }
+
+    /// The audiences that the provider must know: those of the ServiceAccounts whose tokens STS is shown. None if no binding needs the provider.
+    #[must_use]
+    pub fn audiences(&self) -> BTreeSet<Audience> {
+        self.service_accounts.iter().filter_map(|account| account.binding.audience()).cloned().collect()
     }
 
     /// Whether an identity names this role; IAM ignores the case of names.
@@ -320,45 +365,6 @@ fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<Rol
     }
 }
 
-/// Adds the role of an identity, or this identity to a role that another has added.
-fn add_role(
-    roles: &mut BTreeMap<RoleName, DesiredRole>,
-    identity: &Identity,
-    subject: &Subject,
-    arn: RoleArn,
-    place: &Place,
-) -> Result<(), DesiredProblem> {
-    let role = DesiredRole {
-        owned: owned(&identity.role, subject, place),
-        trust: trust(&identity.role, subject, &identity.service_account.audience, place.project),
-        arn,
-    };
-    let name = role.arn.name.clone();
-    let taken = roles.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str())).cloned();
-    let Some(other) = taken.and_then(|name| roles.get_mut(&name)) else {
-        roles.insert(name, role);
-        return Ok(());
-    };
-    let alike = other.arn == role.arn && other.owned == role.owned;
-    match (&mut other.trust, role.trust) {
-        (
-            DesiredTrust::Registry { entries, declarers, retain },
-            DesiredTrust::Registry { entries: more, declarers: others, retain: same },
-        ) if alike && *retain == same => {
-            entries.extend(more);
-            declarers.extend(others);
-            Ok(())
-        }
-        (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(more)) if alike => {
-            for (grant, claims) in more.claims {
-                trusted.claims.entry(grant).or_default().extend(claims);
-            }
-            Ok(())
-        }
-        _ => Err(DesiredProblem::RoleTwice(name)),
-    }
-}
-
 fn owned(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<OwnedRole>> {
     let RoleOrigin::Managed(role) = &spec.origin else { return None };
     let (owner, whom) = match &spec.scope {
@@ -374,15 +380,15 @@ fn owned(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<OwnedR
     Some(Box::new(OwnedRole { owner, job, attributes: RoleAttributes { settings, ..role.attributes.clone() } }))
 }
 
-fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience, project: Option<ProjectMark>) -> DesiredTrust {
+fn trust(identity: &Identity, subject: &Subject, place: &Place) -> DesiredTrust {
+    let spec = &identity.role;
     let subjects = std::iter::once(subject).chain(&spec.extra_subjects);
-    match &spec.scope {
-        Scope::Environment => DesiredTrust::Environment {
-            audience: audience.clone(),
-            subjects: subjects.cloned().collect(),
-            conditions: spec.conditions.clone(),
-        },
-        Scope::Shared { retain } => DesiredTrust::Registry {
+    let audience = identity.binding.audience().cloned().unwrap_or_else(Audience::of_pod_identity);
+    let grant = Grant { audience, conditions: spec.conditions.clone() };
+    match (&spec.scope, &identity.binding) {
+        (Scope::Environment, _) => DesiredTrust::Environment { subjects: subjects.cloned().collect(), grant },
+        (Scope::Shared { retain }, Binding::Irsa { audience }) => DesiredTrust::Registry {
+            issuer: place.issuer.clone(),
             entries: subjects
                 .map(|trusted| Entry {
                     subject: trusted.clone(),
@@ -394,30 +400,45 @@ fn trust(spec: &RoleSpec, subject: &Subject, audience: &Audience, project: Optio
             declarers: BTreeSet::from([subject.clone()]),
             retain: *retain,
         },
-        Scope::Cluster { namespaces } => {
-            let grant = Grant { audience: audience.clone(), conditions: spec.conditions.clone() };
-            let mut trusted = Trusted::nobody(Kind::Patterns(project));
-            for namespace in namespaces {
-                trusted.add_under(&grant, format!("system:serviceaccount:{namespace}:{}", subject.service_account));
+        // Who gets the role is for the associations to say: the trust never grows.
+        (Scope::Shared { .. }, Binding::PodIdentity { .. }) => {
+            let mut trusted = Trusted::nobody(StatementKind::Subjects);
+            trusted.add(&grant, SubjectPattern::everybody());
+            DesiredTrust::Patterns(trusted)
+        }
+        (Scope::Cluster { namespaces }, _) => {
+            let mut trusted = Trusted::nobody(StatementKind::Patterns(place.project));
+            for namespaces in namespaces {
+                trusted.add(&grant, SubjectPattern::in_namespaces(namespaces, &subject.service_account));
             }
-            spec.extra_subjects.iter().for_each(|extra| trusted.add_under(&grant, extra.claim()));
+            spec.extra_subjects.iter().for_each(|extra| trusted.add(&grant, extra.into()));
             DesiredTrust::Patterns(trusted)
         }
     }
 }
 
-fn service_account(spec: &ServiceAccountSpec, place: &Place, subject: Subject, role: RoleArn) -> DesiredServiceAccount {
+fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> DesiredServiceAccount {
+    let ServiceAccountSpec { name: _, token_expiration, labels, annotations, automount } = &identity.service_account;
     let mut annotations: BTreeMap<String, String> =
-        spec.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
-    annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
-    if spec.audience != Audience::default() {
-        annotations.insert(AUDIENCE_ANNOTATION.to_owned(), spec.audience.as_str().to_owned());
+        annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
+    if let Binding::Irsa { audience } = &identity.binding {
+        annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
+        if *audience != Audience::default() {
+            annotations.insert(AUDIENCE_ANNOTATION.to_owned(), audience.as_str().to_owned());
+        }
     }
-    if let Some(seconds) = spec.token_expiration {
+    if let Some(seconds) = token_expiration {
         annotations.insert("eks.amazonaws.com/token-expiration".to_owned(), seconds.to_string());
     }
-    let labels = spec.labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect();
-    DesiredServiceAccount { subject, role, annotations, labels, automount: spec.automount, job: place.job.clone() }
+    DesiredServiceAccount {
+        subject: place.subject(identity),
+        role,
+        binding: identity.binding.clone(),
+        annotations,
+        labels: labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect(),
+        automount: *automount,
+        job: place.job.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -455,6 +476,50 @@ mod tests {
     fn names_that_read_alike_are_different_roles() {
         assert_ne!(name_of("b-c", "a"), name_of("c", "a-b"));
         assert_ne!(name_of("z1", "app"), name_in("https://oidc.example.com/id/B", "z1", "app"));
+    }
+
+    fn of_pod_identity(scope: Scope) -> (Desired, DesiredRole) {
+        let identity = Identity {
+            service_account: ServiceAccountSpec {
+                name: "app".parse().unwrap(),
+                token_expiration: None,
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                automount: None,
+            },
+            role: RoleSpec {
+                origin: RoleOrigin::Given("arn:aws:iam::123456789012:role/app".parse().unwrap()),
+                scope,
+                extra_subjects: BTreeSet::new(),
+                conditions: crate::model::conditions::Conditions::default(),
+            },
+            binding: Binding::PodIdentity { cluster: "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap() },
+            services: crate::model::identity::BoundServices::default(),
+        };
+        let place = Place {
+            namespace: "z1".parse().unwrap(),
+            issuer: "https://oidc.example.com/id/A".parse().unwrap(),
+            cluster: None,
+            paths: BTreeSet::new(),
+            job: None,
+            project: None,
+        };
+        let account = Account::of_arn("arn:aws:iam::123456789012:root").unwrap();
+        let desired = Desired::new(&[identity], &place, &account).unwrap();
+        let role = desired.roles.values().next().unwrap().clone();
+        (desired, role)
+    }
+
+    #[test]
+    fn an_identity_of_pod_identity_wants_no_provider_and_no_annotation_and_a_shared_role_trusts_its_cluster() {
+        let (desired, role) = of_pod_identity(Scope::Shared { retain: false });
+        assert_eq!(desired.audiences(), BTreeSet::new());
+        assert_eq!(desired.service_accounts[0].annotations, BTreeMap::new());
+        assert!(matches!(role.anchor, Anchor::PodIdentity(_)));
+        let DesiredTrust::Patterns(trusted) = role.trust else { panic!("{:?}", role.trust) };
+        assert_eq!(trusted.all().collect::<Vec<_>>(), [&SubjectPattern::everybody()]);
+        let (_, role) = of_pod_identity(Scope::Environment);
+        assert!(matches!(role.trust, DesiredTrust::Environment { subjects, .. } if subjects == ["z1/app".parse().unwrap()].into()));
     }
 
     proptest::proptest! {

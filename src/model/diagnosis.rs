@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
+    anchor::Anchor,
     explain::{Said, Verdict, explain, named, verdict},
     observed::{ObservedProvider, ObservedRole},
     oidc::Provider,
     token::Claims,
-    trust::{TrustPolicy, is_own},
+    trust::TrustPolicy,
 };
 
 /// One link of the chain from a token to a role.
@@ -134,8 +135,8 @@ fn trust(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Diagnosis
         Verdict::Allowed => Diagnosis::Holds,
         Verdict::Unknown => Diagnosis::Unknown(evidence),
         Verdict::Refused => {
-            let is_foreign =
-                said.iter().zip(trust.statements()).any(|(said, statement)| *said == Said::Denies && !is_own(statement, provider));
+            let own = Anchor::Oidc(provider.clone());
+            let is_foreign = said.iter().zip(trust.statements()).any(|(said, statement)| *said == Said::Denies && !own.is_own(statement));
             let remedy = if is_foreign {
                 "remove or narrow that statement of the trust policy by hand"
             } else {
@@ -180,7 +181,7 @@ mod tests {
             settings: crate::model::role::RoleSettings::default(),
             permissions_boundary: None,
             tags: BTreeMap::new(),
-            trust: TrustPolicy::new(&provider(), &Trusted::subjects(&crate::model::oidc::Audience::default(), [&subject])),
+            trust: TrustPolicy::new(&Anchor::Oidc(provider()), &Trusted::named(&crate::model::oidc::Audience::default(), [&subject])),
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),
             instance_profiles: BTreeSet::new(),
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn the_tools_own_denial_is_repaired_by_a_start() {
         let mut role = role();
-        role.trust = role.trust.rendered(&provider(), &Trusted::nobody(crate::model::trust::Kind::Subjects));
+        role.trust = role.trust.rendered(&Anchor::Oidc(provider()), &Trusted::nobody(crate::model::anchor::StatementKind::Subjects));
         let Diagnosis::Broken(broken) = of_role(&role) else { panic!() };
         assert_eq!((broken.is_foreign, broken.remedy.as_str()), (false, "run `start`: it repairs the trust policy"));
     }

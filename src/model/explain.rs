@@ -8,10 +8,13 @@
 use serde_json::{Map, Value};
 
 use super::{
+    anchor::{ASSUME, Anchor, POD_IDENTITY, POD_IDENTITY_ACTIONS},
     document::{pattern_matches, texts},
+    names::Subject,
     oidc::{Audience, Provider},
+    subjects::SubjectPattern,
     token::Claims,
-    trust::{ASSUME, TrustPolicy, is_own},
+    trust::TrustPolicy,
 };
 
 /// What one statement says to a token.
@@ -47,39 +50,60 @@ pub fn explain(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec
     trust.statements().iter().map(|statement| said(statement, &request)).collect()
 }
 
-/// The statements of somebody else's that let this provider's tokens in, and this token only if more holds, which cannot be judged from
-/// here: by number and `Sid`, with what they ask for. A statement of the tool's beside them would undo that.
+/// The statements of somebody else's that let this anchor's requests in, and those of this subject only if more holds, which cannot be judged
+/// from here: by number and `Sid`, with what they ask for. A statement of the tool's beside them would undo that.
 #[must_use]
-pub fn perimeters(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Vec<(String, Vec<String>)> {
-    let statements = (1..).zip(trust.statements()).zip(explain(trust, provider, claims));
-    let foreign = statements.filter(|((_, statement), _)| {
-        !is_own(statement, provider) && texts(&statement["Principal"]["Federated"]).contains(&provider.arn.as_str())
-    });
-    foreign
-        .filter_map(|((number, statement), said)| match said {
-            Said::MayAllow(unknown) => Some((named(number, statement), unknown)),
-            _ => None,
-        })
-        .collect()
+pub fn perimeters(trust: &TrustPolicy, anchor: &Anchor, audience: &Audience, subject: &Subject) -> Vec<(String, Vec<String>)> {
+    match anchor {
+        Anchor::Oidc(provider) => {
+            let claims = Claims::of_subject(&provider.issuer, audience, subject);
+            asking(trust, anchor, &Request::Token { provider, claims: &claims }, &[], |_| true)
+        }
+        Anchor::PodIdentity(_) => around_pods(trust, anchor),
+    }
 }
 
 /// The same for whoever matches a pattern of subjects: statements that may be about some of them, and ask for more than their names.
 #[must_use]
-pub fn perimeters_of_pattern(trust: &TrustPolicy, provider: &Provider, audience: &Audience, pattern: &str) -> Vec<(String, Vec<String>)> {
+pub fn perimeters_of_pattern(
+    trust: &TrustPolicy,
+    anchor: &Anchor,
+    audience: &Audience,
+    pattern: &SubjectPattern,
+) -> Vec<(String, Vec<String>)> {
+    let Anchor::Oidc(provider) = anchor else { return around_pods(trust, anchor) };
     let (key, audiences) = (provider.subject_key(), [audience.to_string()]);
     let request = Request::Anybody { provider, audiences: &audiences };
     let is_about = |statement: &Value| {
         let operators = statement["Condition"].as_object().into_iter().flat_map(|operators| operators.values());
         let wanted: Vec<&str> = operators.flat_map(|keys| texts(&keys[key.as_str()])).collect();
+        let pattern = pattern.as_str();
         wanted.is_empty() || wanted.iter().any(|wanted| pattern_matches(pattern, wanted) || pattern_matches(wanted, pattern))
     };
-    let foreign = (1..).zip(trust.statements()).filter(|(_, statement)| {
-        !is_own(statement, provider) && texts(&statement["Principal"]["Federated"]).contains(&provider.arn.as_str()) && is_about(statement)
-    });
+    asking(trust, anchor, &request, std::slice::from_ref(&key), is_about)
+}
+
+/// Whichever pods it is about, a statement for EKS Pod Identity may ask for what the tool's own asks for too.
+fn around_pods(trust: &TrustPolicy, anchor: &Anchor) -> Vec<(String, Vec<String>)> {
+    let request = Request::Service { name: POD_IDENTITY, action: POD_IDENTITY_ACTIONS[0] };
+    asking(trust, anchor, &request, &anchor.keys(), |_| true)
+}
+
+/// The foreign statements that may let a request in, and ask for more than these keys.
+fn asking(
+    trust: &TrustPolicy,
+    anchor: &Anchor,
+    request: &Request<'_>,
+    keys: &[String],
+    is_about: impl Fn(&Value) -> bool,
+) -> Vec<(String, Vec<String>)> {
+    let foreign = (1..)
+        .zip(trust.statements())
+        .filter(|(_, statement)| !anchor.is_own(statement) && anchor.is_principal_of(statement) && is_about(statement));
     foreign
-        .filter_map(|(number, statement)| match said(statement, &request) {
+        .filter_map(|(number, statement)| match said(statement, request) {
             Said::MayAllow(mut unknown) => {
-                unknown.retain(|what| !what.eq_ignore_ascii_case(&format!("`{key}`")));
+                unknown.retain(|what| !keys.iter().any(|key| what.eq_ignore_ascii_case(&format!("`{key}`"))));
                 (!unknown.is_empty()).then(|| (named(number, statement), unknown))
             }
             _ => None,
@@ -92,13 +116,6 @@ pub(super) fn named(number: usize, statement: &Value) -> String {
     let name = statement["Sid"].as_str().map(|sid| format!(" `{sid}`")).unwrap_or_default();
     format!("statement {number}{name}")
 }
-
-/// The service that assumes a role for pods with an association.
-/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html>
-pub const POD_IDENTITY: &str = "pods.eks.amazonaws.com";
-
-/// What it must be allowed: the second for the tags that it gives every session.
-pub const POD_IDENTITY_ACTIONS: [&str; 2] = ["sts:AssumeRole", "sts:TagSession"];
 
 /// Whether a trust policy lets EKS Pod Identity do this.
 #[must_use]
@@ -638,9 +655,22 @@ mod tests {
         assert_eq!(verdicts(&trust(json!("sts:AssumeRole"), json!({}))), [Verdict::Allowed, Verdict::Refused]);
         assert_eq!(verdicts(&trust(both, json!({"StringEquals": {"aws:SourceAccount": "123456789012"}}))), [Verdict::Unknown; 2]);
         let of_pods = TrustPolicy::new(
-            &provider(),
-            &crate::model::trust::Trusted::subjects(&crate::model::oidc::Audience::default(), [&"z1/app".parse().unwrap()]),
+            &Anchor::Oidc(provider()),
+            &crate::model::trust::Trusted::named(&crate::model::oidc::Audience::default(), [&"z1/app".parse().unwrap()]),
         );
         assert_eq!(verdicts(&of_pods), [Verdict::Refused; 2]);
+    }
+
+    #[test]
+    fn a_perimeter_around_pods_is_what_a_foreign_statement_asks_for_beyond_cluster_and_tags() {
+        let anchor = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap());
+        let statement = |condition: Value| json!({"Effect": "Allow", "Principal": {"Service": POD_IDENTITY}, "Action": POD_IDENTITY_ACTIONS, "Condition": condition});
+        let tags = json!({"StringEquals": {"aws:SourceAccount": "123456789012", "aws:RequestTag/kubernetes-namespace": "z1"}});
+        let network = json!({"StringEquals": {"aws:RequestTag/kubernetes-namespace": "z1", "aws:PrincipalOrgID": "o-1"}});
+        let document = json!({"Version": "2012-10-17", "Statement": [statement(tags), statement(network)]});
+        let trust = TrustPolicy::parse(&document.to_string()).unwrap();
+        let expected = vec![("statement 2".to_owned(), vec!["`aws:PrincipalOrgID`".to_owned()])];
+        assert_eq!(perimeters(&trust, &anchor, &Audience::of_pod_identity(), &"z1/app".parse().unwrap()), expected);
+        assert_eq!(perimeters_of_pattern(&trust, &anchor, &Audience::of_pod_identity(), &SubjectPattern::everybody()), expected);
     }
 }

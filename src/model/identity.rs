@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    arn::RoleArn,
+    arn::{ClusterArn, RoleArn},
     conditions::Conditions,
     names::{LabelValue, MetadataKey, NamespacePattern, RoleName, RolePath, ServiceAccountName, Subject},
     oidc::Audience,
@@ -30,8 +30,42 @@ pub struct Identity {
     pub service_account: ServiceAccountSpec,
     /// The role its pods get.
     pub role: RoleSpec,
+    /// How they get it.
+    pub binding: Binding,
     /// The services that should run with the ServiceAccount.
     pub services: BoundServices,
+}
+
+/// How the pods of a ServiceAccount get a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// By an annotation: a pod shows STS a token of its cluster.
+    Irsa {
+        /// The audience of the tokens.
+        audience: Audience,
+    },
+    /// By an association of EKS Pod Identity. No manifest asks for it yet.
+    PodIdentity {
+        /// The cluster of the association.
+        cluster: ClusterArn,
+    },
+}
+
+impl Binding {
+    /// The audience of the tokens that pods show STS; none if they show it none.
+    #[must_use]
+    pub fn audience(&self) -> Option<&Audience> {
+        match self {
+            Self::Irsa { audience } => Some(audience),
+            Self::PodIdentity { .. } => None,
+        }
+    }
+}
+
+impl Default for Binding {
+    fn default() -> Self {
+        Self::Irsa { audience: Audience::default() }
+    }
 }
 
 /// Services that should run with a ServiceAccount.
@@ -48,8 +82,6 @@ pub struct BoundServices {
 pub struct ServiceAccountSpec {
     /// Its name.
     pub name: ServiceAccountName,
-    /// The audience of the tokens its pods get.
-    pub audience: Audience,
     /// How long these tokens live, in seconds; the webhook's default if not given.
     pub token_expiration: Option<u32>,
     /// Labels beside the tool's own.

@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod advice;
+pub mod anchor;
 pub mod api_server;
 pub mod applied;
 pub mod arn;
@@ -35,6 +36,7 @@ pub mod service;
 pub mod sessions;
 pub mod startup;
 pub mod states;
+pub mod subjects;
 pub mod token;
 pub mod trust;
 pub mod variable;

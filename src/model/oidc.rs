@@ -100,6 +100,15 @@ name!(
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:/=+-@".contains(&byte))
 );
 
+impl Audience {
+    /// `pods.eks.amazonaws.com`, the audience of the tokens that pods show to EKS Pod Identity.
+    /// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>
+    #[must_use]
+    pub fn of_pod_identity() -> Self {
+        Self("pods.eks.amazonaws.com".to_owned())
+    }
+}
+
 impl Default for Audience {
     /// `sts.amazonaws.com`, the audience of the tokens that the pod identity webhook mounts.
     /// <https://github.com/aws/amazon-eks-pod-identity-webhook>

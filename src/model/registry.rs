@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    anchor::{Grant, StatementKind},
     conditions::Conditions,
     fingerprint::fingerprint,
     names::{Subject, TagValue},
     oidc::{Audience, IssuerUrl},
-    trust::{Grant, Kind, Trusted},
+    trust::Trusted,
 };
 
 /// With what the key of a registry tag begins.
@@ -117,10 +118,10 @@ pub fn entries(tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> BTreeSet<
 /// What the tool's statements must trust: nothing but the entries.
 #[must_use]
 pub fn projection(entries: &BTreeSet<Entry>) -> Trusted {
-    let mut trusted = Trusted::nobody(Kind::Subjects);
+    let mut trusted = Trusted::nobody(StatementKind::Subjects);
     for entry in entries {
         let grant = Grant { audience: entry.audience.clone(), conditions: entry.conditions.clone() };
-        trusted.add_under(&grant, entry.subject.claim());
+        trusted.add(&grant, (&entry.subject).into());
     }
     trusted
 }
@@ -216,6 +217,6 @@ mod tests {
     #[test]
     fn a_subject_declared_twice_is_trusted_once() {
         let entries = BTreeSet::from([entry("k/keda", "z1/app", "sts.amazonaws.com"), entry("k/keda", "z2/app", "sts.amazonaws.com")]);
-        assert_eq!(projection(&entries).claims[&Audience::default().into()].len(), 1);
+        assert_eq!(projection(&entries).subjects[&Audience::default().into()].len(), 1);
     }
 }

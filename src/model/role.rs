@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     arn::{PolicyArn, RoleArn},
     names::{PolicyName, TagKey, TagValue},
+    subjects::SubjectPattern,
     trust::TrustPolicy,
 };
 
@@ -48,8 +49,8 @@ pub struct NewRole {
     pub arn: RoleArn,
     /// Its trust policy.
     pub trust: TrustPolicy,
-    /// Whom it trusts: `sub` claims, or patterns of them.
-    pub subjects: BTreeSet<String>,
+    /// Whom it trusts.
+    pub subjects: BTreeSet<SubjectPattern>,
     /// Description and so on.
     pub settings: RoleSettings,
     /// Its permissions boundary, in the same call: the role is never without.

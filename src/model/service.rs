@@ -111,7 +111,7 @@ impl fmt::Display for ServiceKind {
 
 /// A service that should run with a ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredBinding {
+pub struct DesiredService {
     /// The service as the manifest names it.
     pub service: ServiceRef,
     /// The ServiceAccount it should ask for.

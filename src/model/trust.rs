@@ -1,106 +1,52 @@
-//! Trust policies: which statements are the tool's, what they say, and how a document is rendered around the others.
+//! Trust policies: whom the tool's statements let in, and how a document is rendered around the others.
 //!
-//! A statement is the tool's when its `Sid` begins with [`SID_PREFIX`] and its principal is the provider of this cluster.
-//! Every other statement is foreign: kept as it is and in order.
+//! Which statements are the tool's, and how they read, is for the [anchor](Anchor) to know. Every other statement is foreign: kept as it is
+//! and in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    conditions::Conditions,
-    document::{self, DocumentProblem, Ordered, canonical_statement, pattern_matches, texts},
-    fingerprint::fingerprint,
+    anchor::{Anchor, Grant, StatementKind, cluster_of},
+    document::{self, DocumentProblem, Ordered, canonical_statement, texts},
     names::Subject,
-    oidc::{Audience, Provider},
+    oidc::Audience,
+    subjects::SubjectPattern,
 };
 
-/// With what the `Sid` of the tool's statements begins. IAM takes letters and digits there.
-pub const SID_PREFIX: &str = "QoveryIrsa";
-
-/// What follows it in a statement of patterns. Fingerprints have no upper-case letters.
-const PATTERNS: &str = "Cluster";
-
-/// A Qovery project, as the `Sid` of a statement of patterns names it: each project's manifest declares patterns of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProjectMark([u8; PROJECT]);
-
-const PROJECT: usize = 8;
-
-impl ProjectMark {
-    /// The mark of the project with this id.
-    #[must_use]
-    pub fn of_project(id: &str) -> Option<Self> {
-        fingerprint(&["project", &id.to_ascii_lowercase()], PROJECT).into_bytes().try_into().ok().map(Self).filter(|_| !id.is_empty())
-    }
-}
-
-impl std::fmt::Display for ProjectMark {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
-    }
-}
-
-/// The kinds of statements the tool writes; a document may hold several, and each kind knows only its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `StringEquals`: each subject by name.
-    Subjects,
-    /// `StringLike`: patterns of subjects, declared by this project; outside Qovery by none.
-    Patterns(Option<ProjectMark>),
-}
-
-pub(super) const ASSUME: &str = "sts:AssumeRoleWithWebIdentity";
-
-/// Whom the tool's statements of one kind let in: `sub` claims, or patterns of them, for each audience.
+/// Whom the tool's statements of one kind let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     /// By name or by pattern.
-    pub kind: Kind,
-    /// The claims or patterns, by what else is asked of them.
-    pub claims: BTreeMap<Grant, BTreeSet<String>>,
-}
-
-/// What a statement asks for beside a name: the audience of the token, and conditions of one's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Grant {
-    /// The audience.
-    pub audience: Audience,
-    /// The conditions.
-    pub conditions: Conditions,
-}
-
-impl From<Audience> for Grant {
-    fn from(audience: Audience) -> Self {
-        Self { audience, conditions: Conditions::default() }
-    }
+    pub kind: StatementKind,
+    /// The subjects or patterns, by what else is asked of them.
+    pub subjects: BTreeMap<Grant, BTreeSet<SubjectPattern>>,
 }
 
 impl Trusted {
     /// Nobody.
     #[must_use]
-    pub fn nobody(kind: Kind) -> Self {
-        Self { kind, claims: BTreeMap::new() }
+    pub fn nobody(kind: StatementKind) -> Self {
+        Self { kind, subjects: BTreeMap::new() }
     }
 
-    /// These subjects, with tokens for one audience.
+    /// These subjects by name, with tokens for one audience.
     #[must_use]
-    pub fn subjects<'a>(audience: &Audience, subjects: impl IntoIterator<Item = &'a Subject>) -> Self {
-        let mut trusted = Self::nobody(Kind::Subjects);
-        for subject in subjects {
-            trusted.add(audience, subject.claim());
-        }
+    pub fn named<'a>(audience: &Audience, subjects: impl IntoIterator<Item = &'a Subject>) -> Self {
+        let mut trusted = Self::nobody(StatementKind::Subjects);
+        subjects.into_iter().for_each(|subject| trusted.add(&audience.clone().into(), subject.into()));
         trusted
     }
 
     /// Lets in one more.
-    pub fn add(&mut self, audience: &Audience, claim: String) {
-        self.add_under(&audience.clone().into(), claim);
+    pub fn add(&mut self, grant: &Grant, subject: SubjectPattern) {
+        self.subjects.entry(grant.clone()).or_default().insert(subject);
     }
 
-    /// Lets in one more, under conditions of one's own.
-    pub fn add_under(&mut self, grant: &Grant, claim: String) {
-        self.claims.entry(grant.clone()).or_default().insert(claim);
+    /// All of them, whatever else is asked of them.
+    pub fn all(&self) -> impl Iterator<Item = &SubjectPattern> {
+        self.subjects.values().flatten()
     }
 }
 
@@ -123,31 +69,31 @@ impl TrustPolicy {
 
     /// The trust policy of a new role.
     #[must_use]
-    pub fn new(provider: &Provider, trusted: &Trusted) -> Self {
+    pub fn new(anchor: &Anchor, trusted: &Trusted) -> Self {
         let nothing = Self { members: Map::from_iter([("Version".to_owned(), json!("2012-10-17"))]), statements: Vec::new() };
-        nothing.rendered(provider, trusted)
+        nothing.rendered(anchor, trusted)
     }
 
     /// This document with the tool's statements replaced by those that trust exactly `trusted`; foreign ones stay, in order.
     ///
     /// If nothing would be left, a statement that denies stands in: IAM wants one, and nothing may be wider than before.
     #[must_use]
-    pub fn rendered(&self, provider: &Provider, trusted: &Trusted) -> Self {
-        let own = trusted.claims.iter().filter(|(_, claims)| !claims.is_empty());
-        let mut own: Vec<Value> = own.map(|(grant, claims)| allow(provider, trusted.kind, grant, claims)).collect();
+    pub fn rendered(&self, anchor: &Anchor, trusted: &Trusted) -> Self {
+        let own = trusted.subjects.iter().filter(|(_, subjects)| !subjects.is_empty());
+        let mut own: Vec<Value> = own.flat_map(|(grant, subjects)| anchor.allowing(trusted.kind, grant, subjects)).collect();
         // A `Sid` that the tool is about to write is the tool's whatever else was made of its statement by hand: IAM takes it once.
         let sids: Vec<Value> = own.iter().map(|statement| statement["Sid"].clone()).collect();
         let is_own = |statement: &Value| {
-            is_own_of(statement, provider, trusted.kind)
+            anchor.is_own_of(statement, trusted.kind)
                 || sids.contains(&statement["Sid"])
-                || is_stand_in(statement, provider)
-                || is_adopted(statement, provider, trusted)
+                || anchor.is_stand_in(statement)
+                || is_adopted(statement, anchor, trusted)
         };
         let at = self.statements.iter().position(is_own).unwrap_or(self.statements.len());
         let foreign = |range: &[Value]| range.iter().filter(|statement| !is_own(statement)).cloned().collect::<Vec<_>>();
         let (mut statements, after) = (foreign(&self.statements[..at]), foreign(&self.statements[at..]));
         if own.is_empty() && statements.is_empty() && after.is_empty() {
-            own.push(deny(provider));
+            own.push(anchor.denying());
         }
         statements.extend(own);
         statements.extend(after);
@@ -157,11 +103,10 @@ impl TrustPolicy {
     /// This document without the tool's statements of patterns, whichever project has declared them; the same stand-in as in
     /// [`rendered`](Self::rendered).
     #[must_use]
-    pub fn without_patterns(&self, provider: &Provider) -> Self {
-        let is_of_patterns = |statement: &&Value| is_own(statement, provider) && !is_own_of(statement, provider, Kind::Subjects);
-        let mut statements: Vec<Value> = self.statements.iter().filter(|statement| !is_of_patterns(statement)).cloned().collect();
+    pub fn without_patterns(&self, anchor: &Anchor) -> Self {
+        let mut statements: Vec<Value> = self.statements.iter().filter(|statement| !is_of_patterns(statement, anchor)).cloned().collect();
         if statements.is_empty() {
-            statements.push(deny(provider));
+            statements.push(anchor.denying());
         }
         Self { members: self.members.clone(), statements }
     }
@@ -173,23 +118,19 @@ impl TrustPolicy {
         statements(self) == statements(other)
     }
 
-    /// The claims that the tool's statements of a kind allow: the `sub` values of each `Allow` under any operator, as they stand.
+    /// The subjects that the tool's statements of a kind allow, as they stand.
     #[must_use]
-    pub fn own_claims(&self, provider: &Provider, kind: Kind) -> BTreeSet<String> {
-        self.own(provider, kind).flat_map(|statement| claims_of(statement, provider)).collect()
+    pub fn own_subjects(&self, anchor: &Anchor, kind: StatementKind) -> BTreeSet<SubjectPattern> {
+        self.own(anchor, kind).flat_map(|statement| anchor.subjects_of(statement)).collect()
     }
 
     /// The same by audience and conditions; without those of a statement that names no audience, or whose conditions are not understood.
     #[must_use]
-    pub fn own_trusted(&self, provider: &Provider, kind: Kind) -> Trusted {
+    pub fn own_trusted(&self, anchor: &Anchor, kind: StatementKind) -> Trusted {
         let mut trusted = Trusted::nobody(kind);
-        for statement in self.own(provider, kind) {
-            for audience in texts(&statement["Condition"]["StringEquals"][provider.audience_key()]) {
-                let (Ok(audience), Some(conditions)) = (audience.parse(), own_conditions(statement, provider)) else { continue };
-                let grant = Grant { audience, conditions };
-                for claim in claims_of(statement, provider) {
-                    trusted.add_under(&grant, claim);
-                }
+        for statement in self.own(anchor, kind) {
+            for grant in anchor.grants_of(statement) {
+                anchor.subjects_of(statement).into_iter().for_each(|subject| trusted.add(&grant, subject));
             }
         }
         trusted
@@ -197,18 +138,17 @@ impl TrustPolicy {
 
     /// The patterns that the tool's statements allow, whichever project has declared them.
     #[must_use]
-    pub fn patterns(&self, provider: &Provider) -> BTreeSet<String> {
-        let of_patterns =
-            self.statements.iter().filter(|statement| is_own(statement, provider) && !is_own_of(statement, provider, Kind::Subjects));
-        of_patterns.flat_map(|statement| claims_of(statement, provider)).collect()
+    pub fn patterns(&self, anchor: &Anchor) -> BTreeSet<SubjectPattern> {
+        let of_patterns = self.statements.iter().filter(|statement| is_of_patterns(statement, anchor));
+        of_patterns.flat_map(|statement| anchor.subjects_of(statement)).collect()
     }
 
     /// Whether a foreign statement already lets this subject in with a token for this audience.
     ///
     /// A statement with a condition or element that is not understood here counts as one that does not.
     #[must_use]
-    pub fn foreign_trusts(&self, provider: &Provider, audience: &Audience, subject: &Subject) -> bool {
-        self.foreign(provider).any(|statement| allows(statement, provider, audience, subject))
+    pub fn foreign_trusts(&self, anchor: &Anchor, audience: &Audience, subject: &Subject) -> bool {
+        self.foreign(anchor).any(|statement| anchor.allows(statement, audience, subject))
     }
 
     /// Principals that no longer exist, with the number of their statement, from 1: IAM shows their unique id and refuses a document
@@ -232,34 +172,34 @@ impl TrustPolicy {
 
     /// Whether a statement that is not the tool's for this cluster lets anybody in.
     #[must_use]
-    pub fn has_foreign_allow(&self, provider: &Provider) -> bool {
-        self.foreign(provider).any(|statement| statement["Effect"] != "Deny")
+    pub fn has_foreign_allow(&self, anchor: &Anchor) -> bool {
+        self.foreign(anchor).any(|statement| statement["Effect"] != "Deny")
     }
 
     /// How many statements are not the tool's, for this cluster or another.
     #[must_use]
-    pub fn foreign_count(&self, provider: &Provider) -> usize {
-        self.foreign(provider).filter(|statement| other_cluster(statement).is_none()).count()
+    pub fn foreign_count(&self, anchor: &Anchor) -> usize {
+        self.foreign(anchor).filter(|statement| cluster_of(statement).is_none()).count()
     }
 
-    /// The issuers of other clusters for which the tool has written a statement, without `https://`.
+    /// The other clusters for which the tool has written a statement: each by its issuer without `https://`, or by its ARN.
     #[must_use]
-    pub fn other_clusters(&self, provider: &Provider) -> BTreeSet<&str> {
-        self.foreign(provider).filter_map(other_cluster).collect()
+    pub fn other_clusters(&self, anchor: &Anchor) -> BTreeSet<&str> {
+        self.foreign(anchor).filter_map(cluster_of).collect()
     }
 
     /// Whether a statement that is not the tool's for any cluster lets anybody in.
     #[must_use]
-    pub fn lets_strangers_in(&self, provider: &Provider) -> bool {
-        self.foreign(provider).any(|statement| statement["Effect"] != "Deny" && other_cluster(statement).is_none())
+    pub fn lets_strangers_in(&self, anchor: &Anchor) -> bool {
+        self.foreign(anchor).any(|statement| statement["Effect"] != "Deny" && cluster_of(statement).is_none())
     }
 
-    fn own(&self, provider: &Provider, kind: Kind) -> impl Iterator<Item = &Value> {
-        self.statements.iter().filter(move |statement| is_own_of(statement, provider, kind))
+    fn own(&self, anchor: &Anchor, kind: StatementKind) -> impl Iterator<Item = &Value> {
+        self.statements.iter().filter(move |statement| anchor.is_own_of(statement, kind))
     }
 
-    fn foreign(&self, provider: &Provider) -> impl Iterator<Item = &Value> {
-        self.statements.iter().filter(move |statement| !is_own(statement, provider))
+    fn foreign(&self, anchor: &Anchor) -> impl Iterator<Item = &Value> {
+        self.statements.iter().filter(move |statement| !anchor.is_own(statement))
     }
 
     /// The statements, in order.
@@ -283,154 +223,22 @@ impl TrustPolicy {
     }
 }
 
-fn allow(provider: &Provider, kind: Kind, grant: &Grant, claims: &BTreeSet<String>) -> Value {
-    let claims: Vec<&String> = claims.iter().collect();
-    // One subject as a string: two characters less of a quota of 2,048.
-    let claims = if let [only] = claims.as_slice() { json!(only) } else { json!(claims) };
-    let (audience_key, subject_key) = (provider.audience_key(), provider.subject_key());
-    let operator = match kind {
-        Kind::Subjects => "StringEquals",
-        Kind::Patterns(_) => "StringLike",
-    };
-    // Conditions of one's own never have these keys.
-    let mut condition = Value::Object(grant.conditions.to_members());
-    condition["StringEquals"][audience_key] = json!(grant.audience.as_str());
-    condition[operator][subject_key] = claims;
-    json!({
-        "Sid": sid(provider, kind, grant),
-        "Effect": "Allow",
-        "Principal": { "Federated": provider.arn },
-        "Action": ASSUME,
-        "Condition": condition,
-    })
-}
-
-fn sid(provider: &Provider, kind: Kind, grant: &Grant) -> String {
-    let conditions = grant.conditions.fingerprint();
-    let asked: &[&str] = if grant.conditions.is_empty() { &[] } else { &[&conditions] };
-    sid_of(provider, kind, grant.audience.as_str(), asked)
-}
-
-fn sid_of(provider: &Provider, kind: Kind, audience: &str, asked: &[&str]) -> String {
-    let kind = match kind {
-        Kind::Subjects => String::new(),
-        Kind::Patterns(None) => PATTERNS.to_owned(),
-        Kind::Patterns(Some(project)) => format!("{PATTERNS}{project}"),
-    };
-    format!("{SID_PREFIX}{kind}{}", fingerprint(&[&[provider.issuer.as_str(), audience], asked].concat(), FINGERPRINT))
-}
-
-/// The length of the fingerprint of issuer, audience and conditions.
-const FINGERPRINT: usize = 8;
-
-fn deny(provider: &Provider) -> Value {
-    json!({
-        "Sid": sid_of(provider, Kind::Subjects, "", &[]),
-        "Effect": "Deny",
-        "Principal": { "Federated": provider.arn },
-        "Action": ASSUME,
-    })
-}
-
-/// Whether a statement is the one that denies where nothing else would be left. Whatever comes, it gives way.
-fn is_stand_in(statement: &Value, provider: &Provider) -> bool {
-    is_own_of(statement, provider, Kind::Subjects) && statement["Effect"] == "Deny"
-}
-
-/// Whether a statement is the tool's for this cluster.
-pub(super) fn is_own(statement: &Value, provider: &Provider) -> bool {
-    own_sid(statement).is_some() && texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
-}
-
-/// What follows the mark of the tool in a statement's `Sid`.
-fn own_sid(statement: &Value) -> Option<&str> {
-    statement["Sid"].as_str()?.strip_prefix(SID_PREFIX)
-}
-
-fn is_own_of(statement: &Value, provider: &Provider, kind: Kind) -> bool {
-    let of_kind = own_sid(statement).is_some_and(|rest| match (kind, rest.strip_prefix(PATTERNS)) {
-        (Kind::Subjects, patterns) => patterns.is_none(),
-        (Kind::Patterns(_), None) => false,
-        // What has another length is of no project.
-        (Kind::Patterns(None), Some(rest)) => rest.len() != PROJECT + FINGERPRINT,
-        (Kind::Patterns(Some(project)), Some(rest)) => rest.len() == PROJECT + FINGERPRINT && rest.starts_with(&project.to_string()),
-    });
-    of_kind && is_own(statement, provider)
+fn is_of_patterns(statement: &Value, anchor: &Anchor) -> bool {
+    anchor.is_own(statement) && !anchor.is_own_of(statement, StatementKind::Subjects)
 }
 
 /// Whether a statement of patterns is of no project, and says nothing that this project does not say too: then it is this project's, from
 /// before projects were told apart.
-fn is_adopted(statement: &Value, provider: &Provider, trusted: &Trusted) -> bool {
-    matches!(trusted.kind, Kind::Patterns(Some(_))) && is_own_of(statement, provider, Kind::Patterns(None)) && {
-        let declared: BTreeSet<&String> = trusted.claims.values().flatten().collect();
-        claims_of(statement, provider).iter().all(|claim| declared.contains(claim))
-    }
-}
-
-/// The claims that a statement allows.
-fn claims_of(statement: &Value, provider: &Provider) -> Vec<String> {
-    let key = provider.subject_key();
-    let operators = statement["Condition"].as_object().filter(|_| statement["Effect"] == "Allow").into_iter();
-    operators.flat_map(|operators| operators.values().flat_map(|keys| texts(&keys[key.as_str()]))).map(str::to_owned).collect()
-}
-
-/// The conditions of one's own in a statement of the tool's; none if they are not understood.
-fn own_conditions(statement: &Value, provider: &Provider) -> Option<Conditions> {
-    let mut condition = statement["Condition"].as_object()?.clone();
-    let own = [provider.subject_key(), provider.audience_key()];
-    for keys in condition.values_mut().filter_map(Value::as_object_mut) {
-        keys.retain(|key, _| !own.contains(key));
-    }
-    condition.retain(|_, keys| keys.as_object().is_none_or(|keys| !keys.is_empty()));
-    Conditions::read(&Value::Object(condition)).ok()
-}
-
-/// The issuer, without `https://`, for which this is the tool's statement. Whether it is another cluster's is for the caller to know.
-fn other_cluster(statement: &Value) -> Option<&str> {
-    let [provider] = texts(&statement["Principal"]["Federated"])[..] else { return None };
-    let issuer = provider.split_once(":oidc-provider/").map(|(_, issuer)| issuer)?;
-    own_sid(statement).filter(|_| statement["Action"] == ASSUME).map(|_| issuer)
-}
-
-fn allows(statement: &Value, provider: &Provider, audience: &Audience, subject: &Subject) -> bool {
-    let understood = statement
-        .as_object()
-        .is_some_and(|members| members.keys().all(|key| matches!(key.as_str(), "Sid" | "Effect" | "Principal" | "Action" | "Condition")));
-    understood
-        && statement["Effect"] == "Allow"
-        && texts(&statement["Principal"]["Federated"]).contains(&provider.arn.as_str())
-        && texts(&statement["Action"]).iter().any(|action| pattern_matches(&action.to_lowercase(), &ASSUME.to_lowercase()))
-        && conditions_hold(
-            &statement["Condition"],
-            &[(provider.audience_key(), audience.as_str()), (provider.subject_key(), &subject.claim())],
-        )
-}
-
-/// Whether every condition is understood and holds, and each of the claims is asked for by one.
-fn conditions_hold(condition: &Value, claims: &[(String, &str)]) -> bool {
-    let Some(operators) = condition.as_object() else { return false };
-    let mut asked = BTreeSet::new();
-    for (operator, keys) in operators {
-        let Some(keys) = keys.as_object() else { return false };
-        for (key, values) in keys {
-            let Some((name, claim)) = claims.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)) else { return false };
-            let holds = match operator.as_str() {
-                "StringEquals" | "ForAnyValue:StringEquals" => texts(values).contains(claim),
-                "StringLike" | "ForAnyValue:StringLike" => texts(values).iter().any(|pattern| pattern_matches(pattern, claim)),
-                _ => false,
-            };
-            if !holds {
-                return false;
-            }
-            asked.insert(name);
-        }
-    }
-    asked.len() == claims.len()
+fn is_adopted(statement: &Value, anchor: &Anchor, trusted: &Trusted) -> bool {
+    let is_of_no_project =
+        matches!(trusted.kind, StatementKind::Patterns(Some(_))) && anchor.is_own_of(statement, StatementKind::Patterns(None));
+    is_of_no_project && anchor.subjects_of(statement).iter().all(|subject| trusted.all().any(|declared| declared == subject))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{anchor::ProjectMark, conditions::Conditions, oidc::Provider};
 
     fn provider() -> Provider {
         Provider {
@@ -439,9 +247,13 @@ mod tests {
         }
     }
 
+    fn anchor() -> Anchor {
+        Anchor::Oidc(provider())
+    }
+
     fn trusted(subjects: &[&str]) -> Trusted {
         let subjects: Vec<Subject> = subjects.iter().map(|subject| subject.parse().unwrap()).collect();
-        Trusted::subjects(&Audience::default(), &subjects)
+        Trusted::named(&Audience::default(), &subjects)
     }
 
     fn foreign() -> Value {
@@ -454,55 +266,61 @@ mod tests {
 
     #[test]
     fn a_new_trust_policy_checks_subject_and_audience() {
-        insta::assert_snapshot!(TrustPolicy::new(&provider(), &trusted(&["z1/app"])).minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":"system:serviceaccount:z1:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsalnlnei66"}],"Version":"2012-10-17"}"#);
+        insta::assert_snapshot!(TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":"system:serviceaccount:z1:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsalnlnei66"}],"Version":"2012-10-17"}"#);
     }
 
     #[test]
     fn foreign_statements_stay_as_they_are_and_in_order() {
         let odd = json!({"NotPrincipal": {"AWS": "AIDAEXAMPLE"}, "Effect": "Deny", "Action": ["x:y"], "Condition": {"Odd": {"k": [1]}}});
-        let before = document(&[foreign(), TrustPolicy::new(&provider(), &trusted(&["z1/app"])).statements[0].clone(), odd.clone()]);
-        let after = before.rendered(&provider(), &trusted(&["z2/app"]));
+        let before = document(&[foreign(), TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).statements[0].clone(), odd.clone()]);
+        let after = before.rendered(&anchor(), &trusted(&["z2/app"]));
         assert_eq!(after.statements.len(), 3);
         assert_eq!((&after.statements[0], &after.statements[2]), (&foreign(), &odd));
-        assert_eq!(after.own_claims(&provider(), Kind::Subjects), BTreeSet::from(["system:serviceaccount:z2:app".to_owned()]));
+        assert_eq!(
+            after.own_subjects(&anchor(), StatementKind::Subjects),
+            BTreeSet::from([SubjectPattern::read("system:serviceaccount:z2:app")])
+        );
         assert_eq!(after.to_value()["Id"], "kept");
     }
 
     #[test]
     fn the_last_subject_leaves_no_statement_of_ours_or_one_that_denies() {
-        let none = Trusted::nobody(Kind::Subjects);
-        let with_foreign = document(&[foreign()]).rendered(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &none);
+        let none = Trusted::nobody(StatementKind::Subjects);
+        let with_foreign = document(&[foreign()]).rendered(&anchor(), &trusted(&["z1/app"])).rendered(&anchor(), &none);
         assert_eq!(with_foreign.statements, [foreign()]);
-        let alone = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &none);
+        let alone = TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).rendered(&anchor(), &none);
         insta::assert_snapshot!(alone.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Effect":"Deny","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsadufmsczj"}],"Version":"2012-10-17"}"#);
         // And the placeholder gives way again.
-        assert_eq!(alone.rendered(&provider(), &trusted(&["z1/app"])), TrustPolicy::new(&provider(), &trusted(&["z1/app"])));
+        assert_eq!(alone.rendered(&anchor(), &trusted(&["z1/app"])), TrustPolicy::new(&anchor(), &trusted(&["z1/app"])));
     }
 
     #[test]
     fn a_statement_of_patterns_checks_the_audience_by_equality_and_stands_beside_one_of_subjects() {
-        let mut patterns = Trusted::nobody(Kind::Patterns(None));
-        patterns.add(&Audience::default(), "system:serviceaccount:z*:app".to_owned());
-        let both = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &patterns);
+        let mut patterns = Trusted::nobody(StatementKind::Patterns(None));
+        patterns.add(&Audience::default().into(), SubjectPattern::read("system:serviceaccount:z*:app"));
+        let both = TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).rendered(&anchor(), &patterns);
         insta::assert_snapshot!(both.minified(), @r#"{"Statement":[{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com","oidc.example.com/id/A:sub":"system:serviceaccount:z1:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsalnlnei66"},{"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.example.com/id/A:aud":"sts.amazonaws.com"},"StringLike":{"oidc.example.com/id/A:sub":"system:serviceaccount:z*:app"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A"},"Sid":"QoveryIrsaClusterlnlnei66"}],"Version":"2012-10-17"}"#);
-        assert_eq!(both.own_claims(&provider(), Kind::Patterns(None)), BTreeSet::from(["system:serviceaccount:z*:app".to_owned()]));
-        assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&provider(), &patterns));
-        assert_eq!(both.foreign_count(&provider()), 0);
+        assert_eq!(
+            both.own_subjects(&anchor(), StatementKind::Patterns(None)),
+            BTreeSet::from([SubjectPattern::read("system:serviceaccount:z*:app")])
+        );
+        assert_eq!(both.rendered(&anchor(), &Trusted::nobody(StatementKind::Subjects)), TrustPolicy::new(&anchor(), &patterns));
+        assert_eq!(both.foreign_count(&anchor()), 0);
     }
 
     #[test]
     fn the_tools_own_sid_is_written_once_whatever_was_made_of_its_statement_by_hand() {
-        let ours = TrustPolicy::new(&provider(), &trusted(&["z1/app"]));
+        let ours = TrustPolicy::new(&anchor(), &trusted(&["z1/app"]));
         let mut changed = ours.statements[0].clone();
         changed["Principal"] = json!({"AWS": "arn:aws:iam::123456789012:root"});
         let by_hand = document(&[foreign(), changed]);
-        let repaired = by_hand.rendered(&provider(), &trusted(&["z1/app"]));
+        let repaired = by_hand.rendered(&anchor(), &trusted(&["z1/app"]));
         assert_eq!(repaired.statements, [foreign(), ours.statements[0].clone()]);
     }
 
     #[test]
     fn another_form_of_the_same_statement_is_no_drift() {
-        let ours = TrustPolicy::new(&provider(), &trusted(&["z1/app"]));
+        let ours = TrustPolicy::new(&anchor(), &trusted(&["z1/app"]));
         let mut statement = ours.statements[0].clone();
         statement["Action"] = json!(["sts:assumerolewithwebidentity"]);
         statement["Condition"]["StringEquals"]["oidc.example.com/id/A:sub"] = json!(["system:serviceaccount:z1:app"]);
@@ -514,23 +332,23 @@ mod tests {
 
     #[test]
     fn the_statement_of_another_cluster_stays_and_is_known_as_that() {
-        let other = Provider {
+        let other = Anchor::Oidc(Provider {
             arn: "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/B".to_owned(),
             issuer: "https://oidc.example.com/id/B".parse().unwrap(),
-        };
-        let both = TrustPolicy::new(&other, &trusted(&["z9/app"])).rendered(&provider(), &trusted(&["z1/app"]));
+        });
+        let both = TrustPolicy::new(&other, &trusted(&["z9/app"])).rendered(&anchor(), &trusted(&["z1/app"]));
         assert_eq!(both.statements.len(), 2);
         // It is not somebody else's: the tool has written it for another cluster.
-        assert_eq!((both.foreign_count(&provider()), both.foreign_count(&other)), (0, 0));
-        assert_eq!(both.other_clusters(&provider()), BTreeSet::from(["oidc.example.com/id/B"]));
-        assert!(both.has_foreign_allow(&provider()) && !both.lets_strangers_in(&provider()));
-        assert_eq!(both.rendered(&provider(), &Trusted::nobody(Kind::Subjects)), TrustPolicy::new(&other, &trusted(&["z9/app"])));
+        assert_eq!((both.foreign_count(&anchor()), both.foreign_count(&other)), (0, 0));
+        assert_eq!(both.other_clusters(&anchor()), BTreeSet::from(["oidc.example.com/id/B"]));
+        assert!(both.has_foreign_allow(&anchor()) && !both.lets_strangers_in(&anchor()));
+        assert_eq!(both.rendered(&anchor(), &Trusted::nobody(StatementKind::Subjects)), TrustPolicy::new(&other, &trusted(&["z9/app"])));
     }
 
-    fn patterns(project: &str, claims: &[&str]) -> Trusted {
-        let mut patterns = Trusted::nobody(Kind::Patterns(ProjectMark::of_project(project)));
-        for claim in claims {
-            patterns.add(&Audience::default(), (*claim).to_owned());
+    fn patterns(project: &str, declared: &[&str]) -> Trusted {
+        let mut patterns = Trusted::nobody(StatementKind::Patterns(ProjectMark::of_project(project)));
+        for pattern in declared {
+            patterns.add(&Audience::default().into(), SubjectPattern::read(pattern));
         }
         patterns
     }
@@ -541,9 +359,9 @@ mod tests {
             Conditions::read(&json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "StringEquals": {"aws:SourceVpc": "vpc-1"}})).unwrap();
         let grant = Grant { audience: Audience::default(), conditions };
         let mut both = trusted(&["z1/app"]);
-        both.add_under(&grant, "system:serviceaccount:z2:app".to_owned());
-        let policy = TrustPolicy::new(&provider(), &both);
-        assert_eq!(policy.own_trusted(&provider(), Kind::Subjects), both);
+        both.add(&grant, SubjectPattern::read("system:serviceaccount:z2:app"));
+        let policy = TrustPolicy::new(&anchor(), &both);
+        assert_eq!(policy.own_trusted(&anchor(), StatementKind::Subjects), both);
         let statement = policy.statements.iter().find(|statement| statement["Condition"]["IpAddress"].is_object()).unwrap();
         assert_eq!(
             statement["Condition"],
@@ -560,44 +378,44 @@ mod tests {
             statement["Condition"].as_object_mut().unwrap().remove("IpAddress");
         }
         let by_hand = TrustPolicy::parse(&by_hand.to_string()).unwrap();
-        assert!(!by_hand.means_the_same(&policy) && by_hand.rendered(&provider(), &both).means_the_same(&policy));
+        assert!(!by_hand.means_the_same(&policy) && by_hand.rendered(&anchor(), &both).means_the_same(&policy));
     }
 
     #[test]
     fn each_project_replaces_its_own_patterns_and_no_others() {
         let (one, other) =
             (patterns("p1", &["system:serviceaccount:z1-*:metrics"]), patterns("p2", &["system:serviceaccount:z2-*:reports"]));
-        let both = TrustPolicy::new(&provider(), &one).rendered(&provider(), &other);
-        assert_eq!(both.patterns(&provider()).len(), 2);
-        assert!(both.rendered(&provider(), &one).means_the_same(&both));
-        let changed = both.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z3-*:metrics"]));
+        let both = TrustPolicy::new(&anchor(), &one).rendered(&anchor(), &other);
+        assert_eq!(both.patterns(&anchor()).len(), 2);
+        assert!(both.rendered(&anchor(), &one).means_the_same(&both));
+        let changed = both.rendered(&anchor(), &patterns("p1", &["system:serviceaccount:z3-*:metrics"]));
         assert_eq!(
-            changed.patterns(&provider()).into_iter().collect::<Vec<_>>(),
+            changed.patterns(&anchor()).iter().map(SubjectPattern::as_str).collect::<Vec<_>>(),
             ["system:serviceaccount:z2-*:reports", "system:serviceaccount:z3-*:metrics"]
         );
-        assert_eq!(changed.foreign_count(&provider()), 0);
+        assert_eq!(changed.foreign_count(&anchor()), 0);
         let sids: BTreeSet<&str> = changed.statements.iter().filter_map(|statement| statement["Sid"].as_str()).collect();
         assert!(sids.len() == 2 && sids.iter().all(|sid| sid.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{sids:?}");
     }
 
     #[test]
     fn a_statement_of_no_project_is_taken_over_by_a_project_that_says_the_same_and_more_and_by_no_other() {
-        let before = TrustPolicy::new(&provider(), &patterns("", &["system:serviceaccount:z1-*:app"]));
-        let taken = before.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z1-*:app", "system:serviceaccount:z2-*:app"]));
+        let before = TrustPolicy::new(&anchor(), &patterns("", &["system:serviceaccount:z1-*:app"]));
+        let taken = before.rendered(&anchor(), &patterns("p1", &["system:serviceaccount:z1-*:app", "system:serviceaccount:z2-*:app"]));
         assert_eq!(taken.statements.len(), 1);
-        let kept = before.rendered(&provider(), &patterns("p1", &["system:serviceaccount:z2-*:app"]));
+        let kept = before.rendered(&anchor(), &patterns("p1", &["system:serviceaccount:z2-*:app"]));
         assert_eq!(kept.statements.len(), 2);
     }
 
     #[test]
     fn the_stand_in_gives_way_to_patterns_too() {
-        let nobody = TrustPolicy::new(&provider(), &trusted(&["z1/app"])).rendered(&provider(), &Trusted::nobody(Kind::Subjects));
+        let nobody = TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).rendered(&anchor(), &Trusted::nobody(StatementKind::Subjects));
         for project in ["", "p1"] {
             let wanted = patterns(project, &["system:serviceaccount:z*:app"]);
-            assert!(nobody.rendered(&provider(), &wanted).means_the_same(&TrustPolicy::new(&provider(), &wanted)));
+            assert!(nobody.rendered(&anchor(), &wanted).means_the_same(&TrustPolicy::new(&anchor(), &wanted)));
         }
         // It is no statement of somebody else's either.
-        assert_eq!(nobody.foreign_count(&provider()), 0);
+        assert_eq!(nobody.foreign_count(&anchor()), 0);
     }
 
     #[test]
@@ -624,15 +442,112 @@ mod tests {
         ];
         for (statement, trusts) in cases {
             let policy = document(&[statement]);
-            assert_eq!(
-                policy.foreign_trusts(&provider(), &Audience::default(), &"z1/app".parse().unwrap()),
-                trusts,
-                "{}",
-                policy.minified()
-            );
+            assert_eq!(policy.foreign_trusts(&anchor(), &Audience::default(), &"z1/app".parse().unwrap()), trusts, "{}", policy.minified());
         }
         let mut denied = statement(both);
         denied["Effect"] = json!("Deny");
-        assert!(!document(&[denied]).foreign_trusts(&provider(), &Audience::default(), &"z1/app".parse().unwrap()));
+        assert!(!document(&[denied]).foreign_trusts(&anchor(), &Audience::default(), &"z1/app".parse().unwrap()));
+    }
+
+    fn pods() -> Anchor {
+        Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap())
+    }
+
+    #[test]
+    fn a_statement_for_pod_identity_asks_for_cluster_namespace_and_service_account() {
+        let policy = TrustPolicy::new(&pods(), &trusted(&["z1/app"]));
+        insta::assert_snapshot!(policy.minified(), @r#"{"Statement":[{"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{"StringEquals":{"aws:RequestTag/kubernetes-namespace":"z1","aws:RequestTag/kubernetes-service-account":"app","aws:SourceAccount":"123456789012","aws:SourceArn":"arn:aws:eks:eu-west-3:123456789012:cluster/demo"}},"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Sid":"QoveryIrsaPodsozgj6uhb44v4l2th"}],"Version":"2012-10-17"}"#);
+    }
+
+    #[test]
+    fn everybody_of_a_cluster_is_asked_for_no_tag() {
+        let mut everybody = Trusted::nobody(StatementKind::Subjects);
+        everybody.add(&Audience::of_pod_identity().into(), SubjectPattern::everybody());
+        let policy = TrustPolicy::new(&pods(), &everybody);
+        let condition = json!({"StringEquals": {
+            "aws:SourceAccount": "123456789012", "aws:SourceArn": "arn:aws:eks:eu-west-3:123456789012:cluster/demo"
+        }});
+        assert_eq!(policy.statements[0]["Condition"], condition);
+        assert_eq!(policy.own_trusted(&pods(), StatementKind::Subjects), everybody);
+    }
+
+    /// One statement asks for a namespace and for a ServiceAccount, each among several: it must let in no pair that nobody meant.
+    #[test]
+    fn the_statements_for_pod_identity_let_in_no_pair_that_was_not_meant() {
+        let subjects = ["z1/app", "z1/worker", "z2/app", "z2/worker", "z3/app"];
+        let policy = TrustPolicy::new(&pods(), &trusted(&subjects));
+        assert_eq!(policy.statements.len(), 2);
+        let wanted: BTreeSet<SubjectPattern> = subjects.iter().map(|subject| (&subject.parse::<Subject>().unwrap()).into()).collect();
+        assert_eq!(policy.own_subjects(&pods(), StatementKind::Subjects), wanted);
+        let sids: BTreeSet<&str> = policy.statements.iter().filter_map(|statement| statement["Sid"].as_str()).collect();
+        assert!(sids.len() == 2 && sids.iter().all(|sid| sid.bytes().all(|byte| byte.is_ascii_alphanumeric())), "{sids:?}");
+    }
+
+    #[test]
+    fn patterns_and_conditions_of_ones_own_read_back_from_a_statement_for_pod_identity() {
+        let conditions = Conditions::read(&json!({"Bool": {"aws:SecureTransport": "true"}})).unwrap();
+        let grant = Grant { audience: Audience::of_pod_identity(), conditions };
+        let mut wanted = Trusted::nobody(StatementKind::Patterns(ProjectMark::of_project("p1")));
+        wanted.add(&grant, SubjectPattern::read("system:serviceaccount:z1-*:app"));
+        wanted.add(&grant, SubjectPattern::read("system:serviceaccount:z2-*:app"));
+        let policy = TrustPolicy::new(&pods(), &wanted);
+        assert_eq!(policy.statements[0]["Condition"]["StringLike"], json!({"aws:RequestTag/kubernetes-namespace": ["z1-*", "z2-*"]}));
+        assert_eq!(policy.own_trusted(&pods(), wanted.kind), wanted);
+        assert_eq!(policy.patterns(&pods()).len(), 2);
+        assert_eq!(policy.without_patterns(&pods()).statements.len(), 1);
+        assert_eq!(policy.without_patterns(&pods()).statements[0]["Effect"], "Deny");
+    }
+
+    #[test]
+    fn statements_of_two_anchors_and_of_two_clusters_stand_beside_each_other() {
+        let elsewhere = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/other".parse().unwrap());
+        let pods_trusted = {
+            let mut trusted = Trusted::nobody(StatementKind::Subjects);
+            trusted.add(&Audience::of_pod_identity().into(), SubjectPattern::read("system:serviceaccount:z1:app"));
+            trusted
+        };
+        let all = TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).rendered(&pods(), &pods_trusted).rendered(&elsewhere, &pods_trusted);
+        assert_eq!(all.statements.len(), 3);
+        for (own, others) in [(pods(), 2), (elsewhere.clone(), 2), (anchor(), 2)] {
+            assert_eq!(all.other_clusters(&own).len(), others);
+            assert_eq!((all.foreign_count(&own), all.lets_strangers_in(&own)), (0, false));
+        }
+        // A condition taken out by hand is drift, and the statement is still the tool's.
+        let mut by_hand = all.to_value();
+        by_hand["Statement"][1].as_object_mut().unwrap().remove("Condition");
+        let by_hand = TrustPolicy::parse(&by_hand.to_string()).unwrap();
+        assert_eq!(by_hand.own_subjects(&pods(), StatementKind::Subjects), [SubjectPattern::everybody()].into());
+        assert!(by_hand.rendered(&pods(), &pods_trusted).means_the_same(&all));
+        // The last one leaves a statement that keeps out nobody of another cluster.
+        let nobody = Trusted::nobody(StatementKind::Subjects);
+        let left = TrustPolicy::new(&pods(), &pods_trusted).rendered(&pods(), &nobody);
+        assert_eq!(
+            (&left.statements[0]["Effect"], &left.statements[0]["Condition"]["StringEquals"]["aws:SourceArn"]),
+            (&json!("Deny"), &json!("arn:aws:eks:eu-west-3:123456789012:cluster/demo"))
+        );
+        assert_eq!(left.rendered(&pods(), &pods_trusted), TrustPolicy::new(&pods(), &pods_trusted));
+        assert_eq!(all.rendered(&pods(), &nobody).statements.len(), 2);
+    }
+
+    #[test]
+    fn a_foreign_statement_lets_in_pods_only_where_cluster_and_tags_are_asked_for() {
+        let own = TrustPolicy::new(&pods(), &trusted(&["z1/app"]));
+        let mut foreign = own.statements[0].clone();
+        foreign["Sid"] = json!("ByHand");
+        let trusts = |statement: &Value| {
+            let policy = document(std::slice::from_ref(statement));
+            policy.foreign_trusts(&pods(), &Audience::of_pod_identity(), &"z1/app".parse().unwrap())
+        };
+        assert!(trusts(&foreign));
+        for (pointer, value) in [
+            ("/Condition/StringEquals/aws:RequestTag~1kubernetes-namespace", json!("z2")),
+            ("/Action", json!("sts:AssumeRole")),
+            ("/Condition", json!({"StringEquals": {"aws:SourceAccount": "123456789012"}})),
+            ("/Principal", json!({"Service": "ec2.amazonaws.com"})),
+        ] {
+            let mut other = foreign.clone();
+            *other.pointer_mut(pointer).unwrap() = value;
+            assert!(!trusts(&other), "{pointer}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::model::{
+    anchor::Grant,
     applied::{AppliedServiceAccount, Applying, Seen},
     arn::PolicyArn,
     marks::{JobMark, Mark},
@@ -15,7 +16,8 @@ use crate::model::{
     oidc::{Audience, Provider},
     role::{NewRole, RoleSettings},
     service::{Service, ServiceKind},
-    trust::{Grant, TrustPolicy, Trusted},
+    subjects::SubjectPattern,
+    trust::{TrustPolicy, Trusted},
 };
 
 /// One changing call, as it is printed and as logs name it.
@@ -168,10 +170,10 @@ pub enum Action {
 /// Which subjects a new trust policy adds and removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubjectChange {
-    /// The `sub` claims it adds.
-    pub added: BTreeSet<String>,
-    /// The `sub` claims it removes.
-    pub removed: BTreeSet<String>,
+    /// The subjects or patterns it adds.
+    pub added: BTreeSet<SubjectPattern>,
+    /// The subjects or patterns it removes.
+    pub removed: BTreeSet<SubjectPattern>,
     /// The audiences of tokens that it takes and the one before did not.
     pub new_audiences: BTreeSet<Audience>,
     /// The audiences of tokens that it no longer takes.
@@ -183,9 +185,9 @@ pub struct SubjectChange {
 }
 
 impl SubjectChange {
-    /// What changes between two sets of `sub` claims.
+    /// What changes between two sets of subjects or patterns.
     #[must_use]
-    pub fn between(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Self {
+    pub fn between(before: &BTreeSet<SubjectPattern>, after: &BTreeSet<SubjectPattern>) -> Self {
         Self { added: after.difference(before).cloned().collect(), removed: before.difference(after).cloned().collect(), ..Self::default() }
     }
 
@@ -193,25 +195,26 @@ impl SubjectChange {
     #[must_use]
     pub fn with_grants(self, before: &Trusted, after: &Trusted) -> Self {
         // Where nobody was let in before, or is after, that is no news.
-        if before.claims.is_empty() || after.claims.is_empty() {
+        if before.subjects.is_empty() || after.subjects.is_empty() {
             return self;
         }
-        let audiences = |trusted: &Trusted| trusted.claims.keys().map(|grant| grant.audience.clone()).collect::<BTreeSet<_>>();
+        let audiences = |trusted: &Trusted| trusted.subjects.keys().map(|grant| grant.audience.clone()).collect::<BTreeSet<_>>();
         let (one, other) = (audiences(before), audiences(after));
         // Only what adds conditions to none is certainly no looser.
-        let stands = |grant: &Grant, claim: &String| {
+        let stands = |grant: &Grant, subject: &SubjectPattern| {
             let unconditional = Grant::from(grant.audience.clone());
-            [grant, &unconditional].iter().any(|grant| before.claims.get(grant).is_some_and(|claims| claims.contains(claim)))
+            [grant, &unconditional].iter().any(|grant| before.subjects.get(grant).is_some_and(|subjects| subjects.contains(subject)))
         };
-        let known = |claim: &String| before.claims.values().any(|claims| claims.contains(claim));
-        let mut claims = after.claims.iter().flat_map(|(grant, claims)| claims.iter().map(move |claim| (grant, claim)));
-        let loosened = claims.any(|(grant, claim)| known(claim) && !stands(grant, claim));
+        let known = |subject: &SubjectPattern| before.all().any(|other| other == subject);
+        let mut subjects = after.subjects.iter().flat_map(|(grant, subjects)| subjects.iter().map(move |subject| (grant, subject)));
+        let loosened = subjects.any(|(grant, subject)| known(subject) && !stands(grant, subject));
         // Whoever comes or goes with conditions is named; here only those who stay count.
         let asked = |trusted: &Trusted, of: &Trusted| {
-            let stays = |claim: &&String| of.claims.values().any(|claims| claims.contains(*claim));
-            let claims =
-                trusted.claims.iter().flat_map(|(grant, claims)| claims.iter().filter(stays).map(move |claim| (claim, &grant.conditions)));
-            claims.map(|(claim, conditions)| (claim.clone(), conditions.clone())).collect::<BTreeSet<_>>()
+            let stays = |subject: &&SubjectPattern| of.all().any(|other| other == *subject);
+            let subjects = trusted.subjects.iter();
+            let subjects =
+                subjects.flat_map(|(grant, subjects)| subjects.iter().filter(stays).map(move |subject| (subject, &grant.conditions)));
+            subjects.map(|(subject, conditions)| (subject.clone(), conditions.clone())).collect::<BTreeSet<_>>()
         };
         let conditions = asked(before, after) != asked(after, before);
         let (new_audiences, old_audiences) = (other.difference(&one).cloned().collect(), one.difference(&other).cloned().collect());

@@ -84,7 +84,7 @@ pub(super) fn in_force<'a>(variables: &'a [ObservedVariable], name: &str) -> Opt
 
 /// What keeps services that are bound from their role. Their pods are made with these variables, whatever they run with.
 pub(super) fn notes(desired: &Desired, observed: &Observed) -> Vec<String> {
-    let is_bound = |service| desired.bindings.iter().any(|binding| binding.service.means(service));
+    let is_bound = |service| desired.services.iter().any(|binding| binding.service.means(service));
     let (mut bound, mut unseen): (Vec<Seen<'_>>, Vec<String>) = (Vec::new(), Vec::new());
     for found in observed.services.iter().filter(|found| is_bound(&found.service)) {
         match &found.variables {

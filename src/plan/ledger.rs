@@ -13,8 +13,8 @@ use std::{
 
 use super::{Action, Lane, Plan, Writers, service_account};
 use crate::model::{
+    anchor::Anchor,
     arn::RoleArn,
-    conditions::Conditions,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     identity::Prune,
@@ -272,7 +272,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
             continue;
         }
         removal.kept.extend(kept_by_mark(&thing, &role.marks(), desired, observed));
-        removal.roles.insert(role.arn.name.clone(), of_environment(role));
+        removal.roles.insert(role.arn.name.clone(), of_environment(role, desired));
     }
     for (name, found) in unnamed_accounts(desired, observed) {
         if !is_mark_over(found.marks().of(job), observed.at) {
@@ -405,7 +405,7 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
         }
         match user_of_role(role, &owner, desired, &running) {
             Some(user) => removal.kept.push(kept(&format!("role `{name}`"), user)),
-            None => drop(removal.roles.insert(name.clone(), of_environment(role))),
+            None => drop(removal.roles.insert(name.clone(), of_environment(role, desired))),
         }
     }
     removal
@@ -428,10 +428,10 @@ fn not_ours(role: &ObservedRole, desired: &Desired) -> Option<String> {
 }
 
 /// One environment's role, as far as its removal is concerned.
-fn of_environment(role: &ObservedRole) -> DesiredRole {
-    let trust = DesiredTrust::Environment { audience: Audience::default(), subjects: BTreeSet::new(), conditions: Conditions::default() };
+fn of_environment(role: &ObservedRole, desired: &Desired) -> DesiredRole {
+    let trust = DesiredTrust::Environment { subjects: BTreeSet::new(), grant: Audience::default().into() };
     let owned = Owner::from_tags(&role.tags).map(|owner| Box::new(OwnedRole::bare(owner)));
-    DesiredRole { arn: role.arn.clone(), owned, trust }
+    DesiredRole { arn: role.arn.clone(), owned, anchor: Anchor::Oidc(desired.provider.clone()), trust }
 }
 
 impl Removal {
@@ -476,8 +476,10 @@ impl Removal {
             Some(named) if matches!(named.trust, DesiredTrust::Registry { .. }) => without_declarers(named),
             _ => {
                 let retain = found.tags.contains_key(RETAIN_TAG);
-                let trust = DesiredTrust::Registry { entries: BTreeSet::new(), declarers: BTreeSet::new(), retain };
-                DesiredRole { arn: role.clone(), owned, trust }
+                let provider = desired.provider.clone();
+                let (issuer, entries, declarers) = (provider.issuer.clone(), BTreeSet::new(), BTreeSet::new());
+                let trust = DesiredTrust::Registry { issuer, entries, declarers, retain };
+                DesiredRole { arn: role.clone(), owned, anchor: Anchor::Oidc(provider), trust }
             }
         });
         if let DesiredTrust::Registry { declarers, .. } = &mut wanted.trust {

@@ -5,7 +5,7 @@ use crate::model::{
     desired::Desired,
     names::ServiceAccountName,
     observed::Observed,
-    service::{DesiredBinding, ObservedService, Service, ServiceKind},
+    service::{DesiredService, ObservedService, Service, ServiceKind},
 };
 
 /// What lets the services run with this ServiceAccount.
@@ -19,7 +19,7 @@ use crate::model::{
 /// | is there | another ServiceAccount | refusal; with `takeOver` bind it |
 pub(super) fn start(service_account: &ServiceAccountName, desired: &Desired, observed: &Observed) -> Result<Vec<Action>, Vec<Refusal>> {
     let (mut actions, mut refusals) = (Vec::new(), Vec::new());
-    for binding in desired.bindings.iter().filter(|binding| binding.service_account == *service_account) {
+    for binding in desired.services.iter().filter(|binding| binding.service_account == *service_account) {
         match bind(binding, desired, observed) {
             Ok(action) => actions.extend(action),
             Err(refusal) => refusals.push(refusal),
@@ -62,13 +62,13 @@ fn traps_of_terraform((service, account): &(&Service, &ServiceAccountName)) -> S
     )
 }
 
-fn bind(binding: &DesiredBinding, desired: &Desired, observed: &Observed) -> Result<Option<Action>, Refusal> {
+fn bind(binding: &DesiredService, desired: &Desired, observed: &Observed) -> Result<Option<Action>, Refusal> {
     let found = only(binding, observed)?;
     let service = &found.service;
     if !service.kind.can_be_bound() {
         return Err(Refusal::UnboundKind { service: Box::new(service.clone()) });
     }
-    if let Some(other) = desired.bindings.iter().find(|other| *other != binding && other.service.means(service)) {
+    if let Some(other) = desired.services.iter().find(|other| *other != binding && other.service.means(service)) {
         // Once by name and once by id: as text they are not the same.
         return Err(Refusal::BoundTwice {
             service: Box::new(service.clone()),
@@ -92,7 +92,7 @@ fn bind(binding: &DesiredBinding, desired: &Desired, observed: &Observed) -> Res
 }
 
 /// The one service that is meant.
-fn only<'a>(binding: &DesiredBinding, observed: &'a Observed) -> Result<&'a ObservedService, Refusal> {
+fn only<'a>(binding: &DesiredService, observed: &'a Observed) -> Result<&'a ObservedService, Refusal> {
     let meant: Vec<&ObservedService> = observed.services.iter().filter(|found| binding.service.means(&found.service)).collect();
     match meant.as_slice() {
         [only] => Ok(only),

@@ -15,7 +15,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
     }
     for (name, wanted) in &desired.roles {
         let (mut lane, writers) = (Vec::new(), role::writers(wanted));
-        match role::start(wanted, observed.roles.get(name), &desired.provider, &observed.limits) {
+        match role::start(wanted, observed.roles.get(name), &observed.limits) {
             Ok(outcome) => {
                 lane = outcome.actions;
                 plan.notes.extend(outcome.notes);

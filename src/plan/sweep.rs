@@ -18,13 +18,13 @@ pub(super) fn sweep(desired: &Desired, observed: &Observed, freshness: Freshness
     if !exist.contains(own) {
         return Err(Refusals(vec![Refusal::NamespaceNotListed(own.clone())]));
     }
-    let sweep = |wanted: &DesiredRole, found: &ObservedRole| role::sweep(wanted, found, &desired.provider, exist, observed.at, freshness);
+    let sweep = |wanted: &DesiredRole, found: &ObservedRole| role::sweep(wanted, found, exist, observed.at, freshness);
     Ok(without(desired, observed, sweep))
 }
 
 /// What removes all that belongs to the issuer of `desired`, which no longer exists, and with it no namespace of its cluster.
 pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provision, freshness: Freshness) -> Plan {
-    let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, &desired.provider, observed.at, freshness);
+    let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, observed.at, freshness);
     let mut plan = without(desired, observed, retire);
     match (&observed.provider, provision) {
         (KnownProvider::Read(Some(found)), Provision::Remove) if found.is_own => {

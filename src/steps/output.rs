@@ -52,7 +52,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::model::{desired::DesiredServiceAccount, output::outputs};
+    use crate::model::{desired::DesiredServiceAccount, identity::Binding, output::outputs};
 
     fn names(outputs: &Outputs) -> BTreeSet<&str> {
         outputs.keys().map(String::as_str).collect()
@@ -62,6 +62,7 @@ mod tests {
         DesiredServiceAccount {
             subject: format!("z1/{name}").parse().unwrap(),
             role: "arn:aws:iam::123456789012:role/app".parse().unwrap(),
+            binding: Binding::default(),
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
             automount: None,

@@ -90,7 +90,7 @@ impl NotProven {
     }
 }
 
-/// Proves every identity, side by side: by the sessions that its pods were seen to get, else by asking for one.
+/// Proves every identity whose pods show STS a token, side by side: by the sessions that its pods were seen to get, else by asking for one.
 ///
 /// `applied` is what the run has carried out: for that to show is worth waiting for.
 ///
@@ -110,11 +110,11 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, seen, applied, world, patience };
-    let audiences = identities.iter().map(|identity| &identity.service_account.audience);
-    let proofs = join_all(desired.service_accounts.iter().zip(audiences).map(|(account, audience)| prover.prove(account, audience))).await;
+    let prover = Prover { identities, desired, seen, applied, cloud, patience };
+    let with_audience = desired.service_accounts.iter().filter_map(|account| Some((account, account.binding.audience()?)));
+    let proofs = join_all(with_audience.map(async |(account, audience)| (account, prover.prove(account, audience).await))).await;
     let mut failed = Vec::new();
-    for (account, proven) in desired.service_accounts.iter().zip(proofs) {
+    for (account, proven) in proofs {
         match proven {
             Ok(()) => report.proven(&account.subject, &account.role, desired.max_session(&account.role)),
             Err(error) if proof == Proof::Auto && error.source.call == TOKEN => match &error.source.source.kind {

@@ -16,18 +16,20 @@ use qovery_irsa::{
     clients::{call::CallError, http, kubernetes::Kubernetes, qovery::Qovery},
     config::{self, Flags, Problems},
     model::{
+        anchor::{Anchor, SID_PREFIX, StatementKind},
         desired::DesiredServiceAccount,
         document,
         explain::{Said, Verdict, explain, verdict},
-        identity::{RoleOrigin, Scope},
+        identity::{Binding, RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
         output::outputs,
         qovery::QoveryAccess,
         secret::Secret,
         service::{Service, ServiceKind},
+        subjects::SubjectPattern,
         token::Claims,
-        trust::{Kind, SID_PREFIX, TrustPolicy, Trusted},
+        trust::{TrustPolicy, Trusted},
     },
 };
 use qovery_irsa_sandbox::aws::evaluate::who_may_assume_under;
@@ -159,10 +161,10 @@ fn unmarked(policy: &TrustPolicy) -> Vec<&Value> {
 }
 
 /// What the tool's statements of a kind ask for, condition by condition.
-fn asked(policy: &TrustPolicy, provider: &Provider, kind: Kind) -> BTreeSet<Vec<String>> {
+fn asked(policy: &TrustPolicy, provider: &Provider, kind: StatementKind) -> BTreeSet<Vec<String>> {
     let own = policy.statements().iter().filter(|statement| {
         let rest = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX));
-        rest.is_some_and(|rest| rest.starts_with("Cluster") == (kind != Kind::Subjects))
+        rest.is_some_and(|rest| rest.starts_with("Cluster") == (kind != StatementKind::Subjects))
             && document::texts(&statement["Principal"]["Federated"]) == [provider.arn.as_str()]
     });
     let conditions = |statement: &Value| {
@@ -187,18 +189,27 @@ pub fn trust_policy(data: &[u8]) {
     let again = TrustPolicy::parse(&policy.minified()).unwrap_or_else(|problem| panic!("{problem}: {}", policy.minified()));
     assert!(document::means_the_same(&policy.to_value(), &again.to_value()));
     let (provider, audience) = (provider(), Audience::default());
+    let anchor = Anchor::Oidc(provider.clone());
     let subject = Subject { namespace: parsed("z1"), service_account: parsed("app") };
-    let mut patterns = Trusted::nobody(Kind::Patterns(None));
-    patterns.add(&audience, "system:serviceaccount:z*:app".to_owned());
-    for trusted in [Trusted::nobody(Kind::Subjects), Trusted::subjects(&audience, [&subject]), patterns] {
-        let rendered = policy.rendered(&provider, &trusted);
+    let mut patterns = Trusted::nobody(StatementKind::Patterns(None));
+    patterns.add(&audience.clone().into(), SubjectPattern::read("system:serviceaccount:z*:app"));
+    for trusted in [Trusted::nobody(StatementKind::Subjects), Trusted::named(&audience, [&subject]), patterns] {
+        let rendered = policy.rendered(&anchor, &trusted);
         assert!(!rendered.statements().is_empty(), "wider than before");
-        assert_eq!(rendered.rendered(&provider, &trusted).minified(), rendered.minified(), "no fixed point");
+        assert_eq!(rendered.rendered(&anchor, &trusted).minified(), rendered.minified(), "no fixed point");
         assert_eq!(unmarked(&rendered), unmarked(&policy), "{text}");
-        assert_eq!(rendered.own_claims(&provider, trusted.kind), trusted.claims.values().flatten().cloned().collect(), "{text}");
+        assert_eq!(rendered.own_subjects(&anchor, trusted.kind), trusted.all().cloned().collect(), "{text}");
         if policy.means_the_same(&rendered) {
             assert_eq!(asked(&policy, &provider, trusted.kind), asked(&rendered, &provider, trusted.kind), "{text}");
         }
+    }
+    let pods = Anchor::PodIdentity(parsed("arn:aws:eks:eu-west-3:123456789012:cluster/demo"));
+    for trusted in [Trusted::nobody(StatementKind::Subjects), Trusted::named(&Audience::of_pod_identity(), [&subject])] {
+        let rendered = policy.rendered(&pods, &trusted);
+        assert!(!rendered.statements().is_empty(), "wider than before");
+        assert_eq!(rendered.rendered(&pods, &trusted).minified(), rendered.minified(), "no fixed point");
+        assert_eq!(unmarked(&rendered), unmarked(&policy), "{text}");
+        assert_eq!(rendered.own_subjects(&pods, trusted.kind), trusted.all().cloned().collect(), "{text}");
     }
     let claims = Claims {
         issuer: provider.issuer.to_string(),
@@ -207,7 +218,7 @@ pub fn trust_policy(data: &[u8]) {
         methods: Vec::new(),
     };
     let verdicts = explain(&policy, &provider, &claims);
-    if policy.foreign_trusts(&provider, &audience, &subject) {
+    if policy.foreign_trusts(&anchor, &audience, &subject) {
         assert!(verdicts.contains(&Said::Allows), "{text}");
     }
     let _ = policy.deleted_principals();
@@ -290,6 +301,7 @@ pub fn output_names(data: &[u8]) {
         .map(|service_account| DesiredServiceAccount {
             subject: Subject { namespace: parsed::<Namespace>("z1"), service_account },
             role: parsed("arn:aws:iam::123456789012:role/app"),
+            binding: Binding::default(),
             annotations: [].into(),
             labels: [].into(),
             automount: None,

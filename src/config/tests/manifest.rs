@@ -1,7 +1,7 @@
 //! What each key of a manifest means, and what each mistake in one says.
 
 use super::*;
-use crate::model::identity::{Identity, ManagedRole};
+use crate::model::identity::{Binding, Identity, ManagedRole};
 use insta::assert_snapshot;
 
 /// Identities with every key: the first has all but those of other scopes.
@@ -70,7 +70,7 @@ fn problems_are_few_enough_to_read_however_long_names_and_keys_are() {
 fn every_key_of_an_identity_is_read() {
     let identities = identities(EVERY_KEY);
     let account = &identities[0].service_account;
-    assert_eq!((account.name.as_str(), account.audience.as_str()), ("app", "sts.amazonaws.com.cn"));
+    assert_eq!((account.name.as_str(), identities[0].binding.audience().unwrap().as_str()), ("app", "sts.amazonaws.com.cn"));
     assert_eq!((account.token_expiration, account.automount), (Some(600), Some(false)));
     assert_eq!((account.labels.len(), account.annotations.len()), (2, 3));
     let services: Vec<&str> = identities[0].services.services.iter().map(crate::model::service::ServiceRef::as_str).collect();
@@ -126,7 +126,7 @@ fn a_role_has_the_scope_it_says_or_that_of_its_kind() {
 fn what_is_left_out_has_its_default() {
     let identities = identities(SMALLEST);
     let account = &identities[0].service_account;
-    assert_eq!((account.audience.as_str(), account.token_expiration, account.automount), ("sts.amazonaws.com", None, None));
+    assert_eq!((identities[0].binding.clone(), account.token_expiration, account.automount), (Binding::default(), None, None));
     let role = made(&identities[0]);
     assert_eq!((&role.name, role.path.as_str(), role.attributes.settings.max_session_duration), (&None, "/qovery/", 3600));
     let role = &role.attributes;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{role_plan::RolePlan, trust::update};
 use crate::{
     model::{
+        anchor::{Anchor, StatementKind},
         arn::PolicyArn,
         date::Date,
         desired::OwnedRole,
@@ -13,10 +14,9 @@ use crate::{
         marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
-        oidc::Provider,
         ownership::{Ownership, Part, is_ownership_tag},
         role::RoleAttributes,
-        trust::{Kind, Trusted},
+        trust::Trusted,
     },
     plan::Action,
 };
@@ -81,18 +81,18 @@ impl<'a> Owned<'a> {
     /// | a statement that lets somebody in | the tool's statement | the role with all its policies |
     ///
     /// A role that stays carries the date, and people are told.
-    pub(super) fn delete(&self, provider: &Provider, job: Option<&JobMark>, at: Date) -> RolePlan {
+    pub(super) fn delete(&self, anchor: &Anchor, job: Option<&JobMark>, at: Date) -> RolePlan {
         let (name, observed) = (self.name, self.observed);
-        let theirs = self.theirs(provider);
+        let theirs = self.theirs(anchor);
         let detach = |policy: &PolicyArn| Action::DetachPolicy { role: name.clone(), policy: policy.clone() };
         let put_away = |policy: &PolicyName| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() };
         if theirs.is_empty() {
             let policies = observed.attached.iter().map(detach).chain(observed.inline_policies.keys().map(put_away));
             return RolePlan { actions: policies.chain([Action::DeleteRole { role: name.clone() }]).collect(), ..RolePlan::default() };
         }
-        let mut actions: Vec<Action> = update(name, observed, provider, &Trusted::nobody(Kind::Subjects)).into_iter().collect();
+        let mut actions: Vec<Action> = update(name, observed, anchor, &Trusted::nobody(StatementKind::Subjects)).into_iter().collect();
         let mut keys: BTreeSet<String> = job.map(JobMark::tag).into_iter().collect();
-        if !self.lets_others_in(provider) {
+        if !self.lets_others_in(anchor) {
             actions.extend(observed.attached.iter().filter(|policy| !self.is_foreign(policy)).map(detach));
             actions.extend(observed.inline_policies.keys().filter(|policy| !self.is_foreign_inline(policy)).map(put_away));
             keys.extend(observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned());
@@ -105,7 +105,7 @@ impl<'a> Owned<'a> {
     }
 
     /// What somebody else has on the role, or of it.
-    fn theirs(&self, provider: &Provider) -> Vec<String> {
+    fn theirs(&self, anchor: &Anchor) -> Vec<String> {
         let observed = self.observed;
         let attached = observed.attached.iter().filter(|policy| self.is_foreign(policy));
         let attached = attached.map(|policy| format!("policy `{policy}` was attached by somebody else"));
@@ -113,8 +113,8 @@ impl<'a> Owned<'a> {
         let inline = inline.map(|policy| format!("inline policy `{policy}` was put there by somebody else"));
         let profiles = observed.instance_profiles.iter().map(|profile| format!("it is in instance profile `{profile}`"));
         let trust = &observed.trust;
-        let statement = trust.lets_strangers_in(provider).then(|| "a statement of its trust policy lets somebody else in".to_owned());
-        let clusters = trust.other_clusters(provider).into_iter();
+        let statement = trust.lets_strangers_in(anchor).then(|| "a statement of its trust policy lets somebody else in".to_owned());
+        let clusters = trust.other_clusters(anchor).into_iter();
         let clusters = clusters.map(|issuer| format!("a statement of this tool's lets in subjects of another cluster, `{issuer}`"));
         attached.chain(inline).chain(profiles).chain(statement).chain(clusters).collect()
     }
@@ -125,8 +125,8 @@ impl<'a> Owned<'a> {
         self.desired.policies.len() + foreign
     }
 
-    fn lets_others_in(&self, provider: &Provider) -> bool {
-        self.observed.trust.has_foreign_allow(provider)
+    fn lets_others_in(&self, anchor: &Anchor) -> bool {
+        self.observed.trust.has_foreign_allow(anchor)
     }
 
     fn is_foreign(&self, policy: &PolicyArn) -> bool {
@@ -269,7 +269,7 @@ impl<'a> Owned<'a> {
     }
 
     /// What others put on the role: kept.
-    pub(super) fn notes(&self, provider: &Provider) -> impl Iterator<Item = String> {
+    pub(super) fn notes(&self, anchor: &Anchor) -> impl Iterator<Item = String> {
         let name = self.name;
         let attached = self.observed.attached.iter().filter(|policy| self.is_foreign(policy));
         let attached = attached.map(move |policy| format!("role `{name}`: policy `{policy}` was attached by somebody else, kept"));
@@ -285,9 +285,9 @@ impl<'a> Owned<'a> {
             .iter()
             .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Part::Boundary(boundary)))
             .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
-        let count = self.observed.trust.foreign_count(provider);
+        let count = self.observed.trust.foreign_count(anchor);
         let statements = (count > 0).then(|| format!("role `{name}`: {count} statement(s) of its trust policy are of somebody else, kept"));
-        let clusters = self.observed.trust.other_clusters(provider).into_iter();
+        let clusters = self.observed.trust.other_clusters(anchor).into_iter();
         let clusters = clusters.map(move |issuer| {
             format!("role `{name}`: a statement of its trust policy is this tool's for another cluster, `{issuer}`, kept")
         });

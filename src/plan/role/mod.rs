@@ -14,6 +14,7 @@ pub(super) use self::role_plan::RolePlan;
 use self::{attributes::Owned, trust::Trust};
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
+    anchor::Anchor,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     names::{Namespace, RoleName, TagValue},
@@ -40,21 +41,16 @@ pub(super) fn writers(desired: &DesiredRole) -> Writers {
 /// | absent | create it; refusal if it is given by ARN |
 /// | with the ARN and the owner it should have | what differs, field by field |
 /// | with another ARN, or made by somebody else | refusal |
-pub(super) fn start(
-    desired: &DesiredRole,
-    observed: Option<&ObservedRole>,
-    provider: &Provider,
-    limits: &Limits,
-) -> Result<RolePlan, Refusal> {
+pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limits: &Limits) -> Result<RolePlan, Refusal> {
     let Some(observed) = observed else {
-        return create(desired, provider, limits);
+        return create(desired, limits);
     };
     refuse_other(desired, observed)?;
     if observed.arn != desired.arn {
         return Err(Refusal::OtherPath { observed: Box::new(observed.arn.clone()), desired: Box::new(desired.arn.clone()) });
     }
     let owned = desired.owned.as_deref().map(|owned| Owned::new(owned, observed));
-    let trust = Trust::start(desired, observed, provider, limits)?;
+    let trust = Trust::start(desired, observed, limits)?;
     owned.iter().try_for_each(|owned| policies_fit(&desired.arn.name, owned.attached_after(), limits))?;
     let mut tags = owned.as_ref().map(Owned::tags).unwrap_or_default();
     tags.extend(owned.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
@@ -65,9 +61,9 @@ pub(super) fn start(
         outcome.actions.extend(trust.update);
         return Ok(outcome);
     };
-    outcome.notes.extend(owned.notes(provider));
+    outcome.notes.extend(owned.notes(&desired.anchor));
     let actions = &mut outcome.actions;
-    let before = observed.trust.own_claims(provider, trust::kind(&desired.trust));
+    let before = observed.trust.own_subjects(&desired.anchor, trust::kind(&desired.trust));
     let boundary = owned.put_boundary();
     // A boundary that replaces another may allow more, as none does: then it comes after what is taken away. One where there was none only bounds.
     let (bounds, replaces) = if observed.permissions_boundary.is_none() { (boundary, None) } else { (None, boundary) };
@@ -127,7 +123,6 @@ fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<Strin
 ///
 /// A role that somebody else relies on is not deleted: what is the tool's goes, see [`Owned::delete`].
 pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> RolePlan {
-    let provider = &desired.provider;
     if let Err(refusal) = refuse_other(wanted, found) {
         if matches!(refusal, Refusal::NewerForm { .. }) {
             return RolePlan { left: Some(refusal.to_string()), ..RolePlan::default() };
@@ -138,25 +133,25 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         (DesiredTrust::Environment { .. }, Some(owned)) => {
             let (job, marks) = (desired.place.job.as_ref(), found.marks());
             if marks.others(job, &observed.gone_jobs).is_empty() {
-                return Owned::new(owned, found).delete(provider, job, observed.at);
+                return Owned::new(owned, found).delete(&wanted.anchor, job, observed.at);
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
             RolePlan { actions: untag.into_iter().collect(), ..RolePlan::default() }
         }
         (DesiredTrust::Registry { .. }, _) => {
-            let actions = Trust::delete(wanted, found, provider);
+            let actions = Trust::delete(wanted, found);
             let unread = trust::unread_in_words(&wanted.arn.name, found);
             if freshness == Freshness::Settled && actions.is_empty() && !unread.is_empty() {
                 return RolePlan { left: Some(unread.join("; ")), ..RolePlan::default() };
             }
             if !actions.is_empty() {
-                return RolePlan { waits: is_last_out(wanted, found, provider), actions, ..RolePlan::default() };
+                return RolePlan { waits: is_last_out(wanted, found), actions, ..RolePlan::default() };
             }
             match freshness {
                 // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
                 Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-                Freshness::Settled => last_out(wanted, found, provider, observed.at, freshness),
+                Freshness::Settled => last_out(wanted, found, observed.at, freshness),
             }
         }
         (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => RolePlan::default(),
@@ -164,10 +159,10 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
 }
 
 /// Whether nobody is left once this environment has gone, so that the role goes too as soon as that is certain.
-fn is_last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider) -> bool {
-    let DesiredTrust::Registry { declarers, retain: false, .. } = &wanted.trust else { return false };
-    let own = registry::entries(&found.tags, &provider.issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
-    let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(&provider.issuer).into_keys()).collect();
+fn is_last_out(wanted: &DesiredRole, found: &ObservedRole) -> bool {
+    let DesiredTrust::Registry { issuer, declarers, retain: false, .. } = &wanted.trust else { return false };
+    let own = registry::entries(&found.tags, issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
+    let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(issuer).into_keys()).collect();
     let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
     wanted.owned.is_some() && registry::is_empty(&others)
 }
@@ -179,37 +174,31 @@ fn is_last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider) 
 /// | with entries of such environments | remove these |
 /// | owned, without subjects, not retained | delete it |
 /// | otherwise | nothing |
-pub(super) fn sweep(
-    wanted: &DesiredRole,
-    found: &ObservedRole,
-    provider: &Provider,
-    exist: &BTreeSet<Namespace>,
-    at: Date,
-    freshness: Freshness,
-) -> RolePlan {
-    if !matches!(wanted.trust, DesiredTrust::Registry { .. }) || refuse_other(wanted, found).is_err() {
+pub(super) fn sweep(wanted: &DesiredRole, found: &ObservedRole, exist: &BTreeSet<Namespace>, at: Date, freshness: Freshness) -> RolePlan {
+    let DesiredTrust::Registry { issuer, .. } = &wanted.trust else { return RolePlan::default() };
+    if refuse_other(wanted, found).is_err() {
         return RolePlan::default();
     }
     let (gone, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
-        registry::entries(&found.tags, &provider.issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
-    let actions = trust::unregister(&wanted.arn.name, found, provider, &gone, &others);
-    if actions.is_empty() { last_out(wanted, found, provider, at, freshness) } else { RolePlan { actions, ..RolePlan::default() } }
+        registry::entries(&found.tags, issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
+    let actions = trust::unregister(wanted, found, issuer, &gone, &others);
+    if actions.is_empty() { last_out(wanted, found, at, freshness) } else { RolePlan { actions, ..RolePlan::default() } }
 }
 
 /// Removes all that belongs to an issuer which no longer exists: the entries of its environments, and the statements of patterns, which no
 /// environment removes.
-pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> RolePlan {
+pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Freshness) -> RolePlan {
     if matches!(wanted.trust, DesiredTrust::Environment { .. }) || refuse_other(wanted, found).is_err() {
         return RolePlan::default();
     }
-    let Some(without) = trust::without_patterns(&wanted.arn.name, found, provider) else {
-        return sweep(wanted, found, provider, &BTreeSet::new(), at, freshness);
+    let Some(without) = trust::without_patterns(wanted, found) else {
+        return sweep(wanted, found, &BTreeSet::new(), at, freshness);
     };
     let mut narrowed = found.clone();
     if let Action::UpdateTrust { trust, .. } = &without {
         narrowed.trust = trust.clone();
     }
-    let mut outcome = sweep(wanted, &narrowed, provider, &BTreeSet::new(), at, freshness);
+    let mut outcome = sweep(wanted, &narrowed, &BTreeSet::new(), at, freshness);
     if !outcome.actions.iter().any(|action| matches!(action, Action::DeleteRole { .. })) {
         outcome.actions.insert(0, without);
     }
@@ -220,7 +209,8 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, provider: &Prov
 pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> RolePlan {
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
-            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(provider, None, at);
+            let anchor = Anchor::Oidc(provider.clone());
+            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&anchor, None, at);
         }
         Some(owner) => other_owner(found, owner, None),
         None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
@@ -229,22 +219,22 @@ pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: D
 }
 
 /// A shared role that the tool made goes with its last subject, once it is certain that nobody is just coming in.
-fn last_out(wanted: &DesiredRole, found: &ObservedRole, provider: &Provider, at: Date, freshness: Freshness) -> RolePlan {
+fn last_out(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Freshness) -> RolePlan {
     match (&wanted.trust, wanted.owned.as_deref()) {
         (DesiredTrust::Registry { retain: false, .. }, Some(owned)) if registry::is_empty(&found.tags) => match freshness {
             Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-            Freshness::Settled => Owned::new(owned, found).delete(provider, None, at),
+            Freshness::Settled => Owned::new(owned, found).delete(&wanted.anchor, None, at),
         },
         _ => RolePlan::default(),
     }
 }
 
-fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<RolePlan, Refusal> {
+fn create(desired: &DesiredRole, limits: &Limits) -> Result<RolePlan, Refusal> {
     let Some(owned) = desired.owned.as_deref() else {
         return Err(Refusal::NoSuchRole(Box::new(desired.arn.clone())));
     };
     let name = &desired.arn.name;
-    let trust = Trust::create(desired, provider, limits)?;
+    let trust = Trust::create(desired, limits)?;
     policies_fit(name, owned.attributes.policies.len(), limits)?;
     let mut tags = attributes::tags_of_new(owned);
     tags.extend(trust.tags);
@@ -257,7 +247,7 @@ fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result
     }
     let create = Action::CreateRole(Box::new(NewRole {
         arn: desired.arn.clone(),
-        subjects: trust.policy.own_claims(provider, trust::kind(&desired.trust)),
+        subjects: trust.policy.own_subjects(&desired.anchor, trust::kind(&desired.trust)),
         trust: trust.policy,
         settings: owned.attributes.settings.clone(),
         permissions_boundary: owned.attributes.permissions_boundary.clone(),

@@ -6,16 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        conditions::Conditions,
+        anchor::{Anchor, Grant, StatementKind},
         desired::{DesiredRole, DesiredTrust},
-        document::pattern_matches,
         explain::{perimeters, perimeters_of_pattern},
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
-        oidc::{Audience, Provider},
+        oidc::IssuerUrl,
         registry::{self, Entry, projection},
-        token::Claims,
-        trust::{Grant, Kind, TrustPolicy, Trusted},
+        subjects::SubjectPattern,
+        trust::{TrustPolicy, Trusted},
     },
     plan::{Action, Refusal, SubjectChange},
 };
@@ -48,71 +47,66 @@ pub(super) struct NewTrust {
 }
 
 /// Which kind of statement says so.
-pub(super) fn kind(trust: &DesiredTrust) -> Kind {
+pub(super) fn kind(trust: &DesiredTrust) -> StatementKind {
     match trust {
-        DesiredTrust::Environment { .. } | DesiredTrust::Registry { .. } => Kind::Subjects,
+        DesiredTrust::Environment { .. } | DesiredTrust::Registry { .. } => StatementKind::Subjects,
         DesiredTrust::Patterns(trusted) => trusted.kind,
     }
 }
 
 impl Trust {
     /// The trust policy, the registry tags and the notes of a role that is to be created.
-    pub(super) fn create(desired: &DesiredRole, provider: &Provider, limits: &Limits) -> Result<NewTrust, Refusal> {
+    pub(super) fn create(desired: &DesiredRole, limits: &Limits) -> Result<NewTrust, Refusal> {
         let name = &desired.arn.name;
         let (trusted, tags) = match &desired.trust {
-            DesiredTrust::Environment { audience, subjects, conditions } => (under(audience, conditions, subjects), BTreeMap::new()),
-            DesiredTrust::Registry { entries, .. } => {
+            DesiredTrust::Environment { subjects, grant } => (under(grant, subjects), BTreeMap::new()),
+            DesiredTrust::Registry { issuer, entries, .. } => {
                 short_enough(name, entries)?;
-                (projection(entries), tags_of(entries, provider))
+                (projection(entries), tags_of(entries, issuer))
             }
             DesiredTrust::Patterns(trusted) => (trusted.clone(), BTreeMap::new()),
         };
-        let trust = TrustPolicy::new(provider, &trusted);
-        small_enough(name, &trust, provider, limits, None)?;
+        let trust = TrustPolicy::new(&desired.anchor, &trusted);
+        small_enough(name, &trust, &desired.anchor, limits, None)?;
         Ok(NewTrust { policy: trust, tags, notes: patterns_in_words(name, &desired.trust) })
     }
 
-    pub(super) fn start(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider, limits: &Limits) -> Result<Self, Refusal> {
-        let name = &desired.arn.name;
+    pub(super) fn start(desired: &DesiredRole, observed: &ObservedRole, limits: &Limits) -> Result<Self, Refusal> {
+        let (name, anchor) = (&desired.arn.name, &desired.anchor);
         let mut trust =
             Self { tags: BTreeMap::new(), keys: BTreeSet::new(), update: None, in_two_steps: None, notes: Vec::new(), gone: None };
         let trusted = match &desired.trust {
-            DesiredTrust::Environment { audience, subjects, conditions } => {
-                let before = observed.trust.own_claims(provider, Kind::Subjects);
+            DesiredTrust::Environment { subjects, grant } => {
+                let before = observed.trust.own_subjects(anchor, StatementKind::Subjects);
+                let is_in = |subject: &Subject| before.contains(&subject.into());
                 let needed: Vec<&Subject> = subjects
                     .iter()
-                    .filter(|subject| before.contains(&subject.claim()) || !observed.trust.foreign_trusts(provider, audience, subject))
+                    .filter(|subject| is_in(subject) || !observed.trust.foreign_trusts(anchor, &grant.audience, subject))
                     .collect();
                 for subject in &needed {
-                    let joins = !before.contains(&subject.claim());
                     // Who asks for conditions has decided.
-                    if conditions.is_empty() {
-                        trust.notes.extend(keep_perimeters(
-                            name,
-                            &subject.to_string(),
-                            around(observed, provider, audience, subject),
-                            joins,
-                        )?);
+                    if grant.conditions.is_empty() {
+                        let perimeters = perimeters(&observed.trust, anchor, &grant.audience, subject);
+                        trust.notes.extend(keep_perimeters(name, &subject.to_string(), perimeters, !is_in(subject))?);
                     }
                 }
-                under(audience, conditions, needed)
+                under(grant, needed)
             }
-            DesiredTrust::Registry { entries, declarers, .. } => trust.register(entries, declarers, observed, provider, limits, name)?,
+            DesiredTrust::Registry { issuer, entries, declarers, .. } => {
+                trust.register(desired, (issuer, entries, declarers), observed, limits)?
+            }
             DesiredTrust::Patterns(trusted) => {
                 trust.notes = patterns_in_words(name, &desired.trust);
-                let before = observed.trust.own_claims(provider, trusted.kind);
-                for (grant, claims) in trusted.claims.iter().filter(|(grant, _)| grant.conditions.is_empty()) {
-                    for pattern in claims {
-                        let perimeters = perimeters_of_pattern(&observed.trust, provider, &grant.audience, pattern);
-                        trust.notes.extend(keep_perimeters(name, pattern, perimeters, !covered(pattern, &before))?);
+                let before = observed.trust.own_subjects(anchor, trusted.kind);
+                for (grant, patterns) in trusted.subjects.iter().filter(|(grant, _)| grant.conditions.is_empty()) {
+                    for pattern in patterns {
+                        let perimeters = perimeters_of_pattern(&observed.trust, anchor, &grant.audience, pattern);
+                        trust.notes.extend(keep_perimeters(name, pattern.as_str(), perimeters, !covered(pattern, &before))?);
                     }
                 }
-                let own: BTreeSet<&String> = trusted.claims.values().flatten().collect();
-                let others = observed
-                    .trust
-                    .patterns(provider)
-                    .into_iter()
-                    .filter(|pattern| !own.contains(pattern) && !observed.trust.own_claims(provider, trusted.kind).contains(pattern));
+                let own: BTreeSet<&SubjectPattern> = trusted.all().collect();
+                let others = observed.trust.patterns(anchor).into_iter();
+                let others = others.filter(|pattern| !own.contains(pattern) && !before.contains(pattern));
                 trust.notes.extend(others.map(|pattern| {
                     format!(
                         "role `{name}`: its trust policy also lets in `{pattern}`, which the manifest of another project declares, kept"
@@ -121,10 +115,10 @@ impl Trust {
                 trusted.clone()
             }
         };
-        trust.update = update(name, observed, provider, &trusted);
-        trust.in_two_steps = trust.update.as_ref().and_then(|update| in_two_steps(update, name, observed, provider, &trusted));
+        trust.update = update(name, observed, anchor, &trusted);
+        trust.in_two_steps = trust.update.as_ref().and_then(|update| in_two_steps(update, name, observed, anchor, &trusted));
         if let Some(Action::UpdateTrust { trust: policy, .. }) = &trust.update {
-            small_enough(name, policy, provider, limits, trust.gone.as_ref())?;
+            small_enough(name, policy, anchor, limits, trust.gone.as_ref())?;
         }
         Ok(trust)
     }
@@ -132,41 +126,38 @@ impl Trust {
     /// Each environment writes its own tags, and only those; what is trusted is a projection of all.
     fn register(
         &mut self,
-        wanted: &BTreeSet<Entry>,
-        declarers: &BTreeSet<Subject>,
+        desired: &DesiredRole,
+        (issuer, wanted, declarers): (&IssuerUrl, &BTreeSet<Entry>, &BTreeSet<Subject>),
         observed: &ObservedRole,
-        provider: &Provider,
         limits: &Limits,
-        name: &RoleName,
     ) -> Result<Trusted, Refusal> {
-        let registered = registry::entries(&observed.tags, &provider.issuer);
-        let foreign = |entry: &&Entry| observed.trust.foreign_trusts(provider, &entry.audience, &entry.subject);
+        let (name, anchor) = (&desired.arn.name, &desired.anchor);
+        let registered = registry::entries(&observed.tags, issuer);
+        let foreign = |entry: &&Entry| observed.trust.foreign_trusts(anchor, &entry.audience, &entry.subject);
         let new: BTreeSet<Entry> = wanted.difference(&registered).filter(|entry| !foreign(entry)).cloned().collect();
         short_enough(name, &new)?;
         for entry in wanted {
             let joins = new.contains(entry);
             if entry.conditions.is_empty() && (joins || registered.contains(entry)) {
-                self.notes.extend(keep_perimeters(
-                    name,
-                    &entry.subject.to_string(),
-                    around(observed, provider, &entry.audience, &entry.subject),
-                    joins,
-                )?);
+                let perimeters = perimeters(&observed.trust, anchor, &entry.audience, &entry.subject);
+                self.notes.extend(keep_perimeters(name, &entry.subject.to_string(), perimeters, joins)?);
             }
         }
         let stale: BTreeSet<Entry> =
             registered.iter().filter(|entry| declarers.contains(&entry.declared_by) && !wanted.contains(entry)).cloned().collect();
         let after: BTreeSet<Entry> = registered.union(&new).filter(|entry| !stale.contains(entry)).cloned().collect();
-        self.tags = tags_of(&new, provider);
-        self.keys = tags_of(&stale, provider).into_keys().collect();
+        self.tags = tags_of(&new, issuer);
+        self.keys = tags_of(&stale, issuer).into_keys().collect();
         self.gone = gone(&registered, limits);
         let mut trusted = projection(&after);
         let known: BTreeSet<Entry> = registered.union(&after).cloned().collect();
-        let unread = keep_unread(&mut trusted, observed, provider, &known);
-        let backed: BTreeSet<String> = projection(&known).claims.into_values().flatten().chain(unread).collect();
-        let unbacked = observed.trust.own_claims(provider, Kind::Subjects).into_iter().filter(|claim| !backed.contains(claim));
-        self.notes.extend(unbacked.map(|claim| format!("role `{name}`: `{claim}` stands in the tool's statement but in no tag, removed")));
-        let patterns = observed.trust.patterns(provider).into_iter();
+        let unread = keep_unread(&mut trusted, observed, anchor, &known);
+        let backed: BTreeSet<SubjectPattern> = projection(&known).subjects.into_values().flatten().chain(unread).collect();
+        let own = observed.trust.own_subjects(anchor, StatementKind::Subjects);
+        let unbacked = own.difference(&backed);
+        self.notes
+            .extend(unbacked.map(|subject| format!("role `{name}`: `{subject}` stands in the tool's statement but in no tag, removed")));
+        let patterns = observed.trust.patterns(anchor).into_iter();
         self.notes.extend(patterns.map(|pattern| {
             format!(
                 "role `{name}`: a statement of scope `cluster` still lets in `{pattern}`, kept: remove it by hand if no environment uses it"
@@ -177,11 +168,11 @@ impl Trust {
     }
 
     /// Removes what this environment registered, and with it its subjects.
-    pub(super) fn delete(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider) -> Vec<Action> {
-        let DesiredTrust::Registry { declarers, .. } = &desired.trust else { return Vec::new() };
+    pub(super) fn delete(desired: &DesiredRole, observed: &ObservedRole) -> Vec<Action> {
+        let DesiredTrust::Registry { issuer, declarers, .. } = &desired.trust else { return Vec::new() };
         let (own, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
-            registry::entries(&observed.tags, &provider.issuer).into_iter().partition(|entry| declarers.contains(&entry.declared_by));
-        unregister(&desired.arn.name, observed, provider, &own, &others)
+            registry::entries(&observed.tags, issuer).into_iter().partition(|entry| declarers.contains(&entry.declared_by));
+        unregister(desired, observed, issuer, &own, &others)
     }
 
     /// The actions on the registry, in order: whoever reads the tags next sees them before the trust policy follows.
@@ -192,37 +183,38 @@ impl Trust {
     }
 
     /// Whether the new trust policy lets in anybody whom the one before did not, by name or by pattern.
-    pub(super) fn widens(&self, before: &BTreeSet<String>) -> bool {
-        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if subjects.loosened || subjects.added.iter().any(|claim| !covered(claim, before)))
+    pub(super) fn widens(&self, before: &BTreeSet<SubjectPattern>) -> bool {
+        matches!(&self.update, Some(Action::UpdateTrust { subjects, .. }) if subjects.loosened || subjects.added.iter().any(|subject| !covered(subject, before)))
     }
 }
 
 /// Removes entries from a registry, and renders the trust policy from the others.
 pub(in crate::plan) fn unregister(
-    role: &RoleName,
+    desired: &DesiredRole,
     observed: &ObservedRole,
-    provider: &Provider,
+    issuer: &IssuerUrl,
     gone: &BTreeSet<Entry>,
     others: &BTreeSet<Entry>,
 ) -> Vec<Action> {
-    let untag = (!gone.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys: tags_of(gone, provider).into_keys().collect() });
+    let (role, anchor) = (&desired.arn.name, &desired.anchor);
+    let untag = (!gone.is_empty()).then(|| Action::UntagRole { role: role.clone(), keys: tags_of(gone, issuer).into_keys().collect() });
     let mut trusted = projection(others);
-    keep_unread(&mut trusted, observed, provider, &gone.union(others).cloned().collect());
-    untag.into_iter().chain(update(role, observed, provider, &trusted)).collect()
+    keep_unread(&mut trusted, observed, anchor, &gone.union(others).cloned().collect());
+    untag.into_iter().chain(update(role, observed, anchor, &trusted)).collect()
 }
 
 /// Where a tag of the registry is of a form that this version does not know, a newer one has written it: the subjects that no known tag
 /// backs may be its, and stay. Which they are.
-fn keep_unread(trusted: &mut Trusted, observed: &ObservedRole, provider: &Provider, known: &BTreeSet<Entry>) -> BTreeSet<String> {
+fn keep_unread(trusted: &mut Trusted, observed: &ObservedRole, anchor: &Anchor, known: &BTreeSet<Entry>) -> BTreeSet<SubjectPattern> {
     if registry::unknown(&observed.tags).is_empty() {
         return BTreeSet::new();
     }
     let backed = projection(known);
     let mut kept = BTreeSet::new();
-    for (grant, claims) in observed.trust.own_trusted(provider, Kind::Subjects).claims {
-        for claim in claims.into_iter().filter(|claim| !backed.claims.get(&grant).is_some_and(|backed| backed.contains(claim))) {
-            kept.insert(claim.clone());
-            trusted.add_under(&grant, claim);
+    for (grant, subjects) in observed.trust.own_trusted(anchor, StatementKind::Subjects).subjects {
+        for subject in subjects.into_iter().filter(|subject| !backed.subjects.get(&grant).is_some_and(|backed| backed.contains(subject))) {
+            kept.insert(subject.clone());
+            trusted.add(&grant, subject);
         }
     }
     kept
@@ -238,22 +230,22 @@ pub(super) fn unread_in_words(role: &RoleName, observed: &ObservedRole) -> Vec<S
         .collect()
 }
 
-pub(super) fn update(role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<Action> {
-    let trust = observed.trust.rendered(provider, trusted);
+pub(super) fn update(role: &RoleName, observed: &ObservedRole, anchor: &Anchor, trusted: &Trusted) -> Option<Action> {
+    let trust = observed.trust.rendered(anchor, trusted);
     if trust.means_the_same(&observed.trust) {
         return None;
     }
-    let claims = |policy: &TrustPolicy| policy.own_claims(provider, trusted.kind);
-    let (before, after) = (observed.trust.own_trusted(provider, trusted.kind), trust.own_trusted(provider, trusted.kind));
-    let subjects = SubjectChange::between(&claims(&observed.trust), &claims(&trust)).with_grants(&before, &after);
+    let own = |policy: &TrustPolicy| policy.own_subjects(anchor, trusted.kind);
+    let (before, after) = (observed.trust.own_trusted(anchor, trusted.kind), trust.own_trusted(anchor, trusted.kind));
+    let subjects = SubjectChange::between(&own(&observed.trust), &own(&trust)).with_grants(&before, &after);
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
 }
 
-/// Takes away all patterns of an issuer, whichever project has declared them.
-pub(super) fn without_patterns(role: &RoleName, observed: &ObservedRole, provider: &Provider) -> Option<Action> {
-    let trust = observed.trust.without_patterns(provider);
-    let subjects = SubjectChange::between(&observed.trust.patterns(provider), &BTreeSet::new());
-    (trust != observed.trust).then(|| Action::UpdateTrust { role: role.clone(), trust, subjects })
+/// Takes away all patterns of a cluster, whichever project has declared them.
+pub(super) fn without_patterns(desired: &DesiredRole, observed: &ObservedRole) -> Option<Action> {
+    let trust = observed.trust.without_patterns(&desired.anchor);
+    let subjects = SubjectChange::between(&observed.trust.patterns(&desired.anchor), &BTreeSet::new());
+    (trust != observed.trust).then(|| Action::UpdateTrust { role: desired.arn.name.clone(), trust, subjects })
 }
 
 /// Whoever is about to be let in must not be let in under less than a statement of somebody else's asks for. What stands already is said.
@@ -271,35 +263,29 @@ fn keep_perimeters(role: &RoleName, whom: &str, perimeters: Vec<(String, Vec<Str
     Ok(notes)
 }
 
-/// The perimeters around one subject.
-fn around(observed: &ObservedRole, provider: &Provider, audience: &Audience, subject: &Subject) -> Vec<(String, Vec<String>)> {
-    perimeters(&observed.trust, provider, &Claims::of_subject(&provider.issuer, audience, subject))
-}
-
-fn under<'a>(audience: &Audience, conditions: &Conditions, subjects: impl IntoIterator<Item = &'a Subject>) -> Trusted {
-    let grant = Grant { audience: audience.clone(), conditions: conditions.clone() };
-    let mut trusted = Trusted::nobody(Kind::Subjects);
-    subjects.into_iter().for_each(|subject| trusted.add_under(&grant, subject.claim()));
+fn under<'a>(grant: &Grant, subjects: impl IntoIterator<Item = &'a Subject>) -> Trusted {
+    let mut trusted = Trusted::nobody(StatementKind::Subjects);
+    subjects.into_iter().for_each(|subject| trusted.add(grant, subject.into()));
     trusted
 }
 
-fn covered(claim: &str, before: &BTreeSet<String>) -> bool {
-    before.iter().any(|pattern| pattern_matches(pattern, claim))
+fn covered(subject: &SubjectPattern, before: &BTreeSet<SubjectPattern>) -> bool {
+    before.iter().any(|pattern| pattern.covers(subject))
 }
 
 /// The same in two steps, if it both adds and removes: what stands before and after, then all.
-fn in_two_steps(update: &Action, role: &RoleName, observed: &ObservedRole, provider: &Provider, trusted: &Trusted) -> Option<[Action; 2]> {
+fn in_two_steps(update: &Action, role: &RoleName, observed: &ObservedRole, anchor: &Anchor, trusted: &Trusted) -> Option<[Action; 2]> {
     let Action::UpdateTrust { trust, .. } = update else { return None };
-    let before = observed.trust.own_claims(provider, trusted.kind);
-    let after = trust.own_claims(provider, trusted.kind);
-    if before.is_subset(&after) || after.iter().all(|claim| covered(claim, &before)) {
+    let before = observed.trust.own_subjects(anchor, trusted.kind);
+    let after = trust.own_subjects(anchor, trusted.kind);
+    if before.is_subset(&after) || after.iter().all(|subject| covered(subject, &before)) {
         return None;
     }
     let mut staying = trusted.clone();
-    staying.claims.values_mut().for_each(|claims| claims.retain(|claim| covered(claim, &before)));
-    let narrowed = observed.trust.rendered(provider, &staying);
-    let between = narrowed.own_claims(provider, trusted.kind);
-    let step = |trust: TrustPolicy, from: &BTreeSet<String>, to: &BTreeSet<String>| Action::UpdateTrust {
+    staying.subjects.values_mut().for_each(|subjects| subjects.retain(|subject| covered(subject, &before)));
+    let narrowed = observed.trust.rendered(anchor, &staying);
+    let between = narrowed.own_subjects(anchor, trusted.kind);
+    let step = |trust: TrustPolicy, from: &BTreeSet<SubjectPattern>, to: &BTreeSet<SubjectPattern>| Action::UpdateTrust {
         role: role.clone(),
         trust,
         subjects: SubjectChange::between(from, to),
@@ -307,8 +293,8 @@ fn in_two_steps(update: &Action, role: &RoleName, observed: &ObservedRole, provi
     Some([step(narrowed, &before, &between), step(trust.clone(), &between, &after)])
 }
 
-fn tags_of(entries: &BTreeSet<Entry>, provider: &Provider) -> BTreeMap<String, String> {
-    entries.iter().flat_map(|entry| entry.tags(&provider.issuer)).collect()
+fn tags_of(entries: &BTreeSet<Entry>, issuer: &IssuerUrl) -> BTreeMap<String, String> {
+    entries.iter().flat_map(|entry| entry.tags(issuer)).collect()
 }
 
 fn short_enough(role: &RoleName, entries: &BTreeSet<Entry>) -> Result<(), Refusal> {
@@ -321,7 +307,7 @@ fn short_enough(role: &RoleName, entries: &BTreeSet<Entry>) -> Result<(), Refusa
 fn small_enough(
     role: &RoleName,
     trust: &TrustPolicy,
-    provider: &Provider,
+    anchor: &Anchor,
     limits: &Limits,
     gone: Option<&BTreeSet<String>>,
 ) -> Result<(), Refusal> {
@@ -331,11 +317,11 @@ fn small_enough(
         return Ok(());
     }
     // Each subject stands in quotes, with a comma after it.
-    let claims = trust.own_claims(provider, Kind::Subjects);
-    let of_claims: usize = claims.iter().map(|claim| claim.len() + 3).sum();
-    let each = of_claims.checked_div(claims.len()).unwrap_or(1).max(1);
-    let fits = quota.saturating_sub(length.saturating_sub(of_claims)) / each;
-    Err(Refusal::TrustTooLarge { role: role.clone(), length, quota, subjects: claims.len(), fits, gone: gone.cloned() })
+    let subjects = trust.own_subjects(anchor, StatementKind::Subjects);
+    let of_subjects: usize = subjects.iter().map(|subject| subject.as_str().len() + 3).sum();
+    let each = of_subjects.checked_div(subjects.len()).unwrap_or(1).max(1);
+    let fits = quota.saturating_sub(length.saturating_sub(of_subjects)) / each;
+    Err(Refusal::TrustTooLarge { role: role.clone(), length, quota, subjects: subjects.len(), fits, gone: gone.cloned() })
 }
 
 /// The namespaces for which somebody is registered and that no longer exist.
@@ -348,8 +334,10 @@ fn gone(registered: &BTreeSet<Entry>, limits: &Limits) -> Option<BTreeSet<String
 /// Who may assume a role whose trust is a pattern.
 fn patterns_in_words(role: &RoleName, trust: &DesiredTrust) -> Vec<String> {
     let DesiredTrust::Patterns(trusted) = trust else { return Vec::new() };
-    let words = trusted.claims.values().flatten().map(|claim| {
-        let (namespace, account) = claim.trim_start_matches("system:serviceaccount:").split_once(':').unwrap_or_default();
+    let words = trusted.all().filter_map(SubjectPattern::parts).map(|(namespace, account)| {
+        if (namespace, account) == ("*", "*") {
+            return format!("role `{role}` may be assumed by every pod of the cluster that an association gives it to");
+        }
         let whose = match namespace.strip_suffix('*') {
             Some(prefix) if !prefix.contains(['*', '?']) => format!("in every namespace that begins with `{prefix}`"),
             _ if namespace.contains(['*', '?']) => format!("in every namespace that matches `{namespace}`"),

@@ -8,11 +8,13 @@ use super::{
 };
 use crate::{
     model::{
+        anchor::StatementKind,
         identity::{Identity, Prune, RoleOrigin, Scope},
         marks::Jobs,
         names::RoleName,
         observed::{FIELD_MANAGER, Field, KnownProvider},
         pods::Use,
+        subjects::SubjectPattern,
     },
     plan::{Freshness, Goal, is_due, plan},
 };
@@ -558,7 +560,7 @@ fn a_role_that_somebody_relies_on_stays_and_delete_still_ends() {
         world.apply(Goal::Delete);
         let role = world.observed.roles.values().next().unwrap();
         assert_eq!((role.attached.len(), role.inline_policies.len()), (attached, inline), "{why}");
-        assert!(role.trust.own_claims(&world.provider(), crate::model::trust::Kind::Subjects).is_empty(), "{why}");
+        assert!(role.trust.own_subjects(&world.anchor(), StatementKind::Subjects).is_empty(), "{why}");
         assert!(role.tags.contains_key("qovery-irsa/left") && !role.tags.keys().any(|key| key.contains("/job/")), "{why}");
         assert!(world.observed.service_accounts.is_empty(), "{why}");
         assert_eq!(delete(&world), format!("left: role `app-z1-a3udxbr63m`: {why}"), "named again, and nothing more to do");
@@ -654,11 +656,11 @@ fn patterns_of_an_issuer_that_is_gone_are_retired() {
 
     let mut both = World::in_sync(together(Scope::Shared { retain: true }));
     both.observed.provider = KnownProvider::Read(None);
-    let provider = both.provider();
-    let mut patterns = crate::model::trust::Trusted::nobody(crate::model::trust::Kind::Patterns(None));
-    patterns.add(&crate::model::oidc::Audience::default(), "system:serviceaccount:z*:app".to_owned());
+    let anchor = both.anchor();
+    let mut patterns = crate::model::trust::Trusted::nobody(StatementKind::Patterns(None));
+    patterns.add(&crate::model::oidc::Audience::default().into(), SubjectPattern::read("system:serviceaccount:z*:app"));
     let role = role_mut(&mut both);
-    role.trust = role.trust.rendered(&provider, &patterns);
+    role.trust = role.trust.rendered(&anchor, &patterns);
     assert_eq!(lines(&both, retire).lines().count(), 3, "{}", lines(&both, retire));
     both.apply(retire);
     assert_eq!(lines(&both, retire), "");

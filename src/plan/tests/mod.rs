@@ -11,12 +11,14 @@ use serde_json::json;
 use self::world::{World, given, role_mut, service_account_mut};
 use super::{Call as _, Goal, Refusals};
 use crate::model::{
+    anchor::StatementKind,
     conditions::Conditions,
-    identity::RoleOrigin,
+    identity::{Binding, RoleOrigin},
     observed::{Field, KnownProvider, OWNER_TAG},
     ownership::{Ownership, Part},
     role::RoleAttributes,
-    trust::{Kind, TrustPolicy},
+    subjects::SubjectPattern,
+    trust::TrustPolicy,
 };
 
 fn lines(world: &World, goal: Goal) -> String {
@@ -82,6 +84,45 @@ fn a_provider_that_was_not_read_is_neither_created_nor_changed_nor_removed() {
         let retired = lines(&world, Goal::Retire(super::Provision::Remove));
         assert!(!retired.contains("delete OIDC provider"), "{retired}");
     }
+}
+
+#[test]
+fn a_provider_is_wanted_only_where_a_binding_needs_it() {
+    let mut world = World::empty(World::identity());
+    let cluster = "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap();
+    world.identities[0].binding = Binding::PodIdentity { cluster };
+    let plan = start(&world);
+    assert!(plan.contains("trusting `system:serviceaccount:z1:app`") && !plan.contains("OIDC provider"), "{plan}");
+    world.apply(Goal::Start);
+    assert_eq!(start(&world), "");
+    assert!(role(&world).trust.minified().contains(r#""Principal":{"Service":"pods.eks.amazonaws.com"}"#));
+    // A condition taken out by hand is drift.
+    let mut by_hand = role(&world).trust.to_value();
+    by_hand["Statement"][0]["Condition"]["StringEquals"].as_object_mut().unwrap().remove("aws:RequestTag/kubernetes-namespace");
+    role_mut(&mut world).trust = TrustPolicy::parse(&by_hand.to_string()).unwrap();
+    assert!(start(&world).starts_with("update the trust policy of role"), "{}", start(&world));
+    world.apply(Goal::Delete);
+    assert!(world.observed.roles.is_empty());
+}
+
+#[test]
+fn a_shared_role_of_pod_identity_trusts_its_cluster_and_stays() {
+    let mut world = World::empty(given());
+    let cluster = "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap();
+    world.identities[0].binding = Binding::PodIdentity { cluster };
+    insta::assert_snapshot!(start(&world), @"
+    update the trust policy of role `shared`: trust `system:serviceaccount:*:*`
+    create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
+    mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`
+    note: role `shared` may be assumed by every pod of the cluster that an association gives it to
+    ");
+    world.apply(Goal::Start);
+    let trust = role(&world).trust.clone();
+    world.place.namespace = "z2".parse().unwrap();
+    world.observed.service_accounts.clear();
+    world.apply(Goal::Start);
+    world.apply(Goal::Delete);
+    assert_eq!(role(&world).trust, trust);
 }
 
 #[test]
@@ -361,8 +402,15 @@ fn a_given_role_keeps_the_subjects_of_other_environments() {
     let mut world = World::in_sync(given());
     world.place.namespace = "z2".parse().unwrap();
     world.apply(Goal::Start);
-    let subjects =
-        |world: &World| role(world).trust.own_claims(&world.provider(), Kind::Subjects).into_iter().collect::<Vec<_>>().join(" ");
+    let subjects = |world: &World| {
+        role(world)
+            .trust
+            .own_subjects(&world.anchor(), StatementKind::Subjects)
+            .iter()
+            .map(SubjectPattern::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     assert_eq!(subjects(&world), "system:serviceaccount:z1:app system:serviceaccount:z2:app");
     world.apply(Goal::Delete);
     assert_eq!(subjects(&world), "system:serviceaccount:z1:app");
@@ -375,7 +423,7 @@ fn role(world: &World) -> &crate::model::observed::ObservedRole {
 #[test]
 fn a_subject_by_hand_in_the_tools_statement_goes_and_is_reported() {
     let mut world = World::in_sync(given());
-    let provider = world.provider();
+    let anchor = world.anchor();
     let by_hand = crate::model::registry::projection(
         &[crate::model::registry::Entry {
             subject: "z9/by-hand".parse().unwrap(),
@@ -385,7 +433,7 @@ fn a_subject_by_hand_in_the_tools_statement_goes_and_is_reported() {
         }]
         .into(),
     );
-    role_mut(&mut world).trust = role(&world).trust.rendered(&provider, &by_hand);
+    role_mut(&mut world).trust = role(&world).trust.rendered(&anchor, &by_hand);
     insta::assert_snapshot!(start(&world), @"
     update the trust policy of role `shared`: trust `system:serviceaccount:z1:app`, no longer `system:serviceaccount:z9:by-hand`
     note: role `shared`: `system:serviceaccount:z9:by-hand` stands in the tool's statement but in no tag, removed

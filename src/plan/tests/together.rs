@@ -10,12 +10,14 @@ use super::{
 };
 use crate::{
     model::{
+        anchor::StatementKind,
         conditions::Conditions,
-        identity::Scope,
+        identity::{Binding, Scope},
         observed::Limits,
         oidc::Audience,
         registry::{Entry, TAG_PREFIX},
-        trust::{Kind, TrustPolicy},
+        subjects::SubjectPattern,
+        trust::TrustPolicy,
     },
     plan::{Action, Call as _, CarriedOut, Freshness, Goal, Next, Plan, Progress, plan},
 };
@@ -33,7 +35,7 @@ fn elsewhere(world: &World, namespace: &str) -> World {
 }
 
 fn subjects(world: &World) -> Vec<String> {
-    role(world).trust.own_claims(&world.provider(), Kind::Subjects).into_iter().collect()
+    role(world).trust.own_subjects(&world.anchor(), StatementKind::Subjects).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -153,12 +155,12 @@ fn two_clusters_and_two_audiences_have_a_statement_each() {
     let mut world = World::in_sync(given());
     let mut other = elsewhere(&world, "z1");
     other.place.issuer = "https://oidc.example.com/id/B".parse().unwrap();
-    other.identities[0].service_account.audience = "vault".parse().unwrap();
+    other.identities[0].binding = Binding::Irsa { audience: "vault".parse().unwrap() };
     other.apply(Goal::Start);
     world.observed.roles = other.observed.roles.clone();
     provider_mut(&mut world).audiences.insert("vault".to_owned());
     let mut third = elsewhere(&world, "z3");
-    third.identities[0].service_account.audience = "vault".parse().unwrap();
+    third.identities[0].binding = Binding::Irsa { audience: "vault".parse().unwrap() };
     third.apply(Goal::Start);
     let trust = role(&third).trust.to_value();
     assert_eq!(trust["Statement"].as_array().unwrap().len(), 4, "{trust}");
@@ -186,8 +188,8 @@ fn a_tag_whose_subject_is_missing_is_put_back_and_a_tag_of_unknown_form_is_left_
         declared_by: "z1/app".parse().unwrap(),
         conditions: Conditions::default(),
     }]));
-    let provider = world.provider();
-    role_mut(&mut world).trust = role(&other).trust.rendered(&provider, &own_only);
+    let anchor = world.anchor();
+    role_mut(&mut world).trust = role(&other).trust.rendered(&anchor, &own_only);
     role_mut(&mut world).tags.insert(format!("{TAG_PREFIX}by-hand"), "whatever".to_owned());
     insta::assert_snapshot!(start(&world), @"
     update the trust policy of role `shared`: trust `system:serviceaccount:z2:app`
@@ -198,7 +200,7 @@ fn a_tag_whose_subject_is_missing_is_put_back_and_a_tag_of_unknown_form_is_left_
 /// A given role with so many other environments registered.
 fn crowded(count: usize) -> World {
     let mut world = World::in_sync(given());
-    let provider = world.provider();
+    let (provider, anchor) = (world.provider(), world.anchor());
     let entries: BTreeSet<Entry> = (0..count)
         .map(|number| {
             let subject: crate::model::names::Subject = format!("z{number:0>6}-environment/app-name").parse().unwrap();
@@ -207,7 +209,7 @@ fn crowded(count: usize) -> World {
         .collect();
     let role = role_mut(&mut world);
     role.tags = entries.iter().flat_map(|entry| entry.tags(&provider.issuer)).collect();
-    role.trust = role.trust.rendered(&provider, &crate::model::registry::projection(&entries));
+    role.trust = role.trust.rendered(&anchor, &crate::model::registry::projection(&entries));
     world
 }
 
@@ -397,7 +399,7 @@ fn a_sweep_deletes_a_shared_role_whose_last_environment_is_gone() {
 /// The same role, seen by the job of another environment and project.
 fn of_project(world: &World, namespace: &str, project: &str, account: &str, patterns: &[&str]) -> World {
     let mut other = elsewhere(world, namespace);
-    other.place.project = crate::model::trust::ProjectMark::of_project(project);
+    other.place.project = crate::model::anchor::ProjectMark::of_project(project);
     other.identities[0].service_account.name = account.parse().unwrap();
     let namespaces = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
     other.identities[0].role.scope = Scope::Cluster { namespaces };
@@ -411,7 +413,8 @@ fn two_projects_keep_the_patterns_of_each_other_on_a_cluster_role() {
     one.apply(Goal::Start);
     let mut other = of_project(&one, "z2-a", "p2", "reports", &["z2-*"]);
     other.apply(Goal::Start);
-    let patterns = |world: &World| role(world).trust.patterns(&world.provider()).into_iter().collect::<Vec<_>>().join(" ");
+    let patterns =
+        |world: &World| role(world).trust.patterns(&world.anchor()).iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(" ");
     assert_eq!(patterns(&other), "system:serviceaccount:z1-*:metrics system:serviceaccount:z2-*:reports");
     one.observed.roles = other.observed.roles.clone();
     insta::assert_snapshot!(start(&one), @"
@@ -482,10 +485,10 @@ fn the_tools_statement_for_another_cluster_is_not_called_somebody_elses() {
 #[test]
 fn what_a_newer_version_has_registered_keeps_its_subjects_and_the_role() {
     let mut world = World::in_sync(shared());
-    let provider = world.provider();
+    let (provider, anchor) = (world.provider(), world.anchor());
     let mut trusted = crate::model::registry::projection(&crate::model::registry::entries(&role(&world).tags, &provider.issuer));
-    trusted.add(&Audience::default(), "system:serviceaccount:z5:app".to_owned());
-    let newer = role(&world).trust.rendered(&provider, &trusted);
+    trusted.add(&Audience::default().into(), SubjectPattern::read("system:serviceaccount:z5:app"));
+    let newer = role(&world).trust.rendered(&anchor, &trusted);
     role_mut(&mut world).trust = newer;
     let fingerprint = "a".repeat(16);
     role_mut(&mut world).tags.insert(format!("{TAG_PREFIX}{fingerprint}"), "z5/app from 2030".to_owned());
@@ -563,10 +566,10 @@ fn a_perimeter_of_somebody_elses_is_not_undone_by_a_statement_beside_it() {
 fn a_change_of_the_audience_is_said_with_the_pods_to_restart() {
     for identities in [World::identity(), given()] {
         let mut world = World::empty(identities);
-        world.identities[0].service_account.audience = "other".parse().unwrap();
+        world.identities[0].binding = Binding::Irsa { audience: "other".parse().unwrap() };
         world.apply(Goal::Start);
         assert_eq!(start(&world).matches("audience").count(), 0, "{}", start(&world));
-        world.identities[0].service_account.audience = Audience::default();
+        world.identities[0].binding = Binding::default();
         let plan = start(&world);
         assert!(plan.contains(": same subjects, tokens now for `sts.amazonaws.com`, no longer tokens for `other`\n"), "{plan}");
         assert!(
@@ -584,12 +587,12 @@ fn conditions(network: &str) -> Conditions {
 }
 
 fn networks(world: &World) -> Vec<(String, String)> {
-    let trusted = role(world).trust.own_trusted(&world.provider(), Kind::Subjects);
-    let of_grant = |(grant, claims): (&crate::model::trust::Grant, &BTreeSet<String>)| {
+    let trusted = role(world).trust.own_trusted(&world.anchor(), StatementKind::Subjects);
+    let of_grant = |(grant, subjects): (&crate::model::anchor::Grant, &BTreeSet<SubjectPattern>)| {
         let network = grant.conditions.to_members().get("IpAddress").map(|keys| keys["aws:SourceIp"].as_str().unwrap().to_owned());
-        (network.unwrap_or_default(), claims.iter().cloned().collect::<Vec<_>>().join(" "))
+        (network.unwrap_or_default(), subjects.iter().map(SubjectPattern::as_str).collect::<Vec<_>>().join(" "))
     };
-    let mut networks: Vec<_> = trusted.claims.iter().map(of_grant).collect();
+    let mut networks: Vec<_> = trusted.subjects.iter().map(of_grant).collect();
     networks.sort();
     networks
 }
@@ -613,8 +616,8 @@ fn conditions_of_ones_own_are_kept_for_each_environment_of_a_shared_role() {
     ];
     assert_eq!(networks(&third), all);
     // Whoever sees a statement missing renders it from the tags, conditions included.
-    let provider = third.provider();
-    role_mut(&mut third).trust = role(&third).trust.rendered(&provider, &crate::model::trust::Trusted::subjects(&Audience::default(), []));
+    let anchor = third.anchor();
+    role_mut(&mut third).trust = role(&third).trust.rendered(&anchor, &crate::model::trust::Trusted::named(&Audience::default(), []));
     assert_eq!(networks(&third), []);
     other.observed.roles = third.observed.roles.clone();
     other.apply(Goal::Start);

@@ -9,14 +9,15 @@ use serde_json::json;
 
 use crate::{
     model::{
+        anchor::Anchor,
         applied::{AppliedServiceAccount, Applying},
         arn::Account,
         conditions::Conditions,
         desired::{Desired, Place},
-        identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::RoleName,
         observed::{FIELD_MANAGER, Field, KnownProvider, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
-        oidc::{Audience, Provider},
+        oidc::Provider,
         role::{RoleAttributes, RoleSettings},
         trust::TrustPolicy,
     },
@@ -47,13 +48,13 @@ fn identity(role: RoleSpec) -> Identity {
     Identity {
         service_account: ServiceAccountSpec {
             name: "app".parse().unwrap(),
-            audience: Audience::default(),
             token_expiration: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             automount: None,
         },
         role,
+        binding: Binding::default(),
         services: BoundServices::default(),
     }
 }
@@ -170,6 +171,11 @@ impl World {
 
     pub(super) fn provider(&self) -> Provider {
         Provider::of(&self.place.issuer, &self.observed.account)
+    }
+
+    /// What the roles of this cluster rest on.
+    pub(super) fn anchor(&self) -> Anchor {
+        Anchor::Oidc(self.provider())
     }
 
     pub(super) fn desired(&self) -> Desired {

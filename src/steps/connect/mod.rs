@@ -17,7 +17,7 @@ use crate::{
         qovery::Qovery,
     },
     config::{self, Config, KubeAuth},
-    model::{desired::Place, names::ClusterName, trust::ProjectMark},
+    model::{anchor::ProjectMark, desired::Place, names::ClusterName},
 };
 
 const CALLER: &str = "sts:GetCallerIdentity";

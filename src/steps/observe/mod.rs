@@ -75,7 +75,7 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
         let provider = if identities.iter().all(|identity| sessions.has(&identity.service_account.name)) {
             KnownProvider::ShownBySessions
         } else {
-            observer.provider(&account).await?
+            observer.provider_of(identities, &account).await?
         };
         let Ledger { roles: made, unread: unread_roles } = ledger;
         seen.extend(made.into_iter().map(|role| (role.arn.name.clone(), role)));

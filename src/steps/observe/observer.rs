@@ -165,7 +165,7 @@ impl Observer<'_> {
         let FirstRound { roles, service_accounts, unread, .. } = first;
         let around = async {
             let account = self.account(known_account(&roles)).await?;
-            let (provider, ledger) = tokio::try_join!(self.provider(&account), self.ledger(&unnamed, &account))?;
+            let (provider, ledger) = tokio::try_join!(self.provider_of(identities, &account), self.ledger(&unnamed, &account))?;
             Ok((account, provider, ledger))
         };
         let (mut seen, (account, provider, ledger)) = tokio::try_join!(self.policies_of(&roles), around)?;
@@ -339,8 +339,9 @@ impl Observer<'_> {
     /// cluster's provider, and is left to the proof.
     pub(super) async fn tokens<'a>(&self, identities: &'a [Identity]) -> Tokens<'a> {
         let patience = self.patience.at_most(EARLY);
-        let tokens = join_all(identities.iter().map(async |identity| {
-            let (subject, audience) = (self.connection.place.subject(identity), &identity.service_account.audience);
+        let with_audience = identities.iter().filter_map(|identity| Some((identity, identity.binding.audience()?)));
+        let tokens = join_all(with_audience.map(async |(identity, audience)| {
+            let subject = self.connection.place.subject(identity);
             let token = patience.call(TOKEN, async || self.connection.kubernetes.token(&subject, audience).await).await;
             let refused = token.as_ref().err().map(|error| (error.kind.is_of_ending_namespace(), error.kind.is_denied()));
             let claims = token.as_deref().ok().and_then(Claims::of);
@@ -385,6 +386,14 @@ impl Observer<'_> {
             Some((pod.service_account.clone(), session.ok()?))
         }));
         sessions.await.into_iter().flatten().collect()
+    }
+
+    /// The provider, if a binding of these identities needs it.
+    pub(super) async fn provider_of(&self, identities: &[Identity], account: &Account) -> Result<KnownProvider, Failed> {
+        if identities.iter().all(|identity| identity.binding.audience().is_none()) {
+            return Ok(KnownProvider::NotRead);
+        }
+        self.provider(account).await
     }
 
     pub(super) async fn provider(&self, account: &Account) -> Result<KnownProvider, Failed> {

@@ -9,12 +9,14 @@ use futures_util::future::join_all;
 use qovery_irsa::{
     clients::call::Patience,
     model::{
+        anchor::{Anchor, StatementKind},
         desired::Place,
         identity::Identity,
         names::Subject,
         oidc::{Audience, Provider},
         registry::{entries, projection},
-        trust::{self, Trusted},
+        subjects::SubjectPattern,
+        trust::Trusted,
     },
     plan::{Action, Call as _, Goal, SubjectChange},
     steps::world::World as _,
@@ -45,18 +47,18 @@ fn read_add_write(world: Rc<World>, identity: Identity, place: Place, goal: Goal
     Box::pin(async move {
         let role = place.role_name(&identity);
         let subject = place.subject(&identity);
-        let provider = Provider::of(&place.issuer, &account());
+        let anchor = Anchor::Oidc(Provider::of(&place.issuer, &account()));
         let cloud = Reached { world: world.clone(), place };
         sleep(world.latency()).await;
         let Some(observed) = world.shown(|aws| observed_role(aws, &role)) else { return Err("no role".to_owned()) };
-        let mut claims = observed.trust.own_claims(&provider, trust::Kind::Subjects);
+        let mut subjects = observed.trust.own_subjects(&anchor, StatementKind::Subjects);
         if goal == Goal::Start {
-            claims.insert(subject.claim())
+            subjects.insert((&subject).into())
         } else {
-            claims.remove(&subject.claim())
+            subjects.remove(&(&subject).into())
         };
-        let trusted = Trusted { kind: trust::Kind::Subjects, claims: [(Audience::default().into(), claims)].into() };
-        let action = Action::UpdateTrust { role, trust: observed.trust.rendered(&provider, &trusted), subjects: SubjectChange::default() };
+        let trusted = Trusted { kind: StatementKind::Subjects, subjects: [(Audience::default().into(), subjects)].into() };
+        let action = Action::UpdateTrust { role, trust: observed.trust.rendered(&anchor, &trusted), subjects: SubjectChange::default() };
         let (_interrupt, interrupted) = watch::channel(false);
         Patience::new(Duration::from_mins(5), interrupted)
             .call(action.call(), async || cloud.carry_out(&action).await)
@@ -110,13 +112,14 @@ fn schedule(seed: u64, way: Way, identity: &Identity, lag: Duration, settle: Dur
             .filter(|(_, alive)| *alive)
             .map(|(number, _)| place(number).subject(identity))
             .collect();
-        let alive: BTreeSet<String> = alive.iter().map(Subject::claim).collect();
+        let alive: BTreeSet<SubjectPattern> = alive.iter().map(SubjectPattern::from).collect();
         let provider = Provider::of(&ISSUER.parse().unwrap(), &account());
         let role = world.now(|aws| observed_role(aws, &place(0).role_name(identity)));
-        let trusted = role.as_ref().map(|role| role.trust.own_claims(&provider, trust::Kind::Subjects)).unwrap_or_default();
+        let anchor = Anchor::Oidc(provider.clone());
+        let trusted = role.as_ref().map(|role| role.trust.own_subjects(&anchor, StatementKind::Subjects)).unwrap_or_default();
         let registered =
-            role.map_or_else(|| Trusted::nobody(trust::Kind::Subjects), |role| projection(&entries(&role.tags, &provider.issuer)));
-        let registered: BTreeSet<String> = registered.claims.into_values().flatten().collect();
+            role.map_or_else(|| Trusted::nobody(StatementKind::Subjects), |role| projection(&entries(&role.tags, &provider.issuer)));
+        let registered: BTreeSet<SubjectPattern> = registered.subjects.into_values().flatten().collect();
         End {
             lost: alive.difference(&trusted).count(),
             left: trusted.difference(&alive).count(),

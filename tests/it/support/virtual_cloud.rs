@@ -19,7 +19,7 @@ use qovery_irsa::{
         conditions::Conditions,
         date::Date,
         desired::Place,
-        identity::{BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         marks::{JobMark, Jobs, Mark},
         names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
@@ -240,7 +240,7 @@ impl world::World for Reached {
         let mut sessions = Vec::new();
         for identity in identities.iter().filter(|_| look == Look::WantedAndSessions) {
             let Some(role) = roles.get(&self.place.role_name(identity)) else { continue };
-            let token = self.token(&self.place.subject(identity), &identity.service_account.audience).await.unwrap();
+            let token = self.token(&self.place.subject(identity), identity.binding.audience().unwrap()).await.unwrap();
             let session = self.assume(&role.arn, &token).await;
             sessions.extend(session.ok().map(|session| (identity.service_account.name.clone(), session)));
         }
@@ -393,13 +393,13 @@ pub(crate) fn identity(scope: Scope, origin: RoleOrigin) -> Identity {
     Identity {
         service_account: ServiceAccountSpec {
             name: "app".parse().unwrap(),
-            audience: Audience::default(),
             token_expiration: None,
             labels: [].into(),
             annotations: [].into(),
             automount: None,
         },
         role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
+        binding: Binding::default(),
         services: BoundServices::default(),
     }
 }
