@@ -110,7 +110,7 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, seen, applied, cloud, patience };
+    let prover = Prover { identities, desired, seen, applied, world, patience };
     let with_audience = desired.service_accounts.iter().filter_map(|account| Some((account, account.binding.audience()?)));
     let proofs = join_all(with_audience.map(async |(account, audience)| (account, prover.prove(account, audience).await))).await;
     let mut failed = Vec::new();
