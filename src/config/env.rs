@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::text::limits::LONGEST_GUESSED;
+
 /// The variables that configure the job. Field names are the variables' in lower case, as envy reads them.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -48,6 +50,8 @@ pub(super) struct Variables {
     pub(super) qovery_cli_access_token: Option<String>,
 }
 
+/// What stands before the name of a secret in the variable that gives its value to `install`.
+pub const SECRET_PREFIX: &str = "IRSA_SECRET_";
 /// With what every setting of the tool begins that is not Qovery's or AWS's.
 const OWN_PREFIX: &str = "IRSA_";
 
@@ -75,7 +79,7 @@ pub(super) const OWN: [&str; 23] = [
     "IRSA_SETTLE",
     "IRSA_TERMINATION_LOG",
     "IRSA_TIMEOUT",
-    super::SECRET_PREFIX,
+    SECRET_PREFIX,
 ];
 
 /// A variable that begins like a setting of the tool and is none.
@@ -89,12 +93,12 @@ pub(super) struct Unknown<'a> {
 /// The variables that begin like settings of the tool and are none; not the outputs of this job, which Qovery gives it on its next run under
 /// their own names.
 pub(super) fn unknown(all: &BTreeMap<String, String>) -> Vec<Unknown<'_>> {
-    let own = |name: &str| OWN.contains(&name) || name.starts_with(super::SECRET_PREFIX);
+    let own = |name: &str| OWN.contains(&name) || name.starts_with(SECRET_PREFIX);
     let named = all.keys().filter(|name| name.to_ascii_uppercase().starts_with(OWN_PREFIX) && !own(name) && !is_output(name, all));
     named
         .map(|name| {
             let upper = name.to_ascii_uppercase();
-            let near = OWN.into_iter().filter(|_| name.len() <= 64).map(|known| (strsim::osa_distance(&upper, known), known));
+            let near = OWN.into_iter().filter(|_| name.len() <= LONGEST_GUESSED).map(|known| (strsim::osa_distance(&upper, known), known));
             Unknown { name, meant: near.min().filter(|(distance, _)| *distance <= 2).map(|(_, known)| known) }
         })
         .collect()

@@ -11,12 +11,15 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    fallbacks::{DEFAULT_PATH, DEFAULT_SESSION, Fallbacks},
     manifest,
-    pieces::{entries, name, names, present, required, seconds, text},
-    problems::{At, quoted},
-    reader::{Document, Typed},
     scope::ScopeWord,
-    settings::Fallbacks,
+    text::{
+        limits::LONGEST_GUESSED,
+        pieces::{entries, name, names, present, required, seconds, text},
+        problems::{At, quoted},
+        reader::{Document, Typed},
+    },
     twice,
 };
 use crate::model::{
@@ -29,8 +32,6 @@ use crate::model::{
     role::{RoleAttributes, RoleSettings},
 };
 
-/// The path of roles if none is given.
-pub(super) const DEFAULT_PATH: &str = "/qovery/";
 /// IAM's bounds of it. <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
 const SESSION: RangeInclusive<u32> = 3600..=43_200;
 /// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
@@ -299,7 +300,9 @@ fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BT
             at.report(format_args!("is set by the tool: use the identity's `{instead}` instead"));
             return None;
         }
-        if let Some(meant) = READ_BY_EKS.iter().find(|known| **known != key && key.len() <= 64 && strsim::osa_distance(key, known) <= 2) {
+        if let Some(meant) =
+            READ_BY_EKS.iter().find(|known| **known != key && key.len() <= LONGEST_GUESSED && strsim::osa_distance(key, known) <= 2)
+        {
             let instead = OWN_ANNOTATIONS.iter().find(|(own, _)| own == meant);
             let instead = instead.map(|(_, instead)| format!(", which is the identity's `{instead}`")).unwrap_or_default();
             at.report(format_args!("is read by nobody: did you mean `{meant}`{instead}?"));

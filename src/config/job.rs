@@ -9,9 +9,11 @@ use std::{
 
 use super::{
     manifest,
-    pieces::{elements, entries, name as parsed, required, seconds, text},
-    problems::{At, quoted},
-    reader::{CountText, Json, Typed},
+    text::{
+        pieces::{elements, entries, name as parsed, required, seconds, text},
+        problems::{At, quoted},
+        reader::{CountText, Json, Typed},
+    },
 };
 use crate::model::{
     job::{GitProvider, JobArguments, JobSource, JobSpec},

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::reader::{CountText, Document, DurationText, Json, Typed};
+use super::text::reader::{CountText, Document, DurationText, Json, Typed};
 
 /// What the environment's services may do in AWS: ServiceAccounts and the IAM roles they are bound to.
 #[derive(Debug, Deserialize)]

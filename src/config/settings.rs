@@ -11,24 +11,35 @@ use std::{
 };
 
 use super::{
-    Access, DEFAULT_OUTPUT, DEFAULT_TERMINATION_LOG, Environment, Flags, Format, KubeAuth, OnDelete, Proof, QoveryAccess, TOKEN_DIRECTORY,
-    duration,
     env::Variables,
-    identities::DEFAULT_PATH,
-    problems::{ProblemLog, choices, named, quoted},
+    fallbacks::{DEFAULT_PATH, DEFAULT_SESSION, Fallbacks},
+    flags::Flags,
+    meaning::{Access, Environment, Format, KubeAuth, OnDelete, Proof},
     scope::ScopeWord,
+    text::{
+        duration,
+        problems::{ProblemLog, choices, named, quoted},
+    },
 };
 use crate::model::{
-    arn::{PolicyArn, RoleArn},
+    arn::RoleArn,
     conditions::Conditions,
     identity::{Binding, BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
-    names::{NameProblem, RolePath, ServiceAccountName},
-    oidc::IssuerUrl,
+    names::{NameProblem, ServiceAccountName},
+    oidc::{Audience, IssuerUrl},
+    qovery::QoveryAccess,
     role::RoleAttributes,
     secret::Secret,
 };
 
+/// The manifest that is read if none is named and no variable gives an identity.
+pub const DEFAULT_MANIFEST: &str = "qovery.yml";
+
+const DEFAULT_OUTPUT: &str = "/qovery-output/qovery-output.json";
+pub(super) const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
+/// Where Kubernetes mounts the token of a pod's ServiceAccount.
+const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// <https://api-doc.qovery.com>
 const QOVERY_API: &str = "https://api.qovery.com";
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
@@ -56,13 +67,6 @@ pub(super) struct Settings {
     pub(super) examined: Option<ServiceAccountName>,
     /// The issuer of which all is removed.
     pub(super) retired: Option<IssuerUrl>,
-}
-
-/// What every role has that is made and of which neither the manifest's defaults nor the role say otherwise.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fallbacks {
-    pub(super) permissions_boundary: Option<PolicyArn>,
-    pub(super) path: Option<RolePath>,
 }
 
 /// Where the manifest is.
@@ -129,7 +133,7 @@ pub(super) fn manifest_file(flags: &Flags, v: &Variables) -> Option<ManifestFile
     match named {
         Some(path) if path.as_os_str() == NO_MANIFEST => None,
         Some(path) => Some(ManifestFile { path, named: true }),
-        None => Some(ManifestFile { path: super::DEFAULT_MANIFEST.into(), named: false }),
+        None => Some(ManifestFile { path: DEFAULT_MANIFEST.into(), named: false }),
     }
 }
 
@@ -163,9 +167,8 @@ pub(super) fn identity_of_variables(v: &Variables, fallbacks: &Fallbacks, log: &
         log.setting(
             "SERVICE_ACCOUNT_NAME",
             format_args!(
-                "is not set and there is no `{0}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
-                 for more put `{0}` into the image or name a manifest by `IRSA_MANIFEST`",
-                super::DEFAULT_MANIFEST
+                "is not set and there is no `{DEFAULT_MANIFEST}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
+                 for more put `{DEFAULT_MANIFEST}` into the image or name a manifest by `IRSA_MANIFEST`"
             ),
         );
     }
@@ -183,7 +186,7 @@ pub(super) struct Installing {
 /// What variables and flags mean for `install`; every problem goes to the log.
 pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Installing {
     Installing {
-        manifest: manifest_file(flags, v).map_or_else(|| super::DEFAULT_MANIFEST.into(), |file| file.path),
+        manifest: manifest_file(flags, v).map_or_else(|| DEFAULT_MANIFEST.into(), |file| file.path),
         qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
         timeout: timeout(flags, v, log),
     }

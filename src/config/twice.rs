@@ -9,8 +9,10 @@ use std::{
 
 use super::{
     manifest,
-    problems::{At, quoted},
-    reader::Typed,
+    text::{
+        problems::{At, quoted},
+        reader::Typed,
+    },
 };
 use crate::model::{
     identity::{Identity, ManagedRole, RoleOrigin, RoleSpec, Scope},

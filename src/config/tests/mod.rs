@@ -2,9 +2,10 @@
 
 mod artefacts;
 mod job;
+mod limits;
 mod manifest;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use super::*;
 use crate::model::{

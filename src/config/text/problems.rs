@@ -7,17 +7,8 @@ use std::{
     fmt,
 };
 
-pub(super) use crate::model::grammar::Step;
-use crate::model::{line::bounded, names::NameProblem};
-
-/// How many problems are kept and shown; further ones are counted.
-///
-/// Each one costs a walk through the manifest to find its line, and nobody reads more.
-const SHOWN: usize = 100;
-/// How much of the problems is shown, in bytes; further ones are counted.
-const MOST_TEXT: usize = 32 * 1024;
-/// How much of one problem is shown, in characters.
-const LONGEST_PROBLEM: usize = 1024;
+use super::limits::{LONGEST_BARE_KEY, LONGEST_PROBLEM, LONGEST_VALUE, MOST_PROBLEM_TEXT, MOST_PROBLEMS, PATH_BEGINNING, PATH_END};
+use crate::model::{grammar::Step, line::bounded, names::NameProblem};
 
 /// Everything that is wrong with the configuration, as the user reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +59,7 @@ struct Problem {
 
 /// Collects problems, so that all of them are reported at once.
 #[derive(Default)]
-pub(super) struct ProblemLog {
+pub(in crate::config) struct ProblemLog {
     kept: RefCell<Vec<Problem>>,
     count: Cell<usize>,
 }
@@ -77,39 +68,39 @@ impl ProblemLog {
     fn add(&self, place: Place, text: String) {
         self.count.set(self.count.get() + 1);
         let mut kept = self.kept.borrow_mut();
-        if kept.len() < SHOWN {
+        if kept.len() < MOST_PROBLEMS {
             kept.push(Problem { place, text });
         }
     }
 
     /// The variable or flag `name` itself: `` `NAME` is not set ``.
-    pub(super) fn setting(&self, name: &str, text: impl fmt::Display) {
+    pub(in crate::config) fn setting(&self, name: &str, text: impl fmt::Display) {
         self.add(Place::Setting, format!("`{name}` {text}"));
     }
 
     /// The value of the variable or flag `name`: `` `NAME`: `x` is not … ``.
-    pub(super) fn value(&self, name: &str, text: impl fmt::Display) {
+    pub(in crate::config) fn value(&self, name: &str, text: impl fmt::Display) {
         self.add(Place::Setting, format!("`{name}`: {text}"));
     }
 
     /// The manifest as a whole.
-    pub(super) fn file(&self, text: impl fmt::Display) {
+    pub(in crate::config) fn file(&self, text: impl fmt::Display) {
         self.add(Place::File, text.to_string());
     }
 
     /// A line and column of the manifest.
-    pub(super) fn position(&self, line: usize, column: usize, text: impl fmt::Display) {
+    pub(in crate::config) fn position(&self, line: usize, column: usize, text: impl fmt::Display) {
         self.add(Place::Position(line, column), text.to_string());
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::config) fn is_empty(&self) -> bool {
         self.count.get() == 0
     }
 
     /// The problems as text: settings first, then the manifest from top to bottom.
     ///
     /// `line_of` finds the line of a node of the manifest, `file` is the manifest's name as given.
-    pub(super) fn into_problems(self, file: &str, line_of: impl Fn(&[Step]) -> Option<usize>) -> Problems {
+    pub(in crate::config) fn into_problems(self, file: &str, line_of: impl Fn(&[Step]) -> Option<usize>) -> Problems {
         let mut lines: Vec<(usize, String)> = self
             .kept
             .into_inner()
@@ -121,13 +112,12 @@ impl ProblemLog {
                 Place::Node(path) => {
                     let line = line_of(&path);
                     let at = line.map(|line| format!(":{line}")).unwrap_or_default();
-                    let path = if path.is_empty() { String::new() } else { format!("{}: ", shortened(&Shown(&path).to_string())) };
-                    (line.unwrap_or(usize::MAX), format!("{file}{at}: {path}{text}"))
+                    (line.unwrap_or(usize::MAX), format!("{file}{at}: {}{text}", path_shown(&path)))
                 }
             })
             .collect();
         lines.sort_by_key(|(line, _)| *line);
-        let mut left = MOST_TEXT;
+        let mut left = MOST_PROBLEM_TEXT;
         let fits = |line: &String| left.checked_sub(line.len()).inspect(|less| left = *less).is_some();
         let shown = lines.into_iter().map(|(_, text)| bounded(&text, LONGEST_PROBLEM)).take_while(fits).collect();
         Problems { shown, count: self.count.get() }
@@ -135,7 +125,7 @@ impl ProblemLog {
 }
 
 /// A node of the manifest that problems can be reported at.
-pub(super) struct At<'a> {
+pub(in crate::config) struct At<'a> {
     log: &'a ProblemLog,
     way: Option<(&'a At<'a>, BorrowedStep<'a>)>,
 }
@@ -147,27 +137,27 @@ enum BorrowedStep<'a> {
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(log: &'a ProblemLog) -> Self {
+    pub(in crate::config) fn root(log: &'a ProblemLog) -> Self {
         Self { log, way: None }
     }
 
     /// The value of a key of the mapping here.
-    pub(super) fn key<'b>(&'b self, key: &'b str) -> At<'b> {
+    pub(in crate::config) fn key<'b>(&'b self, key: &'b str) -> At<'b> {
         At { log: self.log, way: Some((self, BorrowedStep::Key(key))) }
     }
 
     /// An element of the list here.
-    pub(super) fn index(&self, index: usize) -> At<'_> {
+    pub(in crate::config) fn index(&self, index: usize) -> At<'_> {
         At { log: self.log, way: Some((self, BorrowedStep::Index(index))) }
     }
 
     /// Reports a problem of this node.
-    pub(super) fn report(&self, text: impl fmt::Display) {
+    pub(in crate::config) fn report(&self, text: impl fmt::Display) {
         self.log.add(Place::Node(self.path()), text.to_string());
     }
 
     /// Reports a problem of a node below this one.
-    pub(super) fn below(&self, path: &[Step], text: impl fmt::Display) {
+    pub(in crate::config) fn below(&self, path: &[Step], text: impl fmt::Display) {
         let path = self.path().into_iter().chain(path.iter().cloned()).collect();
         self.log.add(Place::Node(path), text.to_string());
     }
@@ -197,7 +187,7 @@ impl fmt::Display for Shown<'_> {
                 Step::Index(index) => write!(f, "[{index}]")?,
                 Step::Key(key)
                     if !key.is_empty()
-                        && key.len() <= 64
+                        && key.len() <= LONGEST_BARE_KEY
                         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) =>
                 {
                     write!(f, "{}{key}", if position == 0 { "" } else { "." })?;
@@ -209,33 +199,34 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The beginning and the end of a path that is longer than both: where to look, and for what.
-fn shortened(path: &str) -> String {
-    const BEGINNING: usize = 100;
-    const END: usize = 200;
-    match path.chars().count().checked_sub(BEGINNING + END) {
-        None | Some(0) => path.to_owned(),
-        Some(beyond) => path.chars().take(BEGINNING).chain(['…']).chain(path.chars().skip(BEGINNING + beyond)).collect(),
+/// A path before a message, nothing for the root: of one that is too long its beginning and its end.
+pub(super) fn path_shown(path: &[Step]) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
+    let text = format!("{}: ", Shown(path));
+    match (text.chars().count() - 2).checked_sub(PATH_BEGINNING + PATH_END) {
+        None | Some(0) => text,
+        Some(beyond) => text.chars().take(PATH_BEGINNING).chain(['…']).chain(text.chars().skip(PATH_BEGINNING + beyond)).collect(),
     }
 }
 
 /// A value for a message: in backticks, on one line, of bounded length.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::config) fn quoted(text: &str) -> String {
     format!("`{}`", printable(text))
 }
 
 /// A name problem with its value bounded and on one line.
-pub(super) fn named(problem: &NameProblem) -> String {
+pub(in crate::config) fn named(problem: &NameProblem) -> String {
     format!("{} is not {}: {}", quoted(&problem.value), problem.kind, problem.rule)
 }
 
 fn printable(text: &str) -> String {
-    const LONGEST: usize = 128;
-    bounded(text, LONGEST)
+    bounded(text, LONGEST_VALUE)
 }
 
 /// `a`, `a` or `b`, `a`, `b` or `c`: every choice in backticks.
-pub(super) fn choices<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(in crate::config) fn choices<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match names.pop() {
         None => String::new(),

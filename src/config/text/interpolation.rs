@@ -6,17 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    node::Node,
+    limits::MOST_INSERTED,
+    node::{Node, Value},
     problems::{At, quoted},
 };
 
-/// The most bytes that all values together may insert.
-const MOST_INSERTED: usize = 4 << 20;
-
 /// Replaces the variables in every string of the tree.
 ///
-/// A string with a problem is reported and becomes [`Node::Wrong`].
-pub(super) fn interpolate(node: &mut Node, variables: &BTreeMap<String, String>, at: &At<'_>) {
+/// A string with a problem is reported and becomes [`Value::Wrong`].
+pub(in crate::config) fn interpolate(node: &mut Node, variables: &BTreeMap<String, String>, at: &At<'_>) {
     Interpolation { variables, left: MOST_INSERTED }.node(node, at);
 }
 
@@ -27,27 +25,27 @@ struct Interpolation<'v> {
 
 impl Interpolation<'_> {
     fn node(&mut self, node: &mut Node, at: &At<'_>) {
-        match node {
-            Node::String(text) if text.contains('$') => match self.text(text) {
+        match &mut node.value {
+            Value::String(text) if text.contains('$') => match self.text(text) {
                 Ok(replaced) => *text = replaced,
                 Err(problems) => {
                     for problem in problems {
                         at.report(problem);
                     }
-                    *node = Node::Wrong;
+                    node.value = Value::Wrong;
                 }
             },
-            Node::Sequence(nodes) => {
+            Value::Sequence(nodes) => {
                 for (index, node) in nodes.iter_mut().enumerate() {
                     self.node(node, &at.index(index));
                 }
             }
-            Node::Mapping(entries) => {
+            Value::Mapping(entries) => {
                 for (key, node) in entries {
                     self.node(node, &at.key(key));
                 }
             }
-            Node::Wrong | Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) => {}
+            Value::Wrong | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
@@ -74,7 +72,12 @@ impl Interpolation<'_> {
                             self.left = left;
                             replaced.push_str(value);
                         }
-                        None => problems.push("the values inserted into the manifest are larger than 4 MiB together".to_owned()),
+                        None => {
+                            problems.push(format!(
+                                "the values inserted into the manifest are larger than {} MiB together",
+                                MOST_INSERTED >> 20
+                            ));
+                        }
                     },
                     Err(problem) => problems.push(problem),
                 }
@@ -178,21 +181,22 @@ mod tests {
     #[test]
     fn values_that_would_fill_the_memory_are_refused() {
         let variables = [("BIG".to_owned(), "x".repeat(1 << 20))].into();
-        let mut node = Node::Sequence(vec![Node::String("${BIG}".to_owned()); 100]);
+        let mut node = yaml::parse(&format!("[{}]", vec!["'${BIG}'"; 100].join(", "))).unwrap();
         let log = ProblemLog::default();
         interpolate(&mut node, &variables, &At::root(&log));
-        let Node::Sequence(nodes) = node else { panic!("{node:?}") };
-        assert_eq!(nodes.iter().filter(|node| **node == Node::Wrong).count(), 96);
+        let Value::Sequence(nodes) = node.value else { panic!("{node:?}") };
+        assert_eq!(nodes.iter().filter(|node| node.value == Value::Wrong).count(), 96);
     }
 
     /// The tree without what its strings say.
     fn structure(node: &Node) -> Node {
-        match node {
-            Node::String(_) => Node::String(String::new()),
-            Node::Sequence(nodes) => Node::Sequence(nodes.iter().map(structure).collect()),
-            Node::Mapping(entries) => Node::Mapping(entries.iter().map(|(key, node)| (key.clone(), structure(node))).collect()),
+        let value = match &node.value {
+            Value::String(_) => Value::String(String::new()),
+            Value::Sequence(nodes) => Value::Sequence(nodes.iter().map(structure).collect()),
+            Value::Mapping(entries) => Value::Mapping(entries.iter().map(|(key, node)| (key.clone(), structure(node))).collect()),
             other => other.clone(),
-        }
+        };
+        Node { line: node.line, value }
     }
 
     proptest! {
@@ -206,8 +210,8 @@ mod tests {
             interpolate(&mut after, &[("V".to_owned(), value.clone())].into(), &At::root(&log));
             prop_assert!(log.is_empty());
             prop_assert_eq!(structure(&before), structure(&after));
-            let Node::Mapping(entries) = after else { panic!() };
-            prop_assert_eq!(&entries["f"], &Node::String(value));
+            let Value::Mapping(entries) = after.value else { panic!() };
+            prop_assert_eq!(&entries["f"].value, &Value::String(value));
         }
 
         #[test]

@@ -16,7 +16,7 @@ use super::{
 use crate::model::names::NameProblem;
 
 /// The entries of a mapping. `meant` gives what one means, or nothing after it has reported why not.
-pub(super) fn entries<T, K: Ord, V>(
+pub(in crate::config) fn entries<T, K: Ord, V>(
     typed: Typed<BTreeMap<String, Typed<T>>>,
     at: &At<'_>,
     mut meant: impl FnMut(&str, Typed<T>, &At<'_>) -> Option<(K, V)>,
@@ -35,36 +35,36 @@ pub(super) fn entries<T, K: Ord, V>(
 }
 
 /// The elements of a list of names.
-pub(super) fn names<T: FromStr<Err = NameProblem> + Ord>(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> BTreeSet<T> {
+pub(in crate::config) fn names<T: FromStr<Err = NameProblem> + Ord>(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> BTreeSet<T> {
     elements(typed, at).filter_map(|(index, element)| text(&element, &at.index(index))).collect()
 }
 
 /// The elements of a list, each with its index.
-pub(super) fn elements(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> impl Iterator<Item = (usize, String)> {
+pub(in crate::config) fn elements(typed: Typed<Vec<Typed<String>>>, at: &At<'_>) -> impl Iterator<Item = (usize, String)> {
     (0..).zip(typed.value().unwrap_or_default()).filter_map(|(index, typed)| Some((index, present(typed, &at.index(index))?)))
 }
 
-pub(super) fn name<T: FromStr<Err = NameProblem>>(typed: Typed<String>, at: &At<'_>) -> Option<T> {
+pub(in crate::config) fn name<T: FromStr<Err = NameProblem>>(typed: Typed<String>, at: &At<'_>) -> Option<T> {
     text(&typed.value()?, at)
 }
 
-pub(super) fn text<T: FromStr<Err = NameProblem>>(text: &str, at: &At<'_>) -> Option<T> {
+pub(in crate::config) fn text<T: FromStr<Err = NameProblem>>(text: &str, at: &At<'_>) -> Option<T> {
     text.parse().map_err(|problem| at.report(named(&problem))).ok()
 }
 
-pub(super) fn seconds(typed: Typed<DurationText>, bounds: &RangeInclusive<u32>, at: &At<'_>) -> Option<u32> {
+pub(in crate::config) fn seconds(typed: Typed<DurationText>, bounds: &RangeInclusive<u32>, at: &At<'_>) -> Option<u32> {
     duration::parse(&typed.value()?.0, bounds).map_err(|problem| at.report(problem)).ok()
 }
 
 /// Reports at the mapping that a key of it is missing.
-pub(super) fn required<T>(typed: &Typed<T>, key: &str, at: &At<'_>) {
+pub(in crate::config) fn required<T>(typed: &Typed<T>, key: &str, at: &At<'_>) {
     if typed.is_absent() {
         at.report(format_args!("`{key}` is missing"));
     }
 }
 
 /// An element of a list, which cannot be null.
-pub(super) fn present<T>(typed: Typed<T>, at: &At<'_>) -> Option<T> {
+pub(in crate::config) fn present<T>(typed: Typed<T>, at: &At<'_>) -> Option<T> {
     if typed.is_absent() {
         at.report("has no value");
     }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::problems::quoted;
+use super::{limits::LONGEST_DURATION, problems::quoted};
 
 /// A duration within bounds, in whole seconds.
 ///
@@ -10,7 +10,7 @@ use super::problems::quoted;
 ///
 /// # Errors
 /// The text is no such duration, or one out of bounds.
-pub(super) fn parse(text: &str, bounds: &RangeInclusive<u32>) -> Result<u32, String> {
+pub(in crate::config) fn parse(text: &str, bounds: &RangeInclusive<u32>) -> Result<u32, String> {
     let seconds =
         seconds(text).ok_or_else(|| format!("{} is not a duration: use seconds, or a text such as `90m` or `1h30m`", quoted(text)))?;
     u32::try_from(seconds)
@@ -32,7 +32,7 @@ fn shown(seconds: u32) -> String {
 fn seconds(text: &str) -> Option<u64> {
     let text = text.trim();
     // Letters and length are bounded first: humantime also takes months and nanoseconds, and near the end of its range it panics.
-    if text.is_empty() || text.len() > 16 || !text.bytes().all(|byte| byte.is_ascii_digit() || b"hms".contains(&byte)) {
+    if text.is_empty() || text.len() > LONGEST_DURATION || !text.bytes().all(|byte| byte.is_ascii_digit() || b"hms".contains(&byte)) {
         return None;
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -13,18 +13,19 @@ use serde::{
 };
 
 use super::{
-    node::{Node, Number},
+    limits::LONGEST_GUESSED,
+    node::{Node, Number, Value},
     problems::{At, choices, quoted},
 };
 
 /// Reads a value of the manifest; its problems are in the log of `at` afterwards.
-pub(super) fn read<'de, T: Deserialize<'de>>(node: &'de Node, at: &At<'_>) -> Typed<T> {
+pub(in crate::config) fn read<'de, T: Deserialize<'de>>(node: &'de Node, at: &At<'_>) -> Typed<T> {
     Typed::deserialize(Reader { node, at }).unwrap_or(Typed::Wrong)
 }
 
 /// A value as typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Typed<T> {
+pub(in crate::config) enum Typed<T> {
     /// It is not there, or null.
     #[default]
     Absent,
@@ -36,14 +37,14 @@ pub(super) enum Typed<T> {
 
 impl<T> Typed<T> {
     /// The value, if there is one.
-    pub(super) fn value(self) -> Option<T> {
+    pub(in crate::config) fn value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
             Self::Absent | Self::Wrong => None,
         }
     }
 
-    pub(super) fn is_absent(&self) -> bool {
+    pub(in crate::config) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 }
@@ -75,7 +76,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Typed<T> {
 
 /// A number of seconds or a text such as `1h30m`, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DurationText(pub(super) String);
+pub(in crate::config) struct DurationText(pub(in crate::config) String);
 
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -103,7 +104,7 @@ impl<'de> Deserialize<'de> for DurationText {
 
 /// A whole number, as text: an interpolated value is a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CountText(pub(super) String);
+pub(in crate::config) struct CountText(pub(in crate::config) String);
 
 impl<'de> Deserialize<'de> for CountText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -132,12 +133,12 @@ impl<'de> Deserialize<'de> for CountText {
 /// Any value at all: that of an advanced setting of Qovery.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Json(pub(super) serde_json::Value);
+pub(in crate::config) struct Json(pub(in crate::config) serde_json::Value);
 
 /// Any JSON: the document of an inline policy.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Document(pub(super) serde_json::Value);
+pub(in crate::config) struct Document(pub(in crate::config) serde_json::Value);
 
 /// Why a value could not be read.
 #[derive(Debug)]
@@ -179,13 +180,13 @@ impl<'de> Reader<'de, '_> {
     }
 
     fn wrong_type(self, wanted: &str) -> Failure {
-        match self.node {
-            Node::Wrong => Failure::Reported,
-            Node::Null => self.report(format_args!("must be {wanted}")),
-            Node::Bool(_) | Node::Number(_) if wanted == "a string" => {
-                self.report(format_args!("must be a string, not {}: put it in quotes", self.node.described()))
+        match &self.node.value {
+            Value::Wrong => Failure::Reported,
+            Value::Null => self.report(format_args!("must be {wanted}")),
+            Value::Bool(_) | Value::Number(_) if wanted == "a string" => {
+                self.report(format_args!("must be a string, not {}: put it in quotes", self.node.value.described()))
             }
-            node => self.report(format_args!("must be {wanted}, not {}", node.described())),
+            value => self.report(format_args!("must be {wanted}, not {}", value.described())),
         }
     }
 
@@ -203,16 +204,16 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let wanted = Wanted(&visitor).to_string();
-        let result = match self.node {
-            Node::Wrong => Err(Failure::Reported),
-            Node::Null => visitor.visit_unit(),
-            Node::Bool(value) => visitor.visit_bool(*value),
-            Node::Number(Number::Unsigned(number)) => visitor.visit_u64(*number),
-            Node::Number(Number::Signed(number)) => visitor.visit_i64(*number),
-            Node::Number(Number::Float(number)) => visitor.visit_f64(*number),
-            Node::String(text) => visitor.visit_borrowed_str(text),
-            Node::Sequence(nodes) => self.sequence(nodes, visitor),
-            Node::Mapping(entries) => self.mapping(entries.iter(), visitor),
+        let result = match &self.node.value {
+            Value::Wrong => Err(Failure::Reported),
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number(Number::Unsigned(number)) => visitor.visit_u64(*number),
+            Value::Number(Number::Signed(number)) => visitor.visit_i64(*number),
+            Value::Number(Number::Float(number)) => visitor.visit_f64(*number),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Sequence(nodes) => self.sequence(nodes, visitor),
+            Value::Mapping(entries) => self.mapping(entries.iter(), visitor),
         };
         result.map_err(|failure| match failure {
             Failure::Reported => failure,
@@ -221,23 +222,23 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if matches!(self.node, Node::Null) { visitor.visit_none() } else { visitor.visit_some(self) }
+        if matches!(self.node.value, Value::Null) { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.node {
-            Node::Bool(value) => visitor.visit_bool(*value),
+        match &self.node.value {
+            Value::Bool(value) => visitor.visit_bool(*value),
             // An interpolated value is a string.
-            Node::String(text) if text == "true" => visitor.visit_bool(true),
-            Node::String(text) if text == "false" => visitor.visit_bool(false),
-            Node::String(text) => Err(self.report(format_args!("must be `true` or `false`, not {}", quoted(text)))),
+            Value::String(text) if text == "true" => visitor.visit_bool(true),
+            Value::String(text) if text == "false" => visitor.visit_bool(false),
+            Value::String(text) => Err(self.report(format_args!("must be `true` or `false`, not {}", quoted(text)))),
             _ => Err(self.wrong_type("`true` or `false`")),
         }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.node {
-            Node::String(text) => visitor.visit_borrowed_str(text),
+        match &self.node.value {
+            Value::String(text) => visitor.visit_borrowed_str(text),
             _ => Err(self.wrong_type("a string")),
         }
     }
@@ -247,15 +248,15 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.node {
-            Node::Sequence(nodes) => self.sequence(nodes, visitor),
+        match &self.node.value {
+            Value::Sequence(nodes) => self.sequence(nodes, visitor),
             _ => Err(self.wrong_type("a list")),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.node {
-            Node::Mapping(entries) => self.mapping(entries.iter(), visitor),
+        match &self.node.value {
+            Value::Mapping(entries) => self.mapping(entries.iter(), visitor),
             _ => Err(self.wrong_type("a mapping")),
         }
     }
@@ -266,7 +267,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        let Node::Mapping(entries) = self.node else {
+        let Value::Mapping(entries) = &self.node.value else {
             return Err(self.wrong_type("a mapping"));
         };
         let known = |key: &str| fields.contains(&key);
@@ -301,7 +302,7 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
     let slips = if key.len() > 6 { 3 } else { 2 };
     let nearest = known
         .iter()
-        .filter(|_| key.len() <= 64)
+        .filter(|_| key.len() <= LONGEST_GUESSED)
         .map(|name| (strsim::osa_distance(&key.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= slips && *distance < name.len())
         .min_by_key(|(distance, _)| *distance);
@@ -450,7 +451,7 @@ mod tests {
         let log = ProblemLog::default();
         let node = yaml::parse(text).unwrap();
         let sample = read(&node, &At::root(&log));
-        (sample, log.into_problems("m.yml", |path| yaml::line_of(text, path)).to_string())
+        (sample, log.into_problems("m.yml", |path| Some(node.line_of(path))).to_string())
     }
 
     #[test]

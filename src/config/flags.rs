@@ -1,0 +1,41 @@
+//! The command line as typed: what is to be done, and its options.
+//!
+//! What an option means is in `settings.rs`.
+
+use std::path::PathBuf;
+
+/// What identities are loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To bring them about, or to see what that takes: services are bound, and Qovery's API must be reachable for it.
+    #[default]
+    Start,
+    /// To take them away. What is not needed for this, problems of the manifest among them, is a note: a delete event that fails keeps the
+    /// environment from being deleted.
+    Remove,
+    /// To examine them.
+    Examine,
+}
+
+/// The options of the command line, as typed. Each beats its variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// What the identities are for: the command.
+    pub purpose: Purpose,
+    /// `--manifest`, instead of `IRSA_MANIFEST`.
+    pub manifest: Option<PathBuf>,
+    /// `--format`, instead of `IRSA_FORMAT`.
+    pub format: Option<String>,
+    /// `--timeout`, instead of `IRSA_TIMEOUT`.
+    pub timeout: Option<String>,
+    /// `--service-account` of `doctor`: no identity is read, this one is examined.
+    pub service_account: Option<String>,
+    /// `--environment` of `install`, instead of `QOVERY_ENVIRONMENT_ID`.
+    pub environment: Option<String>,
+    /// `--issuer` of `sweep`: all of this issuer is removed.
+    pub issuer: Option<String>,
+    /// Whether `install` only prints, so that no environment is asked for.
+    pub prints: bool,
+    /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.
+    pub namespace: Option<String>,
+}
