@@ -60,7 +60,7 @@ fn lists_and_mappings_are_nested_up_to_the_deepest_level() {
 
 #[test]
 fn values_are_counted_with_those_that_aliases_repeat() {
-    // The mapping, two lists of a thousand, and the lists that repeat the first one.
+    // The mapping and its second list, and a thousand and one for the first list and each alias of it.
     let values = |more: usize| {
         let thousand = vec!["1"; 1000].join(",");
         let again = vec!["*a"; MOST_NODES / 1001 - 1].join(",");
