@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    fallbacks::{DEFAULT_PATH, DEFAULT_SESSION, Fallbacks},
+    fallbacks::{DEFAULT_PATH, Fallbacks},
     manifest,
     scope::ScopeWord,
     text::{

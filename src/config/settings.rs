@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     env::Variables,
-    fallbacks::{DEFAULT_PATH, DEFAULT_SESSION, Fallbacks},
+    fallbacks::{DEFAULT_PATH, Fallbacks},
     flags::Flags,
     meaning::{Access, Environment, Format, KubeAuth, OnDelete, Proof},
     scope::ScopeWord,
@@ -27,7 +27,7 @@ use crate::model::{
     identity::{Binding, BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{NameProblem, ServiceAccountName},
-    oidc::{Audience, IssuerUrl},
+    oidc::IssuerUrl,
     qovery::QoveryAccess,
     role::RoleAttributes,
     secret::Secret,

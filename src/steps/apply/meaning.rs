@@ -72,8 +72,7 @@ mod tests {
                 arn: "arn:aws:iam::123456789012:role/app".parse().unwrap(),
                 trust: TrustPolicy::parse(r#"{"Statement":[]}"#).unwrap(),
                 subjects: [].into(),
-                description: String::new(),
-                max_session_duration: 3600,
+                settings: crate::model::role::RoleSettings::default(),
                 permissions_boundary: None,
                 tags: [].into(),
             }))
