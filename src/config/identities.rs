@@ -26,6 +26,7 @@ use crate::model::{
     advice::READ_BY_EKS,
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
+    gather::Gather as _,
     grammar::{self, Fault},
     identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
@@ -326,7 +327,7 @@ fn tags(
     merged_into: &BTreeMap<TagKey, TagValue>,
     at: &At<'_>,
 ) -> BTreeMap<TagKey, TagValue> {
-    let mut spellings: BTreeMap<String, String> = merged_into.keys().map(|key| (key.as_str().to_lowercase(), key.to_string())).collect();
+    let mut spellings: BTreeMap<String, String> = merged_into.keys().map(|key| (key.as_str().to_lowercase(), key.to_string())).gather();
     entries(typed, at, |key, value, at| {
         let other = spellings.entry(key.to_lowercase()).or_insert_with(|| key.to_owned());
         if other != key {

@@ -24,6 +24,7 @@ use super::{
 use crate::model::{
     arn::RoleArn,
     conditions::Conditions,
+    gather::Gather as _,
     identity::{Binding, BoundServices, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{NameProblem, ServiceAccountName},
@@ -367,7 +368,7 @@ fn list<T: FromStr<Err = NameProblem> + Ord>(log: &ProblemLog, name: &str, list:
     if texts.peek().is_none() {
         log.setting(name, format_args!("holds no {what}"));
     }
-    texts.filter_map(|text| parsed(log, name, Some(text))).collect()
+    texts.filter_map(|text| parsed(log, name, Some(text))).gather()
 }
 
 fn flag_or_variable<'a>(

@@ -7,7 +7,7 @@ use crate::{
         call::{Admission, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, Missing, Quota, TokenFault},
         kubernetes::KubernetesProblem,
     },
-    model::observed::Overridden,
+    model::{gather::Gather as _, observed::Overridden},
     steps::connect::ConnectError,
 };
 
@@ -227,7 +227,7 @@ fn of_kubernetes(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<Str
             "the namespace must exist: check `QOVERY_KUBERNETES_NAMESPACE_NAME` and the cluster, or deploy the environment's services with it"
         }
         ErrorKind::Held(held) => {
-            let managers: std::collections::BTreeSet<String> = held.iter().map(|held| format!("`{}`", held.manager)).collect();
+            let managers: std::collections::BTreeSet<String> = held.iter().map(|held| format!("`{}`", held.manager)).gather();
             let managers = managers.into_iter().collect::<Vec<_>>().join(", ");
             return Some(format!(
                 "another field manager holds it ({managers}): remove it there, or delete the ServiceAccount, then deploy again"

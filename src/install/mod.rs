@@ -14,6 +14,7 @@ use crate::{
     },
     config::InstallConfig,
     model::{
+        gather::Gather as _,
         job::{BoundService, JobSource, ObservedEnvironment, ObservedJob},
         line::one_line,
         qovery::QoveryId,
@@ -74,7 +75,7 @@ struct Installer<'a> {
 impl Installer<'_> {
     async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), StepError> {
         let observed = self.observe().await?;
-        let at_hand = self.config.secrets.keys().cloned().collect();
+        let at_hand = self.config.secrets.keys().cloned().gather();
         let plan = install(&self.config.job, &self.config.binds, &observed, &at_hand)?;
         Ok((observed, plan))
     }

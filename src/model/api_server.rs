@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::gather::Gather as _;
+
 /// Where an API server is and who vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiServer {
@@ -30,7 +32,7 @@ impl ApiServer {
     #[must_use]
     pub fn new(host: &str, port: u16, certified: Option<&str>, authority: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let lower = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
-        Self { host: lower(host), port, certified: certified.map(lower), authority: authority.into_iter().collect() }
+        Self { host: lower(host), port, certified: certified.map(lower), authority: authority.into_iter().gather() }
     }
 
     /// Whether this, by which a cluster is reached, is the one that EKS describes.

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-use super::fingerprint::fingerprint;
+use super::{fingerprint::fingerprint, gather::Gather as _};
 
 /// Conditions that a request must meet beside the name and the audience of its token; often none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,7 +184,7 @@ fn values_of(base: &str, values: &Value) -> Result<BTreeSet<String>, String> {
         };
         if fits { Ok(text) } else { Err(format!("`{}` is not {wanted}", text.escape_debug())) }
     };
-    list.iter().map(one).collect()
+    list.iter().map(one).gather()
 }
 
 fn is_network(text: &str) -> bool {

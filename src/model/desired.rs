@@ -8,6 +8,7 @@ use super::{
     anchor::{Anchor, Grant, ProjectMark, StatementKind},
     arn::{Account, Partition, PolicyArn, RoleArn},
     fingerprint::fingerprint,
+    gather::Gather as _,
     identity::{Binding, Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{ClusterName, Namespace, RoleName, RolePath, ServiceAccountName, Subject},
@@ -70,19 +71,19 @@ impl Place {
     /// Below what paths the roles of this environment are made.
     #[must_use]
     pub fn environment_paths(&self) -> BTreeSet<String> {
-        self.paths.iter().map(|path| format!("{}{}/", self.cluster_path(path), self.namespace)).collect()
+        self.paths.iter().map(|path| format!("{}{}/", self.cluster_path(path), self.namespace)).gather()
     }
 
     /// The same, and those where a run that did not know the cluster's name has made them.
     #[must_use]
     pub fn all_environment_paths(&self) -> BTreeSet<String> {
-        self.all_cluster_paths().into_iter().map(|path| format!("{path}{}/", self.namespace)).collect()
+        self.all_cluster_paths().into_iter().map(|path| format!("{path}{}/", self.namespace)).gather()
     }
 
     /// Below what paths roles of this cluster's environments are made, by whatever the cluster is called in them.
     #[must_use]
     pub fn all_cluster_paths(&self) -> BTreeSet<String> {
-        self.paths.iter().flat_map(|path| [self.cluster_path(path), format!("{path}{}/", self.issuer.id())]).collect()
+        self.paths.iter().flat_map(|path| [self.cluster_path(path), format!("{path}{}/", self.issuer.id())]).gather()
     }
 }
 
@@ -396,8 +397,8 @@ fn trust(identity: &Identity, subject: &Subject, place: &Place) -> DesiredTrust 
                     declared_by: subject.clone(),
                     conditions: spec.conditions.clone(),
                 })
-                .collect(),
-            declarers: BTreeSet::from([subject.clone()]),
+                .gather(),
+            declarers: std::iter::once(subject.clone()).gather(),
             retain: *retain,
         },
         // Who gets the role is for the associations to say: the trust never grows.

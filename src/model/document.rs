@@ -9,6 +9,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::gather::Gather as _;
+
 /// The longest document that IAM takes or returns, in characters, white space included.
 /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
 const LONGEST_DOCUMENT: usize = 131_072;
@@ -60,13 +62,7 @@ pub fn canonical_document(document: &Value) -> Value {
         .map(|(key, value)| {
             let value = if key == "Statement" {
                 Value::Array(
-                    as_set(value)
-                        .iter()
-                        .map(canonical_statement)
-                        .collect::<BTreeSet<_>>()
-                        .into_iter()
-                        .map(|Ordered(value)| value)
-                        .collect(),
+                    as_set(value).iter().map(canonical_statement).gather::<BTreeSet<_>>().into_iter().map(|Ordered(value)| value).collect(),
                 )
             } else {
                 value.clone()
@@ -150,7 +146,7 @@ fn canonical_condition(condition: &Value) -> Value {
 fn canonical_lists(mut lists: Vec<Value>) -> Value {
     match lists.pop() {
         Some(only) if lists.is_empty() => only,
-        last => lists.into_iter().chain(last).map(Ordered).collect::<BTreeSet<_>>().into_iter().map(|Ordered(list)| list).collect(),
+        last => lists.into_iter().chain(last).map(Ordered).gather::<BTreeSet<_>>().into_iter().map(|Ordered(list)| list).collect(),
     }
 }
 
@@ -161,7 +157,7 @@ fn canonical_list(values: &Value, text: impl Fn(&str) -> String) -> Value {
             Value::String(value) => text(value),
             other => other.to_string(),
         })
-        .collect();
+        .gather();
     texts.into_iter().map(Value::String).collect()
 }
 

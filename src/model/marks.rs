@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{date::Date, names::name};
+use super::{date::Date, gather::Gather as _, names::name};
 
 name!(
     /// The first eight digits of a job's id, by which its marks are told apart. Qovery names the outputs of a job by the same digits.
@@ -102,7 +102,7 @@ impl Jobs {
     /// neither. A list without the job that asks is not believed.
     #[must_use]
     pub fn listed(exist: &BTreeSet<JobMark>, seen: &BTreeSet<JobMark>, own: &JobMark) -> Self {
-        if exist.contains(own) { Self::Gone(seen.difference(exist).cloned().collect()) } else { Self::Unknown }
+        if exist.contains(own) { Self::Gone(seen.difference(exist).cloned().gather()) } else { Self::Unknown }
     }
 }
 
@@ -124,7 +124,7 @@ impl Marks {
     }
 
     fn read<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>, prefix: &str) -> Self {
-        Self(pairs.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.parse().ok()?, Mark::of(value)))).collect())
+        Self(pairs.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.parse().ok()?, Mark::of(value)))).gather())
     }
 
     /// The mark of a job.
@@ -136,7 +136,7 @@ impl Marks {
     /// The jobs other than this one that want the thing or did, without those that are known to be gone.
     #[must_use]
     pub fn others(&self, job: Option<&JobMark>, gone: &BTreeSet<JobMark>) -> BTreeSet<JobMark> {
-        self.0.keys().filter(|other| Some(*other) != job && !gone.contains(other)).cloned().collect()
+        self.0.keys().filter(|other| Some(*other) != job && !gone.contains(other)).cloned().gather()
     }
 
     /// All jobs that have a mark here.

@@ -16,6 +16,7 @@ pub mod diagnosis;
 pub mod document;
 pub mod explain;
 pub mod fingerprint;
+pub mod gather;
 pub mod grammar;
 pub mod identity;
 pub mod job;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     arn::{Account, PolicyArn, RoleArn},
     date::Date,
+    gather::Gather as _,
     marks::{JobMark, Jobs, Marks},
     names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::IssuerUrl,
@@ -110,7 +111,7 @@ impl Observed {
     #[must_use]
     pub fn marked_by(&self) -> BTreeSet<JobMark> {
         let marks = self.roles.values().map(ObservedRole::marks).chain(self.service_accounts.values().map(ObservedServiceAccount::marks));
-        marks.flat_map(|marks| marks.jobs().cloned().collect::<Vec<_>>()).collect()
+        marks.flat_map(|marks| marks.jobs().cloned().collect::<Vec<_>>()).gather()
     }
 
     /// Takes note of which marks count no longer.
@@ -119,7 +120,7 @@ impl Observed {
         self.gone_jobs = match jobs {
             Jobs::Unknown => BTreeSet::new(),
             Jobs::Gone(gone) => gone.clone(),
-            Jobs::Exist(exist) => self.marked_by().difference(exist).cloned().collect(),
+            Jobs::Exist(exist) => self.marked_by().difference(exist).cloned().gather(),
         };
     }
 }
@@ -202,13 +203,14 @@ impl Owner {
     #[must_use]
     pub fn tags(&self) -> BTreeMap<String, String> {
         let tag = |key: &str, value: String| (key.to_owned(), value);
-        match self {
+        let tags = match self {
             Self::Identity(subject, issuer) => {
-                BTreeMap::from([tag(OWNER_TAG, subject.to_string()), tag(ISSUER_TAG, issuer.host_and_path().to_owned())])
+                vec![tag(OWNER_TAG, subject.to_string()), tag(ISSUER_TAG, issuer.host_and_path().to_owned())]
             }
-            Self::Shared => BTreeMap::from([tag(OWNER_TAG, "shared".to_owned())]),
-            Self::Cluster => BTreeMap::from([tag(OWNER_TAG, "cluster".to_owned())]),
-        }
+            Self::Shared => vec![tag(OWNER_TAG, "shared".to_owned())],
+            Self::Cluster => vec![tag(OWNER_TAG, "cluster".to_owned())],
+        };
+        tags.into_iter().gather()
     }
 
     /// Reads the tags of a role; none if the tool did not make it.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{arn::PolicyArn, fingerprint::fingerprint, names::PolicyName};
+use super::{arn::PolicyArn, fingerprint::fingerprint, gather::Gather as _, names::PolicyName};
 
 /// The key of the tag; `.2`, `.3` … follow it when one value does not hold all.
 pub const TAG_KEY: &str = "qovery-irsa/made";
@@ -54,7 +54,7 @@ impl Ownership {
                 .flat_map(|(_, value)| value.split(' '))
                 .filter(|token| !token.is_empty())
                 .map(str::to_owned)
-                .collect(),
+                .gather(),
         )
     }
 
@@ -66,7 +66,7 @@ impl Ownership {
             .chunks(PARTS_PER_TAG)
             .enumerate()
             .map(|(index, chunk)| (if index == 0 { TAG_KEY.to_owned() } else { format!("{TAG_KEY}.{}", index + 1) }, chunk.join(" ")))
-            .collect()
+            .gather()
     }
 
     /// Whether the tool owns the part.
@@ -87,13 +87,13 @@ impl Ownership {
             let (kind, rest) = token.split_at_checked(1).unwrap_or_default();
             ["p", "i", "t", "b"].contains(&kind) && rest.len() == FINGERPRINT && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
-        Self(self.0.iter().filter(|token| !is_known(token)).cloned().collect())
+        Self(self.0.iter().filter(|token| !is_known(token)).cloned().gather())
     }
 
     /// These and the others.
     #[must_use]
     pub fn union(&self, others: &Self) -> Self {
-        Self(self.0.union(&others.0).cloned().collect())
+        Self(self.0.union(&others.0).cloned().gather())
     }
 }
 

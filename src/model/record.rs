@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
 };
 
-use super::{arn::RoleArn, date::Date};
+use super::{arn::RoleArn, date::Date, gather::Gather as _};
 
 /// The annotation of a ServiceAccount that records them.
 pub const EARLIER_ROLES: &str = "qovery-irsa/earlier-roles";
@@ -64,7 +64,7 @@ impl EarlierRoles {
     /// The roles alone.
     #[must_use]
     pub fn roles(&self) -> BTreeSet<String> {
-        self.0.keys().cloned().collect()
+        self.0.keys().cloned().gather()
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     anchor::{Grant, StatementKind},
     conditions::Conditions,
     fingerprint::fingerprint,
+    gather::Gather as _,
     names::{Subject, TagValue},
     oidc::{Audience, IssuerUrl},
     trust::Trusted,
@@ -62,7 +63,7 @@ impl Entry {
         let encoded = if self.conditions.is_empty() { String::new() } else { self.conditions.encoded() };
         let chunks = encoded.as_bytes().chunks(LONGEST_VALUE).map(|chunk| String::from_utf8_lossy(chunk).into_owned());
         let of_conditions = chunks.zip(1..).map(|(chunk, number)| (conditions_key(&key, number), chunk)).collect::<Vec<_>>();
-        std::iter::once((key, self.tag_value())).chain(of_conditions).collect()
+        std::iter::once((key, self.tag_value())).chain(of_conditions).gather()
     }
 
     /// Whether IAM takes the value: 256 characters at most.
@@ -112,7 +113,7 @@ fn parse(tag_key: &str, value: &str, tags: &BTreeMap<String, String>) -> Option<
 /// The entries of this cluster among the tags of a role.
 #[must_use]
 pub fn entries(tags: &BTreeMap<String, String>, issuer: &IssuerUrl) -> BTreeSet<Entry> {
-    tags.keys().filter_map(|key| Entry::from_tag(key, tags, issuer)).collect()
+    tags.keys().filter_map(|key| Entry::from_tag(key, tags, issuer)).gather()
 }
 
 /// What the tool's statements must trust: nothing but the entries.

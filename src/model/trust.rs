@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     anchor::{Anchor, Grant, StatementKind, cluster_of},
     document::{self, DocumentProblem, Ordered, canonical_statement, texts},
+    gather::Gather as _,
     names::Subject,
     oidc::Audience,
     subjects::SubjectPattern,
@@ -114,7 +115,7 @@ impl TrustPolicy {
     /// Whether both documents have the same statements, by their meaning.
     #[must_use]
     pub fn means_the_same(&self, other: &Self) -> bool {
-        let statements = |policy: &Self| policy.statements.iter().map(canonical_statement).collect::<BTreeSet<Ordered>>();
+        let statements = |policy: &Self| policy.statements.iter().map(canonical_statement).gather::<BTreeSet<Ordered>>();
         statements(self) == statements(other)
     }
 

@@ -11,6 +11,7 @@ use crate::model::{
     anchor::Grant,
     applied::{AppliedServiceAccount, Applying, Seen},
     arn::PolicyArn,
+    gather::Gather as _,
     marks::{JobMark, Mark},
     names::{PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::{Audience, Provider},
@@ -217,7 +218,7 @@ impl SubjectChange {
             subjects.map(|(subject, conditions)| (subject.clone(), conditions.clone())).collect::<BTreeSet<_>>()
         };
         let conditions = asked(before, after) != asked(after, before);
-        let (new_audiences, old_audiences) = (other.difference(&one).cloned().collect(), one.difference(&other).cloned().collect());
+        let (new_audiences, old_audiences) = (other.difference(&one).cloned().gather(), one.difference(&other).cloned().gather());
         Self { new_audiences, old_audiences, loosened, conditions, ..self }
     }
 }

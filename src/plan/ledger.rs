@@ -17,6 +17,7 @@ use crate::model::{
     arn::RoleArn,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
+    gather::Gather as _,
     identity::Prune,
     marks::{JobMark, Mark, Marks},
     names::{RoleName, ServiceAccountName, Subject},
@@ -169,7 +170,7 @@ fn is_abandoned(marks: &Marks, desired: &Desired, observed: &Observed) -> bool {
 
 fn date_role(role: &RoleName, job: Option<&JobMark>, at: Date) -> Action {
     let mark = job.map(|job| (job.tag(), Mark::LeftSince(at).value()));
-    Action::TagRole { role: role.clone(), tags: mark.into_iter().collect() }
+    Action::TagRole { role: role.clone(), tags: mark.into_iter().gather() }
 }
 
 /// The marks on what no identity names.
@@ -456,7 +457,7 @@ impl Removal {
         }
         let named = desired.service_accounts.iter().filter(|account| account.subject == *subject).map(|account| account.role.clone());
         let recorded = found.earlier_roles().iter().map(|(role, _)| role.clone()).chain(found.role()).collect::<Vec<_>>();
-        for role in recorded.into_iter().chain(named).collect::<BTreeSet<_>>() {
+        for role in recorded.into_iter().chain(named).gather::<BTreeSet<_>>() {
             if let Some(why) = out_of_reach(&role, observed) {
                 self.lost.push(format!("role `{role}`: {why}"));
                 continue;

@@ -12,6 +12,7 @@ use crate::model::{
     arn::RoleArn,
     date::Date,
     desired::DesiredServiceAccount,
+    gather::Gather as _,
     marks::{self, JobMark, Mark},
     names::Subject,
     observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, ROLE_ANNOTATION, is_restorer, is_tools},
@@ -76,7 +77,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut notes = Vec::new();
     let own_mark = desired.job.iter().map(|job| (Field::Label(job.label()), Mark::Wanted.value()));
-    let own_mark: BTreeMap<Field, String> = own_mark.filter(|_| mark.is_some()).collect();
+    let own_mark: BTreeMap<Field, String> = own_mark.filter(|_| mark.is_some()).gather();
     for (field, value) in fields.iter().chain(&own_mark) {
         match conflict(&applied.subject, field, value, observed) {
             None => {}
@@ -208,7 +209,7 @@ pub(super) fn remove(subject: &Subject, observed: &ObservedServiceAccount, job: 
 
 /// Why a ServiceAccount of which the tool's fields are removed stays itself, unless it is plainly somebody else's.
 pub(super) fn stays(subject: &Subject, observed: &ObservedServiceAccount) -> Option<String> {
-    let others: BTreeSet<String> = other_managers(observed).map(|manager| format!("`{manager}`")).collect();
+    let others: BTreeSet<String> = other_managers(observed).map(|manager| format!("`{manager}`")).gather();
     let way =
         format!("if nobody needs it, `kubectl -n {} delete serviceaccount {}` removes it", subject.namespace, subject.service_account);
     match (observed.is_made_by_tool(), others.is_empty()) {
@@ -275,7 +276,7 @@ fn set_back(wanted: &AppliedServiceAccount, observed: &ObservedServiceAccount) -
 fn apply_held(mut applied: AppliedServiceAccount, observed: &ObservedServiceAccount) -> Action {
     let differs = |(field, value): &(Field, String)| observed.values.get(field).is_some_and(|present| present != value);
     let changed = applied.fields().into_iter().filter(differs).map(|(field, _)| field);
-    applied.taken = changed.filter(|field| observed.others(field).next().is_some() && observed.is_left_to_tool(field)).collect();
+    applied.taken = changed.filter(|field| observed.others(field).next().is_some() && observed.is_left_to_tool(field)).gather();
     apply(applied)
 }
 
@@ -338,7 +339,7 @@ enum Conflict {
 
 fn conflict(subject: &Subject, field: &Field, desired: &str, observed: &ObservedServiceAccount) -> Option<Conflict> {
     let value = observed.values.get(field).filter(|value| *value != desired)?;
-    let managers: BTreeSet<String> = observed.others(field).cloned().collect();
+    let managers: BTreeSet<String> = observed.others(field).cloned().gather();
     if managers.is_empty() {
         return None;
     }

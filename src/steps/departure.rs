@@ -12,6 +12,7 @@ use crate::{
     },
     config::{Config, OnDelete},
     model::{
+        gather::Gather as _,
         line::counted,
         marks::{JobMark, Jobs},
         names::ServiceAccountName,
@@ -189,7 +190,7 @@ async fn pods(connection: &Connection, patience: &Patience) -> Result<Vec<Use>, 
 
 /// The ServiceAccounts that identities name and those that the tool holds a field of.
 async fn own_accounts(config: &Config, connection: &Connection, patience: &Patience) -> Result<BTreeSet<ServiceAccountName>, Failed> {
-    let mut own: BTreeSet<ServiceAccountName> = config.identities.iter().map(|identity| identity.service_account.name.clone()).collect();
+    let mut own: BTreeSet<ServiceAccountName> = config.identities.iter().map(|identity| identity.service_account.name.clone()).gather();
     let call = "kubernetes:list serviceaccounts";
     match patience.call(call, async || connection.kubernetes.service_accounts_in(&connection.place.namespace).await).await {
         Ok(found) => own.extend(found.into_iter().filter(|(_, found)| found.is_touched()).map(|(name, _)| name)),

@@ -15,6 +15,7 @@ use crate::{
     model::{
         arn::{PolicyArn, RoleArn},
         document::percent_decoded,
+        gather::Gather as _,
         names::{PolicyName, RoleName},
         observed::{MAKER_TAG, OWNER_TAG, ObservedProvider, ObservedRole},
         oidc::{Audience, Provider},
@@ -34,7 +35,7 @@ impl Aws {
     pub async fn provider(&self, arn: &str) -> Result<Option<ObservedProvider>, CallError> {
         let found = found(self.iam.get_open_id_connect_provider().open_id_connect_provider_arn(arn).send().await)?;
         Ok(found.map(|provider| ObservedProvider {
-            audiences: provider.client_id_list().iter().cloned().collect(),
+            audiences: provider.client_id_list().iter().cloned().gather(),
             is_own: provider.tags().iter().any(|tag| (tag.key(), tag.value()) == OWN_PROVIDER),
         }))
     }
@@ -82,7 +83,7 @@ impl Aws {
             arn: role.arn().parse().map_err(odd)?,
             settings: settings(&role),
             permissions_boundary: boundary.map(str::parse).transpose().map_err(odd)?,
-            tags: role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect(),
+            tags: role.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).gather(),
             trust: TrustPolicy::parse(&trust).map_err(odd)?,
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),

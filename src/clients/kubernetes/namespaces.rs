@@ -8,7 +8,10 @@ use kube::{Resource, api::ListParams};
 use super::{Kubernetes, pages};
 use crate::{
     clients::call::CallError,
-    model::names::{NameProblem, Namespace},
+    model::{
+        gather::Gather as _,
+        names::{NameProblem, Namespace},
+    },
 };
 
 impl Kubernetes {
@@ -32,6 +35,6 @@ impl Kubernetes {
             name.parse().map(Some).map_err(|problem: NameProblem| CallError::unreadable(problem.to_string()))
         };
         let names = pages::all(self, &Object::url_path(&(), None), ListParams::default(), 500, name).await?;
-        Ok(names.into_iter().collect())
+        Ok(names.into_iter().gather())
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     clients::call::CallError,
     model::{
         containers::{Container, Given, Mount, ProjectedToken, Source, SourceKind, Volume},
+        gather::Gather as _,
         names::{Namespace, Subject},
         pods::{Pod, Use},
     },
@@ -167,7 +168,7 @@ fn roles_of(spec: &Spec) -> BTreeSet<String> {
     variables
         .filter(|variable| variable["name"] == "AWS_ROLE_ARN")
         .filter_map(|variable| Some(variable["value"].as_str()?.to_owned()))
-        .collect()
+        .gather()
 }
 
 /// The pod annotation with the containers that the webhook of EKS passes over, with commas between.
@@ -190,7 +191,7 @@ fn observed(pod: Seen) -> Pod {
         _ => (owner.kind.clone(), owner.name.clone()),
     });
     let annotated = |key| metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
-    let skipped: BTreeSet<&str> = annotated(SKIPPED).into_iter().flat_map(|names| names.split(',')).map(str::trim).collect();
+    let skipped: BTreeSet<&str> = annotated(SKIPPED).into_iter().flat_map(|names| names.split(',')).map(str::trim).gather();
     let first = spec.containers.iter().flatten().next().map(|container| container.name.clone());
     let main = annotated(MAIN).cloned().or(first);
     let containers = spec.init_containers.into_iter().chain(spec.containers).flatten().map(|container| Container {
@@ -200,7 +201,7 @@ fn observed(pod: Seen) -> Pod {
     });
     let containers = containers.collect();
     let volumes = spec.volumes.iter().flatten().map(|volume| (text(&volume["name"]), tokens(&volume["projected"])));
-    Pod { name: metadata.name.unwrap_or_default(), owner, containers, volumes: volumes.collect() }
+    Pod { name: metadata.name.unwrap_or_default(), owner, containers, volumes: volumes.gather() }
 }
 
 fn judgeable(container: AContainer) -> Container {
@@ -231,7 +232,7 @@ fn judgeable(container: AContainer) -> Container {
     };
     Container {
         // Of two of one name the last counts, as for the container runtime.
-        variables: container.env.iter().flatten().map(given).collect(),
+        variables: container.env.iter().flatten().map(given).gather(),
         sources: container.env_from.iter().flatten().filter_map(source).collect(),
         mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
         name: container.name,

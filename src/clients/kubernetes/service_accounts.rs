@@ -15,6 +15,7 @@ use crate::{
     clients::call::{CallError, ErrorKind},
     model::{
         applied::{AppliedServiceAccount, Seen},
+        gather::Gather as _,
         marks::{JobMark, Mark},
         names::{NameProblem, Namespace, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
@@ -65,7 +66,7 @@ impl Kubernetes {
             Ok(Some((name, observed(&subject, found))))
         };
         let found = pages::all(self, &path, ListParams::default(), 100, found).await?;
-        Ok(found.into_iter().collect())
+        Ok(found.into_iter().gather())
     }
 
     /// Applies the tool's fields, all of them and no others, and only to the object and version that were seen, if they are named. It is forced
@@ -229,7 +230,7 @@ fn observed(subject: &Subject, found: ServiceAccount) -> ObservedServiceAccount 
         uid: found.metadata.uid.unwrap_or_default(),
         version: found.metadata.resource_version.unwrap_or_default(),
         ends: found.metadata.deletion_timestamp.is_some(),
-        values: annotations.chain(labels).chain(automount).collect(),
+        values: annotations.chain(labels).chain(automount).gather(),
         managers,
     }
 }

@@ -8,6 +8,7 @@ use super::Qovery;
 use crate::{
     clients::call::CallError,
     model::{
+        gather::Gather as _,
         marks::JobMark,
         states::{ServiceState, States},
     },
@@ -37,7 +38,7 @@ impl Qovery {
     pub async fn states(&self, job: Option<&JobMark>) -> Result<(States, BTreeSet<JobMark>), CallError> {
         let found: Statuses = self.get(&format!("/environment/{}/statuses", self.environment())).await?;
         let jobs = found.services.get("jobs").into_iter().flatten().flatten();
-        let jobs = jobs.filter_map(|job| JobMark::of_job(&job.id)).collect();
+        let jobs = jobs.filter_map(|job| JobMark::of_job(&job.id)).gather();
         let own = |status: &Status| job.is_some() && JobMark::of_job(&status.id).as_ref() == job;
         let others = found.services.into_values().flatten().flatten().filter(|status| !own(status)).map(|status| ServiceState {
             id: status.id,

@@ -13,7 +13,7 @@ use super::{
     problems::{At, named},
     reader::{DurationText, Typed},
 };
-use crate::model::names::NameProblem;
+use crate::model::{gather::Gather as _, names::NameProblem};
 
 /// The entries of a mapping. `meant` gives what one means, or nothing after it has reported why not.
 pub(in crate::config) fn entries<T, K: Ord, V>(
@@ -31,7 +31,7 @@ pub(in crate::config) fn entries<T, K: Ord, V>(
             }
             meant(&key, value, &at)
         })
-        .collect()
+        .gather()
 }
 
 /// The elements of a list of names.

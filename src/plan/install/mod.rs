@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::refusal::{InstallRefusal, Refusal, Refusals};
 use crate::model::{
+    gather::Gather as _,
     job::{JobSpec, ObservedEnvironment},
     service::{Service, ServiceRef, is_same_name},
     variable::VariableName,
@@ -83,7 +84,7 @@ fn settings(spec: &JobSpec, observed: &ObservedEnvironment) -> Vec<JobAction> {
     let present = observed.job.as_ref().map(|job| &job.settings);
     let differs = |(key, value): &(&String, &Value)| present.and_then(|present| present.get(*key)) != Some(*value);
     let changed: BTreeMap<String, Value> =
-        spec.advanced_settings.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect();
+        spec.advanced_settings.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).gather();
     if changed.is_empty() {
         return Vec::new();
     }

@@ -11,6 +11,7 @@ use crate::{
         date::Date,
         desired::OwnedRole,
         document::means_the_same,
+        gather::Gather as _,
         marks::{JobMark, Mark},
         names::{PolicyName, RoleName},
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
@@ -197,7 +198,7 @@ impl<'a> Owned<'a> {
         let users = users.filter(|(key, value)| self.tag_value(key) != Some(value));
         let own = self.during.to_tags().into_iter().chain(mark(self.role));
         let own = own.filter(|(key, value)| self.observed.tags.get(key) != Some(value));
-        users.chain(own).collect()
+        users.chain(own).gather()
     }
 
     /// Policies that the tool put there and nobody wants any more.
@@ -257,7 +258,7 @@ impl<'a> Owned<'a> {
         let observed = self.observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned();
         let mut stale: BTreeSet<String> = during.keys().cloned().chain(observed).filter(|key| !after.contains_key(key)).collect();
         stale.extend(others);
-        let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).collect();
+        let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).gather();
         if kept.is_empty() {
             // Nothing has to stand between: one call.
             users.append(&mut stale);

@@ -17,6 +17,7 @@ use crate::model::{
     anchor::Anchor,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
+    gather::Gather as _,
     names::{Namespace, RoleName, TagValue},
     observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
     oidc::Provider,
@@ -110,7 +111,7 @@ fn retained(trust: &DesiredTrust) -> Option<(String, String)> {
 fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<String> {
     let retain = matches!(trust, DesiredTrust::Registry { retain: true, .. });
     let keys = std::iter::once(LEFT_TAG).chain((!retain).then_some(RETAIN_TAG));
-    keys.filter(|key| observed.tags.contains_key(*key)).map(str::to_owned).collect()
+    keys.filter(|key| observed.tags.contains_key(*key)).map(str::to_owned).gather()
 }
 
 /// | whose role | outcome |
@@ -296,6 +297,6 @@ fn policies_fit(role: &RoleName, count: usize, limits: &Limits) -> Result<(), Re
 
 /// `gone`: which registered namespaces no longer exist.
 fn tags_fit<'a>(role: &RoleName, keys: impl Iterator<Item = &'a String>, gone: Option<&BTreeSet<String>>) -> Result<(), Refusal> {
-    let count = keys.map(|key| key.to_lowercase()).collect::<BTreeSet<_>>().len();
+    let count = keys.map(|key| key.to_lowercase()).gather::<BTreeSet<_>>().len();
     if count > TAGS_PER_ROLE { Err(Refusal::TooManyTags { role: role.clone(), count, gone: gone.cloned() }) } else { Ok(()) }
 }

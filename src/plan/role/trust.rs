@@ -9,6 +9,7 @@ use crate::{
         anchor::{Anchor, Grant, StatementKind},
         desired::{DesiredRole, DesiredTrust},
         explain::{perimeters, perimeters_of_pattern},
+        gather::Gather as _,
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
         oidc::IssuerUrl,
@@ -328,7 +329,7 @@ fn small_enough(
 fn gone(registered: &BTreeSet<Entry>, limits: &Limits) -> Option<BTreeSet<String>> {
     let exist = limits.namespaces.as_ref()?;
     let declaring = registered.iter().map(|entry| &entry.declared_by.namespace);
-    Some(declaring.filter(|namespace| !exist.contains(namespace)).map(ToString::to_string).collect())
+    Some(declaring.filter(|namespace| !exist.contains(namespace)).map(ToString::to_string).gather())
 }
 
 /// Who may assume a role whose trust is a pattern.

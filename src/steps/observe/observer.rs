@@ -17,6 +17,7 @@ use crate::{
     model::{
         arn::{Account, RoleArn},
         date::Date,
+        gather::Gather as _,
         identity::{Identity, RoleOrigin},
         names::{PolicyName, RoleName, ServiceAccountName},
         observed::{KnownProvider, Observed, ObservedRole, ObservedServiceAccount, Owner},
@@ -37,7 +38,7 @@ pub(super) fn roles<'a>(identities: &'a [Identity], connection: &Connection) -> 
         RoleOrigin::Managed(role) => Some(&role.attributes.inline_policies),
         RoleOrigin::Given(_) => None,
     };
-    identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).collect()
+    identities.iter().map(|identity| (connection.place.role_name(identity), wanted(identity))).gather()
 }
 
 /// The account of a role that was seen, which saves asking for it.
@@ -69,7 +70,7 @@ impl FirstRound<'_> {
             account.role().into_iter().chain(earlier.iter().map(|(role, _)| role.clone()).collect::<Vec<_>>())
         });
         let all = self.listed.iter().cloned().chain(recorded);
-        all.filter(|role| !is_named(role)).map(|role| (role.to_string(), role)).collect()
+        all.filter(|role| !is_named(role)).map(|role| (role.to_string(), role)).gather()
     }
 }
 
@@ -197,7 +198,7 @@ impl Observer<'_> {
         };
         let (named, (account, Ledger { roles: made, unread: unread_roles })) = tokio::try_join!(named, ledger)?;
         let made = made.into_iter().map(|role| (role.arn.name.clone(), role));
-        Ok(Observed { roles: named.into_iter().chain(made).collect(), service_accounts, unread, unread_roles, ..nothing(account) })
+        Ok(Observed { roles: named.into_iter().chain(made).gather(), service_accounts, unread, unread_roles, ..nothing(account) })
     }
 
     /// The roles of identities, with all that is in them.
@@ -205,7 +206,7 @@ impl Observer<'_> {
         let roles = self.roles(identities).await?;
         let (account, seen) = tokio::try_join!(self.account(known_account(&roles)), self.policies_of(&roles))?;
         let seen = try_join_all(seen.into_iter().map(async |(name, role)| Ok((name, self.in_profiles(role).await?)))).await?;
-        Ok(Observed { roles: seen.into_iter().collect(), ..nothing(account) })
+        Ok(Observed { roles: seen.into_iter().gather(), ..nothing(account) })
     }
 
     /// The roles below these paths. That they may not be listed costs a note.
@@ -308,7 +309,7 @@ impl Observer<'_> {
     }
 
     pub(super) async fn policies_of(&self, roles: &[SeenRole<'_>]) -> Result<BTreeMap<RoleName, ObservedRole>, Failed> {
-        Ok(try_join_all(roles.iter().map(|seen| self.policies(seen))).await?.into_iter().collect())
+        Ok(try_join_all(roles.iter().map(|seen| self.policies(seen))).await?.into_iter().gather())
     }
 
     /// Reads the permission policies of a role that the tool makes, and the documents of those inline policies that are wanted. Of a role
@@ -331,7 +332,7 @@ impl Observer<'_> {
                 .await),
             documents,
         )?;
-        let inline_policies = inline.into_iter().map(|policy| (policy, None)).chain(documents.into_iter().flatten()).collect();
+        let inline_policies = inline.into_iter().map(|policy| (policy, None)).chain(documents.into_iter().flatten()).gather();
         Ok((name.clone(), ObservedRole { attached, inline_policies, ..role.clone() }))
     }
 
@@ -356,7 +357,7 @@ impl Observer<'_> {
         }
         // A job that may request no tokens is refused before anybody looks at the namespace.
         let namespace_ends = namespace_ends || (denied && self.namespace_ends().await);
-        Tokens { tokens: tokens.into_iter().flatten().collect(), namespace_ends }
+        Tokens { tokens: tokens.into_iter().flatten().gather(), namespace_ends }
     }
 
     /// Whether the namespace is being deleted, if that can be seen at once.
@@ -467,7 +468,7 @@ impl Observer<'_> {
             let found = self.call(doing, call, async || self.connection.kubernetes.service_account(&subject).await).await?;
             Ok(found.map(|found| (subject.service_account, found)))
         });
-        Ok(try_join_all(found).await?.into_iter().flatten().collect())
+        Ok(try_join_all(found).await?.into_iter().flatten().gather())
     }
 }
 
