@@ -191,15 +191,6 @@ impl Container {
         self.variables.contains_key(ROLE) && self.variables.contains_key(TOKEN_FILE)
     }
 
-    /// The role that its environment names as text.
-    #[must_use]
-    pub fn role(&self) -> Option<&str> {
-        match self.variables.get(ROLE)? {
-            Given::Text(role) => Some(role),
-            Given::From(_) => None,
-        }
-    }
-
     /// A variable that is set. SDKs take an empty one as none.
     fn set(&self, name: &str) -> Option<&Given> {
         self.variables.get(name).filter(|given| !matches!(given, Given::Text(text) if text.is_empty()))

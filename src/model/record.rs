@@ -1,12 +1,9 @@
 //! The roles that a ServiceAccount had before, or is about to have: recorded on it until each is left, so that a run that ends between two
 //! roles, and a manifest that changes before the next one, lose none.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{arn::RoleArn, date::Date, gather::Gather as _};
+use super::{arn::RoleArn, date::Date};
 
 /// The annotation of a ServiceAccount that records them.
 pub const EARLIER_ROLES: &str = "qovery-irsa/earlier-roles";
@@ -59,12 +56,6 @@ impl EarlierRoles {
     #[must_use]
     pub fn contains(&self, role: &RoleArn) -> bool {
         self.0.contains_key(&role.to_string())
-    }
-
-    /// The roles alone.
-    #[must_use]
-    pub fn roles(&self) -> BTreeSet<String> {
-        self.0.keys().cloned().gather()
     }
 }
 

@@ -175,8 +175,8 @@ impl<C: World> Prover<'_, C> {
             let may_pass = is_of_the_trust(&source.kind);
             let source = Failed { doing, call: ASSUME, source };
             let diagnosis = self.diagnosis(account, &token).await;
-            let passes = may_pass && worth_waiting(diagnosis.as_ref(), changed).is_none_or(|limit| started.elapsed() < limit);
-            if !passes || !self.patience.sleep(pauses.pause()).await {
+            let waits = may_pass && worth_waiting(diagnosis.as_ref(), changed).is_none_or(|limit| started.elapsed() < limit);
+            if !waits || !self.patience.sleep(pauses.pause()).await {
                 return Err(not_proven(source, diagnosis));
             }
         }

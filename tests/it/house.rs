@@ -366,3 +366,50 @@ fn every_file_that_a_document_names_is_there() {
     }
     assert!(named > 20, "{named}");
 }
+
+/// What decides nothing by itself: the clock, the environment, files, the network, other threads, and what belongs to an SDK.
+const OUTSIDE: [&str; 16] = [
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net::TcpStream",
+    "std::net::ToSocketAddrs",
+    "std::net::UdpSocket",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "tokio",
+    "kube",
+    "k8s_openapi",
+    "reqwest",
+    "http",
+    "envy",
+];
+
+#[test]
+fn plan_and_model_see_nothing_of_the_outside() {
+    let source = Source::read();
+    let mut seen = Vec::new();
+    let mut looked_at = 0;
+    for (module, (file, named)) in &source.modules {
+        if !["plan", "model"].contains(&module.first().map_or("", String::as_str)) {
+            continue;
+        }
+        for (path, line) in &named.relative {
+            looked_at += 1;
+            let path = path[module.len()..].join("::");
+            let is_outside = |outside: &&str| path == **outside || path.starts_with(&format!("{outside}::"));
+            if path.starts_with("aws_") || OUTSIDE.iter().any(is_outside) {
+                seen.push(format!("{file}:{line}: {path}"));
+            }
+        }
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let asynchronous = (1..).zip(text.lines()).filter(|(_, line)| line.contains("async "));
+        seen.extend(
+            asynchronous.filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(number, line)| format!("{file}:{number}: {line}")),
+        );
+    }
+    assert!(looked_at > 100, "{looked_at}");
+    assert!(seen.is_empty(), "{}", seen.join("\n"));
+}

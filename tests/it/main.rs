@@ -64,5 +64,5 @@ mod support {
     pub(crate) mod fixtures;
     pub(crate) mod repository;
     pub(crate) mod shop;
-    pub(crate) mod virtual_cloud;
+    pub(crate) mod virtual_world;
 }

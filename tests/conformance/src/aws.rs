@@ -8,7 +8,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::error::ProvideErrorMetadata as _;
-use qovery_irsa::http::SdkHttpClient;
+use qovery_irsa::clients::http::SdkHttpClient;
 use serde_json::{Value, json};
 
 use crate::failure::{Doing as _, Failure};
@@ -62,7 +62,7 @@ impl Aws {
     /// # Errors
     /// No region is known, or STS does not say whose account it is.
     pub(crate) async fn new(given: Option<(&str, &str, &str)>) -> Result<Self, Failure> {
-        let http = qovery_irsa::http::client().doing(|| "cannot set up the HTTP client".to_owned())?;
+        let http = qovery_irsa::clients::http::client().doing(|| "cannot set up the HTTP client".to_owned())?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(SdkHttpClient(http))
             .retry_config(RetryConfig::standard().with_max_attempts(8))

@@ -53,7 +53,7 @@ fn seconds(duration: Duration) -> String {
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    qovery_irsa::http::install_crypto();
+    qovery_irsa::clients::http::install_crypto();
     match run().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     extent::extent,
-    virtual_cloud::{ISSUER, World, given, place, run},
+    virtual_world::{ISSUER, World, given, place, run},
 };
 
 const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/A";

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::support::{
     extent::extent,
-    virtual_cloud::{ISSUER, Reached, World, account, given, observed_role, place, run, shared},
+    virtual_world::{ISSUER, Reached, World, account, given, observed_role, place, run, shared},
 };
 
 const ENVIRONMENTS: usize = 20;

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{
     extent::extent,
-    virtual_cloud::{ISSUER, World, given, identity, place, run_all, run_knowing, shared},
+    virtual_world::{ISSUER, World, given, identity, place, run_all, run_knowing, shared},
 };
 
 const SETTLE: Duration = Duration::from_secs(8);

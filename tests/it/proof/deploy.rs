@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     environment::Environment,
     fixtures::{MANIFEST, NAMESPACE},
-    virtual_cloud::{World, place, run_and_prove, shared},
+    virtual_world::{World, place, run_and_prove, shared},
 };
 
 #[test]

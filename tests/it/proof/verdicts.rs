@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::support::{
     environment::Environment,
     fixtures::{GIVEN, NAMESPACE},
-    virtual_cloud::{ISSUER, World, given, place, run_and_prove},
+    virtual_world::{ISSUER, World, given, place, run_and_prove},
 };
 
 const PROVIDER: &str = "arn:aws:iam::123456789012:oidc-provider/";
