@@ -82,5 +82,8 @@ fn every_test_that_has_a_long_extent_is_in_the_step_of_the_long_ones() {
     for word in words {
         assert!(long.iter().any(|module| module.contains(word)), "{word} of `{step}` is no test with a long extent");
     }
-    assert!(read("CONTRIBUTING.md").contains(step.split_once(" env ").unwrap().1.replace(" --locked \"${all[@]}\"", "").as_str()), "{step}");
+    assert!(
+        read("CONTRIBUTING.md").contains(step.split_once(" env ").unwrap().1.replace(" --locked \"${all[@]}\"", "").as_str()),
+        "{step}"
+    );
 }
