@@ -45,7 +45,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Faults of one call, by the name in the table.
 fn of_calls() -> Vec<(&'static str, Fault)> {
     vec![
-        ("throttled", Fault::Throttle),
+        (THROTTLED, Fault::Throttle),
         ("error 500", Fault::error(500, "ServiceFailure")),
         ("error 503", Fault::error(503, "ServiceUnavailable")),
         ("`ConcurrentModification`", Fault::error(409, "ConcurrentModification")),
@@ -64,6 +64,12 @@ fn of_calls() -> Vec<(&'static str, Fault)> {
 fn of_connections() -> Vec<(&'static str, &'static str, Fault)> {
     vec![("connection refused", "connect", Fault::RefuseConnection), ("TLS handshake failed", "tls", Fault::BreakTls)]
 }
+
+/// The calls of the proof.
+const PROOF: [&str; 2] = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity"];
+
+/// A fault that slows down every call to the service.
+const THROTTLED: &str = "throttled";
 
 /// A fault that shows what was there before the last writes.
 const PAST: &str = "read up to 3 s old";
@@ -104,7 +110,7 @@ fn expected(operation: &str, fault: &str) -> i32 {
     let optional = ["eks:ListPodIdentityAssociations", "kubernetes:list pods"].contains(&operation);
     // Qovery is asked for the services and for their states, and done without.
     let advisory = operation.starts_with("qovery:") && !operation.starts_with("qovery:edit");
-    let proof = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity"].contains(&operation);
+    let proof = PROOF.contains(&operation);
     // It is done, whatever came of the answer, and the next attempt looks first.
     let seen_done = operation.starts_with("qovery:edit") && ["done, and the answer lost", "body truncated"].contains(&fault);
     // Nothing is missing from such an answer: it only comes late, is called something else, or is waited for until it shows the present.
@@ -128,6 +134,15 @@ struct Cell {
     for_ever: bool,
 }
 
+impl Cell {
+    /// What the run is given; none where it has as long as it takes by default.
+    fn deadline(&self) -> Option<Duration> {
+        // A throttled service slows all calls to it down, and the proof comes last.
+        let is_slow = self.name == THROTTLED && PROOF.contains(&self.target.as_str());
+        (self.for_ever && self.name != PAST).then_some(if is_slow { 3 * DEADLINE } else { DEADLINE })
+    }
+}
+
 /// How a cell went that did not fail.
 enum Played {
     AsItShouldBe,
@@ -141,17 +156,17 @@ fn play(cell: &Cell, end: &Value) -> Result<Played, String> {
     let when = if cell.for_ever { When::Always } else { When::Nth(1) };
     shop.environment.sandbox.faults().add(&cell.target, when, cell.fault.clone());
     // The past must be shorter than the propagation delay that the run waits for.
-    let is_past = cell.name == PAST;
-    if is_past {
+    if cell.name == PAST {
         shop.environment.set("IRSA_SETTLE", "4");
     }
-    if cell.for_ever && !is_past {
-        shop.environment.set("IRSA_TIMEOUT", "10s");
+    let deadline = cell.deadline();
+    if let Some(deadline) = deadline {
+        shop.environment.set("IRSA_TIMEOUT", &format!("{}s", deadline.as_secs()));
     }
     let began = Instant::now();
     let run = shop.environment.run(&[cell.command]);
     let took = began.elapsed();
-    if cell.for_ever && !is_past && took > DEADLINE + Duration::from_secs(3) {
+    if deadline.is_some_and(|deadline| took > deadline + Duration::from_secs(3)) {
         return Ok(Played::Late);
     }
     let told = format!("exit code {} after {took:?}\n{}{}", run.code, run.out, run.err);
