@@ -75,16 +75,16 @@ pub async fn apply(
         stops.push(applier.lane(&plan.closing, Writers::One).await);
     }
     let mut failed = Vec::new();
-    let mut outcome = Completion::Whole;
+    let mut completion = Completion::Whole;
     for stop in stops {
         match stop {
             Ok(()) => {}
-            Err(Stop::Overtaken(action)) => outcome = Completion::Overtaken(action),
+            Err(Stop::Overtaken(action)) => completion = Completion::Overtaken(action),
             Err(Stop::Interrupted) => return Err(ApplyError::Interrupted),
             Err(Stop::Failed(error)) => failed.push(error),
         }
     }
-    if failed.is_empty() { Ok(outcome) } else { Err(ApplyError::Failed(failed)) }
+    if failed.is_empty() { Ok(completion) } else { Err(ApplyError::Failed(failed)) }
 }
 
 /// Why a lane ended early.
