@@ -28,7 +28,7 @@ use crate::model::{
     conditions::Conditions,
     gather::Gather as _,
     grammar::{self, Fault},
-    identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
     role::{RoleAttributes, RoleSettings},
 };
@@ -137,6 +137,7 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
         labels: typed_labels,
         annotations: typed_annotations,
         automount,
+        pod_identity,
         role: typed_role,
         bind_services,
         take_over,
@@ -156,9 +157,16 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
         BoundServices { services: names(bind_services, &at.key("bindServices")), take_over: take_over.value().unwrap_or_default() };
     let role = typed_role.value().and_then(|typed| role(typed, defaults, &at.key("role")));
     Some(Identity {
-        service_account: ServiceAccountSpec { name: service_account?, token_expiration, labels, annotations, automount: automount.value() },
+        service_account: ServiceAccountSpec {
+            name: service_account?,
+            token_expiration,
+            labels,
+            annotations,
+            automount: automount.value(),
+            keeper: Keeper::Tool,
+        },
         role: role?,
-        binding: Binding::Irsa { audience },
+        binding: if pod_identity.value() == Some(true) { Binding::PodIdentity(Box::default()) } else { Binding::Irsa { audience } },
         services,
     })
 }

@@ -75,6 +75,10 @@ pub(super) struct Identity {
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
     pub(super) automount: Typed<bool>,
+    /// Whether pods get the role by EKS Pod Identity instead of a web identity.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) pod_identity: Typed<bool>,
     /// The role that pods with this ServiceAccount get.
     pub(super) role: Typed<Role>,
     /// Services of the environment that run with this ServiceAccount, by name or id: applications, containers, jobs, Terraform services.

@@ -20,7 +20,7 @@ use crate::{
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose},
         explain::{Verdict, lets_pod_identity},
         line::counted,
-        names::Subject,
+        names::{ClusterName, Subject},
         observed::{Field, ObservedProvider, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
         oidc::{Audience, Provider},
         pods::{Pod, judge_all},
@@ -194,7 +194,7 @@ impl Doctor<'_> {
     /// Whether an association gives pods a role, if that can be seen.
     async fn pod_identity(&self, subject: &Subject, role: &RoleArn, checks: &mut Vec<Check>) -> Option<bool> {
         let cluster = self.connection.place.cluster.as_ref()?;
-        let seen = self.patience.call(ASSOCIATIONS, async || self.connection.aws.pod_identity_roles(cluster, subject).await).await;
+        let seen = self.associated_roles(cluster, subject).await;
         let (check, associated) = match seen {
             Ok(roles) if roles.is_empty() => (Check::ok(POD_IDENTITY, "no association stands in the way"), Some(false)),
             Ok(roles) if roles.iter().all(|other| *other == role.to_string()) => (self.own_association(role).await, Some(true)),
@@ -207,6 +207,17 @@ impl Doctor<'_> {
         };
         checks.push(check);
         associated
+    }
+
+    async fn associated_roles(&self, cluster: &ClusterName, subject: &Subject) -> Result<Vec<String>, CallError> {
+        let (aws, namespace, account) = (&self.connection.aws, &subject.namespace, &subject.service_account);
+        let listed = self.patience.call(ASSOCIATIONS, async || aws.associations(cluster, Some(namespace), Some(account)).await).await?;
+        let mut roles = Vec::new();
+        for listed in listed {
+            let found = self.patience.call(ASSOCIATIONS, async || aws.association(cluster, &listed.id).await).await?;
+            roles.extend(found.map(|found| found.settings.role.to_string()));
+        }
+        Ok(roles)
     }
 
     /// An association with the role of the annotation: pods get the role by it, if the role trusts EKS Pod Identity.

@@ -138,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::identity::{Binding, BoundServices, ManagedRole, RoleSpec, Scope};
+    use crate::model::identity::{Binding, BoundServices, Keeper, ManagedRole, RoleSpec, Scope};
 
     fn identity() -> Identity {
         Identity {
@@ -148,6 +148,7 @@ mod tests {
                 labels: [].into(),
                 annotations: [].into(),
                 automount: None,
+                keeper: Keeper::Tool,
             },
             role: RoleSpec {
                 origin: RoleOrigin::Managed(Box::new(ManagedRole {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     arn::ClusterArn,
+    association::SessionTags,
     conditions::Conditions,
     document::{pattern_matches, texts},
     fingerprint::fingerprint,
@@ -108,8 +109,8 @@ impl From<Audience> for Grant {
 pub enum Anchor {
     /// IRSA: a pod shows STS a token of its cluster, and the cluster's issuer has this provider.
     Oidc(Provider),
-    /// EKS Pod Identity: EKS assumes the role for the pods of this cluster. No manifest asks for it yet.
-    PodIdentity(ClusterArn),
+    /// EKS Pod Identity: EKS assumes the role for the pods of this cluster. Without session tags the trust cannot ask which pods.
+    PodIdentity(ClusterArn, SessionTags),
 }
 
 impl Anchor {
@@ -117,14 +118,14 @@ impl Anchor {
     fn principal(&self) -> (&'static str, &str) {
         match self {
             Self::Oidc(provider) => ("Federated", &provider.arn),
-            Self::PodIdentity(_) => ("Service", POD_IDENTITY),
+            Self::PodIdentity(..) => ("Service", POD_IDENTITY),
         }
     }
 
     fn actions(&self) -> &'static [&'static str] {
         match self {
             Self::Oidc(_) => &[ASSUME],
-            Self::PodIdentity(_) => &POD_IDENTITY_ACTIONS,
+            Self::PodIdentity(..) => &POD_IDENTITY_ACTIONS,
         }
     }
 
@@ -132,7 +133,7 @@ impl Anchor {
     pub(super) fn keys(&self) -> Vec<String> {
         match self {
             Self::Oidc(provider) => vec![provider.subject_key(), provider.audience_key()],
-            Self::PodIdentity(_) => [SOURCE_ACCOUNT, SOURCE_ARN, NAMESPACE_TAG, SERVICE_ACCOUNT_TAG].map(str::to_owned).into(),
+            Self::PodIdentity(..) => [SOURCE_ACCOUNT, SOURCE_ARN, NAMESPACE_TAG, SERVICE_ACCOUNT_TAG].map(str::to_owned).into(),
         }
     }
 
@@ -151,7 +152,7 @@ impl Anchor {
                 let asked = [vec![grant.audience.as_str().to_owned()], of_conditions(grant)].concat();
                 vec![self.statement("Allow", kind, &asked, &condition)]
             }
-            Self::PodIdentity(_) => {
+            Self::PodIdentity(_, session_tags) => {
                 let of_product = |(accounts, namespaces): (BTreeSet<&str>, BTreeSet<&str>)| {
                     let mut condition = Value::Object(grant.conditions.to_members());
                     for (key, value) in self.source() {
@@ -162,7 +163,12 @@ impl Anchor {
                     let asked = accounts.iter().map(|account| (*account).to_owned()).chain(of_conditions(grant)).collect::<Vec<_>>();
                     self.statement("Allow", kind, &asked, &condition)
                 };
-                products(subjects).into_iter().map(of_product).collect()
+                let products = match session_tags {
+                    SessionTags::On => products(subjects),
+                    SessionTags::Off if subjects.is_empty() => BTreeMap::new(),
+                    SessionTags::Off => [(["*"].into(), ["*"].into())].into(),
+                };
+                products.into_iter().map(of_product).collect()
             }
         }
     }
@@ -171,7 +177,7 @@ impl Anchor {
     pub(super) fn denying(&self) -> Value {
         match self {
             Self::Oidc(_) => self.statement("Deny", StatementKind::Subjects, &[String::new()], &Value::Null),
-            Self::PodIdentity(cluster) => {
+            Self::PodIdentity(cluster, _) => {
                 let condition = json!({ "StringEquals": { SOURCE_ARN: cluster.as_str() } });
                 self.statement("Deny", StatementKind::Subjects, &[], &condition)
             }
@@ -201,7 +207,7 @@ impl Anchor {
                 let parts: Vec<&str> = std::iter::once(provider.issuer.as_str()).chain(asked).collect();
                 format!("{SID_PREFIX}{kind}{}", fingerprint(&parts, FINGERPRINT))
             }
-            Self::PodIdentity(cluster) => {
+            Self::PodIdentity(cluster, _) => {
                 let parts: Vec<&str> = std::iter::once(cluster.as_str()).chain(asked).collect();
                 format!("{SID_PREFIX}{PODS}{}{kind}{}", mark(cluster), fingerprint(&parts, FINGERPRINT))
             }
@@ -212,7 +218,7 @@ impl Anchor {
     fn source(&self) -> Vec<(&'static str, &str)> {
         match self {
             Self::Oidc(_) => Vec::new(),
-            Self::PodIdentity(cluster) => vec![(SOURCE_ACCOUNT, cluster.account_id()), (SOURCE_ARN, cluster.as_str())],
+            Self::PodIdentity(cluster, _) => vec![(SOURCE_ACCOUNT, cluster.account_id()), (SOURCE_ARN, cluster.as_str())],
         }
     }
 
@@ -252,7 +258,7 @@ impl Anchor {
         let rest = statement["Sid"].as_str()?.strip_prefix(SID_PREFIX)?;
         match self {
             Self::Oidc(_) => Some(rest),
-            Self::PodIdentity(cluster) => rest.strip_prefix(PODS)?.strip_prefix(mark(cluster).as_str()),
+            Self::PodIdentity(cluster, _) => rest.strip_prefix(PODS)?.strip_prefix(mark(cluster).as_str()),
         }
     }
 
@@ -263,7 +269,7 @@ impl Anchor {
         }
         match self {
             Self::Oidc(provider) => values_of(statement, &provider.subject_key()).into_iter().map(SubjectPattern::read).collect(),
-            Self::PodIdentity(_) => {
+            Self::PodIdentity(..) => {
                 // Who is not asked for a tag is let in with any, and without one.
                 let values = |key: &str| Some(values_of(statement, key)).filter(|values| !values.is_empty()).unwrap_or_else(|| vec!["*"]);
                 let (namespaces, accounts) = (values(NAMESPACE_TAG), values(SERVICE_ACCOUNT_TAG));
@@ -280,7 +286,7 @@ impl Anchor {
                 let audiences = texts(&statement["Condition"]["StringEquals"][provider.audience_key()]);
                 audiences.into_iter().filter_map(|audience| audience.parse().ok()).collect()
             }
-            Self::PodIdentity(_) => vec![Audience::of_pod_identity()],
+            Self::PodIdentity(..) => vec![Audience::of_pod_identity()],
         };
         let Some(conditions) = self.own_conditions(statement) else { return Vec::new() };
         audiences.into_iter().map(|audience| Grant { audience, conditions: conditions.clone() }).collect()
@@ -320,8 +326,9 @@ impl Anchor {
             Self::Oidc(provider) => {
                 vec![(provider.audience_key(), audience.as_str().to_owned()), (provider.subject_key(), subject.claim())]
             }
-            Self::PodIdentity(_) => {
+            Self::PodIdentity(_, session_tags) => {
                 let tags = [(NAMESPACE_TAG, subject.namespace.as_str()), (SERVICE_ACCOUNT_TAG, subject.service_account.as_str())];
+                let tags = tags.into_iter().filter(|_| *session_tags == SessionTags::On);
                 let known = self.source().into_iter().chain(tags);
                 known.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
             }

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::names::{NameProblem, RoleName, RolePath, name};
+use super::names::{ClusterName, NameProblem, Region, RoleName, RolePath, name};
 
 name!(
     /// A 12-digit AWS account id.
@@ -154,6 +154,12 @@ impl FromStr for PolicyArn {
 pub struct ClusterArn(String);
 
 impl ClusterArn {
+    /// The ARN of a cluster by its name.
+    #[must_use]
+    pub fn of(account: &Account, region: &Region, name: &ClusterName) -> Self {
+        Self(format!("arn:{}:eks:{region}:{}:cluster/{name}", account.partition, account.id))
+    }
+
     /// The ARN as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,13 +6,14 @@ use thiserror::Error;
 
 use super::{
     anchor::{Anchor, Grant, ProjectMark, StatementKind},
-    arn::{Account, Partition, PolicyArn, RoleArn},
+    arn::{Account, ClusterArn, Partition, PolicyArn, RoleArn},
+    association::{AssociationSettings, DesiredAssociation},
     fingerprint::fingerprint,
     gather::Gather as _,
-    identity::{Binding, Identity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{Binding, Identity, Keeper, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
-    names::{ClusterName, Namespace, RoleName, RolePath, ServiceAccountName, Subject},
-    observed::{AUDIENCE_ANNOTATION, Owner, ROLE_ANNOTATION},
+    names::{ClusterName, Namespace, Region, RoleName, RolePath, ServiceAccountName, Subject},
+    observed::{AUDIENCE_ANNOTATION, OWNER_TAG, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     registry::Entry,
     role::{RoleAttributes, RoleSettings},
@@ -30,6 +31,10 @@ pub struct Place {
     pub issuer: IssuerUrl,
     /// The cluster's name, if known.
     pub cluster: Option<ClusterName>,
+    /// The cluster's region, if known.
+    pub region: Option<Region>,
+    /// The cluster's account, where it is known not to be that of the credentials for IAM, or known at all.
+    pub cluster_account: Option<Account>,
     /// The paths below which roles of the cluster's environments are looked for.
     pub paths: BTreeSet<RolePath>,
     /// The mark of the job that runs; nothing outside Qovery.
@@ -43,6 +48,13 @@ impl Place {
     #[must_use]
     pub fn subject(&self, identity: &Identity) -> Subject {
         Subject { namespace: self.namespace.clone(), service_account: identity.service_account.name.clone() }
+    }
+
+    /// The ARN of the cluster, if its name and region are known. Its account is that of the credentials if nothing else is known of it.
+    #[must_use]
+    pub fn cluster_arn(&self, account: &Account) -> Option<ClusterArn> {
+        let account = self.cluster_account.as_ref().unwrap_or(account);
+        Some(ClusterArn::of(account, self.region.as_ref()?, self.cluster.as_ref()?))
     }
 
     /// Who makes something for all environments of the cluster: `<namespace>`, and the job where one is known.
@@ -108,6 +120,8 @@ pub struct Desired {
     pub roles: BTreeMap<RoleName, DesiredRole>,
     /// The ServiceAccounts, in the order of the manifest.
     pub service_accounts: Vec<DesiredServiceAccount>,
+    /// The associations of EKS Pod Identity, by ServiceAccount.
+    pub associations: BTreeMap<ServiceAccountName, DesiredAssociation>,
     /// The services that should run with them, in the same order.
     pub services: Vec<DesiredService>,
     /// Where all this is.
@@ -190,6 +204,8 @@ pub struct DesiredServiceAccount {
     pub automount: Option<bool>,
     /// The job whose mark it carries.
     pub job: Option<JobMark>,
+    /// Whose it is to make.
+    pub keeper: Keeper,
 }
 
 /// Identities that cannot be in this account.
@@ -214,6 +230,17 @@ pub enum DesiredProblem {
     /// Path, cluster and namespace together are longer than IAM takes.
     #[error("the role path `{0}` is longer than IAM's 512 characters")]
     PathTooLong(String),
+    /// An association is in a cluster, and it is not known in which.
+    #[error("ServiceAccount `{0}` gets its role by EKS Pod Identity, but the name of the cluster is not known")]
+    NoCluster(Subject),
+    /// The role of an association is in another account than the cluster.
+    #[error("role `{role}` is in account `{}`, but EKS Pod Identity takes only roles of the cluster's account, `{cluster}`", role.account)]
+    OtherClusterAccount {
+        /// The role.
+        role: Box<RoleArn>,
+        /// The account of the cluster.
+        cluster: Account,
+    },
     /// Two identities ask for one role in ways that do not go together.
     #[error("role `{0}` is asked for by two identities in ways that do not go together")]
     RoleTwice(RoleName),
@@ -229,6 +256,12 @@ impl DesiredProblem {
             }
             Self::OtherPartition { .. } => {
                 "write the ARN as the account's partition has it: `arn:aws-cn:…` in China, `arn:aws-us-gov:…` in GovCloud"
+            }
+            Self::NoCluster(_) => {
+                "set `QOVERY_KUBERNETES_CLUSTER_NAME` to the name that EKS knows the cluster by, and `AWS_REGION` to its region"
+            }
+            Self::OtherClusterAccount { .. } => {
+                "give a role of the cluster's account, and the role of the other account as `podIdentity.targetRoleArn`"
             }
             Self::PathTooLong(_) => "shorten `path` in the manifest",
             Self::RoleTwice(_) => {
@@ -264,6 +297,7 @@ impl Desired {
             provider: Provider::of(&place.issuer, account),
             roles: BTreeMap::new(),
             service_accounts: Vec::new(),
+            associations: BTreeMap::new(),
             services: Vec::new(),
             place: place.clone(),
             prune: Prune::default(),
@@ -273,7 +307,13 @@ impl Desired {
     fn add(&mut self, identity: &Identity, account: &Account) -> Result<(), DesiredProblem> {
         let place = self.place.clone();
         let arn = role_arn(identity, &place, account)?;
-        self.add_role(identity, arn.clone())?;
+        let association = association(identity, &place, &arn, account)?;
+        let anchor = match &association {
+            None => Anchor::Oidc(self.provider.clone()),
+            Some((cluster, association)) => Anchor::PodIdentity(cluster.clone(), association.settings.session_tags),
+        };
+        self.add_role(identity, arn.clone(), anchor)?;
+        self.associations.extend(association.map(|(_, association)| (association.subject.service_account.clone(), association)));
         self.service_accounts.push(service_account(identity, &place, arn));
         self.services.extend(identity.services.services.iter().map(|service| DesiredService {
             service: service.clone(),
@@ -284,17 +324,10 @@ impl Desired {
     }
 
     /// Adds the role of an identity, or this identity to a role that another has added.
-    fn add_role(&mut self, identity: &Identity, arn: RoleArn) -> Result<(), DesiredProblem> {
+    fn add_role(&mut self, identity: &Identity, arn: RoleArn, anchor: Anchor) -> Result<(), DesiredProblem> {
         let subject = self.place.subject(identity);
-        let role = DesiredRole {
-            owned: owned(&identity.role, &subject, &self.place),
-            anchor: match &identity.binding {
-                Binding::Irsa { .. } => Anchor::Oidc(self.provider.clone()),
-                Binding::PodIdentity { cluster } => Anchor::PodIdentity(cluster.clone()),
-            },
-            trust: trust(identity, &subject, &self.place),
-            arn,
-        };
+        let role =
+            DesiredRole { owned: owned(&identity.role, &subject, &self.place), anchor, trust: trust(identity, &subject, &self.place), arn };
         let name = role.arn.name.clone();
         let taken = self.roles.keys().find(|other| other.as_str().eq_ignore_ascii_case(name.as_str())).cloned();
         let Some(other) = taken.and_then(|name| self.roles.get_mut(&name)) else {
@@ -402,7 +435,7 @@ fn trust(identity: &Identity, subject: &Subject, place: &Place) -> DesiredTrust 
             retain: *retain,
         },
         // Who gets the role is for the associations to say: the trust never grows.
-        (Scope::Shared { .. }, Binding::PodIdentity { .. }) => {
+        (Scope::Shared { .. }, Binding::PodIdentity(_)) => {
             let mut trusted = Trusted::nobody(StatementKind::Subjects);
             trusted.add(&grant, SubjectPattern::everybody());
             DesiredTrust::Patterns(trusted)
@@ -419,7 +452,7 @@ fn trust(identity: &Identity, subject: &Subject, place: &Place) -> DesiredTrust 
 }
 
 fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> DesiredServiceAccount {
-    let ServiceAccountSpec { name: _, token_expiration, labels, annotations, automount } = &identity.service_account;
+    let ServiceAccountSpec { name: _, token_expiration, labels, annotations, automount, keeper: _ } = &identity.service_account;
     let mut annotations: BTreeMap<String, String> =
         annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     if let Binding::Irsa { audience } = &identity.binding {
@@ -439,7 +472,38 @@ fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> Desired
         labels: labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect(),
         automount: *automount,
         job: place.job.clone(),
+        keeper: identity.service_account.keeper,
     }
+}
+
+fn association(
+    identity: &Identity,
+    place: &Place,
+    role: &RoleArn,
+    account: &Account,
+) -> Result<Option<(ClusterArn, DesiredAssociation)>, DesiredProblem> {
+    let Binding::PodIdentity(wanted) = &identity.binding else { return Ok(None) };
+    let subject = place.subject(identity);
+    let no_cluster = || DesiredProblem::NoCluster(subject.clone());
+    let (cluster, name) = (place.cluster_arn(account).ok_or_else(no_cluster)?, place.cluster.clone().ok_or_else(no_cluster)?);
+    if let Some(cluster) = place.cluster_account.as_ref().filter(|cluster| **cluster != role.account) {
+        return Err(DesiredProblem::OtherClusterAccount { role: Box::new(role.clone()), cluster: cluster.clone() });
+    }
+    let tags = wanted.tags.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
+    let association = DesiredAssociation {
+        cluster: name,
+        settings: AssociationSettings {
+            role: role.clone(),
+            target: wanted.target.as_ref().map(|target| target.role.clone()),
+            session_tags: wanted.session_tags,
+            session_policy: wanted.session_policy.clone(),
+        },
+        external_id: wanted.target.as_ref().and_then(|target| target.external_id.clone()),
+        tags: tags.chain([(OWNER_TAG.to_owned(), subject.to_string())]).collect(),
+        job: place.job.clone(),
+        subject,
+    };
+    Ok(Some((cluster, association)))
 }
 
 #[cfg(test)]
@@ -487,6 +551,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 annotations: BTreeMap::new(),
                 automount: None,
+                keeper: Keeper::Tool,
             },
             role: RoleSpec {
                 origin: RoleOrigin::Given("arn:aws:iam::123456789012:role/app".parse().unwrap()),
@@ -494,13 +559,15 @@ mod tests {
                 extra_subjects: BTreeSet::new(),
                 conditions: crate::model::conditions::Conditions::default(),
             },
-            binding: Binding::PodIdentity { cluster: "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap() },
+            binding: Binding::PodIdentity(Box::default()),
             services: crate::model::identity::BoundServices::default(),
         };
         let place = Place {
             namespace: "z1".parse().unwrap(),
             issuer: "https://oidc.example.com/id/A".parse().unwrap(),
-            cluster: None,
+            cluster: "demo".parse().ok(),
+            region: "eu-west-3".parse().ok(),
+            cluster_account: None,
             paths: BTreeSet::new(),
             job: None,
             project: None,
@@ -516,7 +583,7 @@ mod tests {
         let (desired, role) = of_pod_identity(Scope::Shared { retain: false });
         assert_eq!(desired.audiences(), BTreeSet::new());
         assert_eq!(desired.service_accounts[0].annotations, BTreeMap::new());
-        assert!(matches!(role.anchor, Anchor::PodIdentity(_)));
+        assert!(matches!(role.anchor, Anchor::PodIdentity(..)));
         let DesiredTrust::Patterns(trusted) = role.trust else { panic!("{:?}", role.trust) };
         assert_eq!(trusted.all().collect::<Vec<_>>(), [&SubjectPattern::everybody()]);
         let (_, role) = of_pod_identity(Scope::Environment);

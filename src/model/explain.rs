@@ -59,7 +59,7 @@ pub fn perimeters(trust: &TrustPolicy, anchor: &Anchor, audience: &Audience, sub
             let claims = Claims::of_subject(&provider.issuer, audience, subject);
             asking(trust, anchor, &Request::Token { provider, claims: &claims }, &[], |_| true)
         }
-        Anchor::PodIdentity(_) => around_pods(trust, anchor),
+        Anchor::PodIdentity(..) => around_pods(trust, anchor),
     }
 }
 
@@ -461,6 +461,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::association::SessionTags;
 
     fn provider() -> Provider {
         Provider {
@@ -663,7 +664,7 @@ mod tests {
 
     #[test]
     fn a_perimeter_around_pods_is_what_a_foreign_statement_asks_for_beyond_cluster_and_tags() {
-        let anchor = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap());
+        let anchor = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap(), SessionTags::On);
         let statement = |condition: Value| json!({"Effect": "Allow", "Principal": {"Service": POD_IDENTITY}, "Action": POD_IDENTITY_ACTIONS, "Condition": condition});
         let tags = json!({"StringEquals": {"aws:SourceAccount": "123456789012", "aws:RequestTag/kubernetes-namespace": "z1"}});
         let network = json!({"StringEquals": {"aws:RequestTag/kubernetes-namespace": "z1", "aws:PrincipalOrgID": "o-1"}});

@@ -4,10 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
-    arn::{ClusterArn, RoleArn},
+    arn::{ExternalId, RoleArn},
+    association::SessionTags,
     conditions::Conditions,
-    names::{LabelValue, MetadataKey, NamespacePattern, RoleName, RolePath, ServiceAccountName, Subject},
+    names::{LabelValue, MetadataKey, NamespacePattern, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
     oidc::Audience,
     role::RoleAttributes,
     service::ServiceRef,
@@ -44,11 +47,30 @@ pub enum Binding {
         /// The audience of the tokens.
         audience: Audience,
     },
-    /// By an association of EKS Pod Identity. No manifest asks for it yet.
-    PodIdentity {
-        /// The cluster of the association.
-        cluster: ClusterArn,
-    },
+    /// By an association of EKS Pod Identity.
+    PodIdentity(Box<PodIdentity>),
+}
+
+/// What an association is to be like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// The role that the identity's role assumes in turn: then the pods get this one.
+    pub target: Option<Target>,
+    /// Whether sessions have tags.
+    pub session_tags: SessionTags,
+    /// What limits the sessions beside the role's own policies.
+    pub session_policy: Option<Value>,
+    /// Tags of the association beside the tool's own.
+    pub tags: BTreeMap<TagKey, TagValue>,
+}
+
+/// A role, perhaps of another account, that the role of an association assumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The role.
+    pub role: RoleArn,
+    /// The external ID that its trust asks for, if it is known.
+    pub external_id: Option<ExternalId>,
 }
 
 impl Binding {
@@ -57,7 +79,7 @@ impl Binding {
     pub fn audience(&self) -> Option<&Audience> {
         match self {
             Self::Irsa { audience } => Some(audience),
-            Self::PodIdentity { .. } => None,
+            Self::PodIdentity(_) => None,
         }
     }
 }
@@ -90,6 +112,18 @@ pub struct ServiceAccountSpec {
     pub annotations: BTreeMap<MetadataKey, String>,
     /// `automountServiceAccountToken`; left alone if not given.
     pub automount: Option<bool>,
+    /// Whose it is to make.
+    pub keeper: Keeper,
+}
+
+/// Who makes a ServiceAccount and keeps it as it should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeper {
+    /// The tool.
+    #[default]
+    Tool,
+    /// Somebody else, a chart perhaps (`roleOnly`): the tool never writes to it.
+    Other,
 }
 
 /// The role of an identity: where it comes from, and whom it trusts.

@@ -8,6 +8,7 @@ pub mod anchor;
 pub mod api_server;
 pub mod applied;
 pub mod arn;
+pub mod association;
 pub mod conditions;
 pub mod containers;
 pub mod date;

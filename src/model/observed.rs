@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     arn::{Account, PolicyArn, RoleArn},
+    association::{KnownAgent, ObservedAssociation},
     date::Date,
     gather::Gather as _,
     marks::{JobMark, Jobs, Marks},
@@ -57,6 +58,12 @@ pub struct Observed {
     pub roles: BTreeMap<RoleName, ObservedRole>,
     /// The ServiceAccounts that are there: those that identities name, and those of the namespace that the tool holds a field of.
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
+    /// The associations of EKS Pod Identity in the namespace, by ServiceAccount. None if nobody looked.
+    pub associations: Option<BTreeMap<ServiceAccountName, ObservedAssociation>>,
+    /// Whether the cluster can give pods the credentials of associations. Looked up only before one is made.
+    pub agent: KnownAgent,
+    /// The pods of the namespace that run or are about to. Looked up by a deploy where a pod's token is the proof.
+    pub pods: Option<Vec<Use>>,
     /// Who uses ServiceAccounts and roles of the namespace. Looked up only where what is used stays.
     pub uses: Option<Vec<Use>>,
     /// Jobs of which it is known that they no longer exist: their marks keep nothing.
@@ -91,6 +98,9 @@ impl Observed {
             provider: KnownProvider::NotRead,
             roles: BTreeMap::new(),
             service_accounts: BTreeMap::new(),
+            associations: None,
+            agent: KnownAgent::NotRead,
+            pods: None,
             uses: None,
             gone_jobs: BTreeSet::new(),
             namespace_ends: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     containers::{Certainty, Container, Finding, Remedy, Volume, Wanted, judge},
-    names::Namespace,
+    names::{Namespace, ServiceAccountName},
 };
 
 /// A pod that runs or is about to.
@@ -31,6 +31,50 @@ pub struct Use {
     pub roles: BTreeSet<String>,
     /// Whether it is terminating.
     pub ends: bool,
+    /// If it is a pod: what tells it from others of its name.
+    pub pod: Option<PodRef>,
+    /// How its containers get credentials of AWS, as far as EKS has told them.
+    pub credentials: Credentials,
+}
+
+/// A pod, by what a token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRef {
+    /// Its name.
+    pub name: String,
+    /// Its unique id.
+    pub uid: String,
+    /// Whether it runs.
+    pub phase: Phase,
+}
+
+/// How far a pod that has not ended has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It was created, and does not run yet.
+    Pending,
+    /// It runs.
+    Running,
+}
+
+/// A pod of the ServiceAccount that runs and stays, if there is one.
+#[must_use]
+pub fn running_pod<'a>(uses: &'a [Use], service_account: &ServiceAccountName) -> Option<&'a PodRef> {
+    let running = uses.iter().filter(|used| used.service_account == service_account.as_str() && !used.ends);
+    running.filter_map(|used| used.pod.as_ref()).find(|pod| pod.phase == Phase::Running)
+}
+
+/// What the webhook of EKS has put into a pod when it was created. That never changes while the pod lives.
+/// <https://github.com/aws/amazon-eks-pod-identity-webhook>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing.
+    #[default]
+    None,
+    /// A role and a token to show STS: the ServiceAccount had the annotation, and no association was known.
+    WebIdentity,
+    /// The address of the agent of EKS Pod Identity: an association was known.
+    PodIdentity,
 }
 
 /// The pods of a ServiceAccount, container by container.

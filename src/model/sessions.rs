@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{arn::RoleArn, names::ServiceAccountName};
+use super::{arn::RoleArn, gather::Gather as _, names::ServiceAccountName};
 
 /// An assumed role, as STS names it: `arn:aws:sts::123456789012:assumed-role/<name>/<session>`, without the role's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Sessions {
     #[must_use]
     pub fn show(&self, service_account: &ServiceAccountName, role: &RoleArn) -> bool {
         self.0.get(service_account).is_some_and(|assumed| assumed.is_of(role))
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0.into_iter().chain(others.0).gather())
     }
 
     /// Whether this ServiceAccount was given any role. Then the OIDC provider exists and accepts the audience of its token.

@@ -239,6 +239,7 @@ fn is_adopted(statement: &Value, anchor: &Anchor, trusted: &Trusted) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::association::SessionTags;
     use crate::model::{anchor::ProjectMark, conditions::Conditions, oidc::Provider};
 
     fn provider() -> Provider {
@@ -451,7 +452,7 @@ mod tests {
     }
 
     fn pods() -> Anchor {
-        Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap())
+        Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap(), SessionTags::On)
     }
 
     #[test]
@@ -501,7 +502,7 @@ mod tests {
 
     #[test]
     fn statements_of_two_anchors_and_of_two_clusters_stand_beside_each_other() {
-        let elsewhere = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/other".parse().unwrap());
+        let elsewhere = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/other".parse().unwrap(), SessionTags::On);
         let pods_trusted = {
             let mut trusted = Trusted::nobody(StatementKind::Subjects);
             trusted.add(&Audience::of_pod_identity().into(), SubjectPattern::read("system:serviceaccount:z1:app"));

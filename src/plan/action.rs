@@ -11,9 +11,10 @@ use crate::model::{
     anchor::Grant,
     applied::{AppliedServiceAccount, Applying, Seen},
     arn::PolicyArn,
+    association::{AssociationId, AssociationSettings, DesiredAssociation},
     gather::Gather as _,
     marks::{JobMark, Mark},
-    names::{PolicyName, RoleName, ServiceAccountName, Subject},
+    names::{ClusterName, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::{Audience, Provider},
     role::{NewRole, RoleSettings},
     service::{Service, ServiceKind},
@@ -127,6 +128,46 @@ pub enum Action {
     DeleteRole {
         /// The role.
         role: RoleName,
+    },
+    /// `CreatePodIdentityAssociation`
+    CreateAssociation(Box<DesiredAssociation>),
+    /// `UpdatePodIdentityAssociation`
+    UpdateAssociation {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The association.
+        id: AssociationId,
+        /// Its namespace and ServiceAccount.
+        subject: Subject,
+        /// What it is to be like.
+        settings: AssociationSettings,
+    },
+    /// `TagResource` of EKS
+    TagAssociation {
+        /// The association.
+        arn: String,
+        /// Its namespace and ServiceAccount.
+        subject: Subject,
+        /// The tags to set.
+        tags: BTreeMap<String, String>,
+    },
+    /// `UntagResource` of EKS
+    UntagAssociation {
+        /// The association.
+        arn: String,
+        /// Its namespace and ServiceAccount.
+        subject: Subject,
+        /// The keys to remove.
+        keys: BTreeSet<String>,
+    },
+    /// `DeletePodIdentityAssociation`
+    DeleteAssociation {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The association.
+        id: AssociationId,
+        /// Its namespace and ServiceAccount.
+        subject: Subject,
     },
     /// A server-side apply of the ServiceAccount.
     ApplyServiceAccount(Box<AppliedServiceAccount>),
@@ -308,6 +349,11 @@ impl Call for Action {
             Self::PutInlinePolicy { .. } => "iam:PutRolePolicy",
             Self::DeleteInlinePolicy { .. } => "iam:DeleteRolePolicy",
             Self::DeleteRole { .. } => "iam:DeleteRole",
+            Self::CreateAssociation(_) => "eks:CreatePodIdentityAssociation",
+            Self::UpdateAssociation { .. } => "eks:UpdatePodIdentityAssociation",
+            Self::TagAssociation { .. } => "eks:TagResource",
+            Self::UntagAssociation { .. } => "eks:UntagResource",
+            Self::DeleteAssociation { .. } => "eks:DeletePodIdentityAssociation",
             Self::ApplyServiceAccount(_) | Self::MarkServiceAccount { .. } | Self::ReleaseServiceAccount { .. } => {
                 "kubernetes:patch serviceaccounts"
             }
@@ -349,6 +395,21 @@ impl fmt::Display for Action {
             Self::PutInlinePolicy { role, policy, .. } => write!(f, "put inline policy `{policy}` on role `{role}`"),
             Self::DeleteInlinePolicy { role, policy } => write!(f, "delete inline policy `{policy}` of role `{role}`"),
             Self::DeleteRole { role } => write!(f, "delete role `{role}`"),
+            Self::CreateAssociation(association) => {
+                let DesiredAssociation { subject, settings, .. } = &**association;
+                write!(f, "associate ServiceAccount `{subject}` with role `{}`", settings.role)?;
+                settings.target.as_ref().map_or(Ok(()), |target| write!(f, ", which assumes role `{target}`"))
+            }
+            Self::UpdateAssociation { subject, settings, .. } => {
+                write!(f, "update the association of ServiceAccount `{subject}` with role `{}`", settings.role)
+            }
+            Self::TagAssociation { subject, tags, .. } => {
+                write!(f, "tag the association of ServiceAccount `{subject}` with {}", listed(tags.keys()))
+            }
+            Self::UntagAssociation { subject, keys, .. } => {
+                write!(f, "untag the association of ServiceAccount `{subject}`: {}", listed(keys))
+            }
+            Self::DeleteAssociation { subject, .. } => write!(f, "delete the association of ServiceAccount `{subject}`"),
             Self::ApplyServiceAccount(applied) => {
                 let (subject, role) = (&applied.subject, applied.role.as_ref().map(ToString::to_string).unwrap_or_default());
                 match applied.how {

@@ -3,6 +3,7 @@
 //! No I/O, clock, environment, file, SDK type, logger or async in this room. A plan leaves nothing to decide.
 
 mod action;
+mod association;
 pub mod departure;
 mod goal;
 pub mod install;

@@ -1,8 +1,9 @@
 //! The plan of `start`: provider, then for each role the role, the ServiceAccounts that name it, and the services that run with them.
 
-use super::{Lane, Plan, Refusal, Refusals, keys, ledger, provider, role, service_account, services};
+use super::{Lane, Plan, Refusal, Refusals, association, keys, ledger, provider, role, service_account, services};
 use crate::model::{
     desired::{Desired, DesiredTrust},
+    identity::Keeper,
     observed::Observed,
 };
 
@@ -22,9 +23,17 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             }
             Err(refusal) => refusals.push(refusal),
         }
+        // Once the role trusts EKS Pod Identity, which EKS looks at, and before the ServiceAccount: a pod that starts has its role.
+        for wanted in desired.associations.values().filter(|wanted| wanted.settings.role.name == *name) {
+            let found = observed.associations.as_ref().and_then(|found| found.get(&wanted.subject.service_account));
+            match association::start(wanted, found) {
+                Ok(actions) => lane.extend(actions),
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
         let is_recorded = matches!(wanted.trust, DesiredTrust::Registry { .. });
         let mut first = Vec::new();
-        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name) {
+        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name && wanted.keeper == Keeper::Tool) {
             let present = observed.service_accounts.get(&wanted.subject.service_account);
             plan.notes.extend(service_account::audience_note(wanted, present));
             let mut applies = service_account::start(wanted, present, observed.at);

@@ -122,7 +122,7 @@ async fn execute(
     let Plan { mut left, kept, .. } = plan;
     let seen_whole = observed.unread.is_empty();
     if goal == Goal::Start {
-        let proving = prove(&config.identities, &desired, &observed.sessions, &applied, &connection, &patience, proof, report);
+        let proving = prove(&config.identities, &desired, &observed, &applied, &connection, &patience, proof, report);
         tokio::select! {
             proven = proving => proven.map_err(RunError::NotProven)?,
             () = patience.interruption() => return Err(StepError::Interrupted.into()),

@@ -5,11 +5,13 @@ use crate::{
     model::{
         applied::AppliedServiceAccount,
         arn::RoleArn,
+        association::KnownAgent,
         desired::Place,
         identity::Identity,
-        names::{RoleName, Subject},
+        names::{ClusterName, RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
+        pods::PodRef,
         sessions::AssumedRole,
     },
     plan::Action,
@@ -58,6 +60,18 @@ impl World for Connection {
         self.aws.assume_with_token(role, token).await
     }
 
+    async fn agent(&self, patience: &Patience) -> Result<KnownAgent, Failed> {
+        observe::agent(self, patience).await
+    }
+
+    async fn token_of_pod(&self, subject: &Subject, pod: &PodRef) -> Result<String, CallError> {
+        self.kubernetes.token_of_pod(subject, &Audience::of_pod_identity(), pod).await
+    }
+
+    async fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> Result<AssumedRole, CallError> {
+        self.aws.assume_for_pod(cluster, token).await
+    }
+
     async fn role_exists(&self, name: &RoleName) -> Result<(), CallError> {
         self.aws.role_exists(name).await
     }
@@ -81,6 +95,11 @@ impl World for Connection {
             Action::PutInlinePolicy { role, policy, document } => aws.put_inline_policy(role, policy, document).await,
             Action::DeleteInlinePolicy { role, policy } => aws.delete_inline_policy(role, policy).await,
             Action::DeleteRole { role } => aws.delete_role(role).await,
+            Action::CreateAssociation(association) => aws.create_association(association).await,
+            Action::UpdateAssociation { cluster, id, settings, .. } => aws.update_association(cluster, id, settings).await,
+            Action::TagAssociation { arn, tags, .. } => aws.tag_association(arn, tags.clone()).await,
+            Action::UntagAssociation { arn, keys, .. } => aws.untag_association(arn, keys.clone()).await,
+            Action::DeleteAssociation { cluster, id, .. } => aws.delete_association(cluster, id).await,
             Action::ApplyServiceAccount(applied) => kubernetes.apply_service_account(applied).await,
             Action::ReleaseServiceAccount { subject, uid } => kubernetes.release_service_account(subject, uid).await,
             Action::MarkServiceAccount { subject, job, mark, uid, force } => {

@@ -52,7 +52,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::model::{desired::DesiredServiceAccount, identity::Binding, output::outputs};
+    use crate::model::{
+        desired::DesiredServiceAccount,
+        identity::{Binding, Keeper},
+        output::outputs,
+    };
 
     fn names(outputs: &Outputs) -> BTreeSet<&str> {
         outputs.keys().map(String::as_str).collect()
@@ -67,6 +71,7 @@ mod tests {
             labels: BTreeMap::new(),
             automount: None,
             job: None,
+            keeper: Keeper::Tool,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     clients::{
-        aws::ASSUME,
+        aws::{ASSUME, ASSUME_FOR_POD},
         call::{BackOff, CallError, Denial, DeniedBy, ErrorKind, Failed, Patience, TokenFault},
         kubernetes::TOKEN,
     },
@@ -19,10 +19,10 @@ use crate::{
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose, worth_waiting},
         identity::Identity,
         line::one_line,
-        names::Subject,
-        observed::KnownProvider,
+        names::{ClusterName, Subject},
+        observed::{KnownProvider, Observed},
         oidc::Audience,
-        sessions::Sessions,
+        pods::{PodRef, running_pod},
         token::Claims,
     },
     plan::Action,
@@ -100,7 +100,7 @@ impl NotProven {
 pub async fn prove(
     identities: &[Identity],
     desired: &Desired,
-    seen: &Sessions,
+    observed: &Observed,
     applied: &[Action],
     world: &impl World,
     patience: &Patience,
@@ -110,13 +110,24 @@ pub async fn prove(
     if proof == Proof::Off {
         return Ok(());
     }
-    let prover = Prover { identities, desired, seen, applied, world, patience };
-    let with_audience = desired.service_accounts.iter().filter_map(|account| Some((account, account.binding.audience()?)));
-    let proofs = join_all(with_audience.map(async |(account, audience)| (account, prover.prove(account, audience).await))).await;
+    let prover = Prover { identities, desired, observed, applied, world, patience };
+    let shown = |account: &DesiredServiceAccount| observed.sessions.show(&account.subject.service_account, prover.role_of_pods(account));
+    let mut to_ask = Vec::new();
+    for account in &desired.service_accounts {
+        match prover.way(account) {
+            _ if shown(account) => report.proven(&account.subject, prover.role_of_pods(account), desired.max_session(&account.role)),
+            Some(way) => to_ask.push((account, way)),
+            None => report.note(&format!(
+                "not proven by a session yet: no pod of ServiceAccount `{}` runs. Its association with role `{}` is in place; the next deploy proves it",
+                account.subject, account.role
+            )),
+        }
+    }
+    let proofs = join_all(to_ask.into_iter().map(async |(account, way)| (account, prover.prove(account, &way).await))).await;
     let mut failed = Vec::new();
     for (account, proven) in proofs {
         match proven {
-            Ok(()) => report.proven(&account.subject, &account.role, desired.max_session(&account.role)),
+            Ok(()) => report.proven(&account.subject, prover.role_of_pods(account), desired.max_session(&account.role)),
             Err(error) if proof == Proof::Auto && error.source.call == TOKEN => match &error.source.source.kind {
                 ErrorKind::Denied(_) => report.note(&format!(
                     "not proven: the job may not request a token of ServiceAccount `{}` (`create` on `serviceaccounts/token`: docs/permissions/admission-guard.yaml, then docs/permissions/rbac.yaml)",
@@ -137,18 +148,39 @@ pub async fn prove(
 struct Prover<'a, C> {
     identities: &'a [Identity],
     desired: &'a Desired,
-    seen: &'a Sessions,
+    observed: &'a Observed,
     applied: &'a [Action],
     world: &'a C,
     patience: &'a Patience,
 }
 
-impl<C: World> Prover<'_, C> {
-    async fn prove(&self, account: &DesiredServiceAccount, audience: &Audience) -> Result<(), NotProven> {
-        let (subject, role) = (&account.subject, &account.role);
-        if self.seen.show(&subject.service_account, role) {
-            return Ok(());
+/// How a pod gets its role, and so does the proof.
+enum Way<'a> {
+    /// It shows STS a token of this audience.
+    WebIdentity(&'a Audience),
+    /// The agent of this cluster shows EKS the token of this pod.
+    PodIdentity(&'a ClusterName, &'a PodRef),
+}
+
+impl<'a, C: World> Prover<'a, C> {
+    /// How it can be asked; none if only a pod can, and none runs.
+    fn way(&self, account: &'a DesiredServiceAccount) -> Option<Way<'a>> {
+        if let Some(audience) = account.binding.audience() {
+            return Some(Way::WebIdentity(audience));
         }
+        let name = &account.subject.service_account;
+        let association = self.desired.associations.get(name)?;
+        Some(Way::PodIdentity(&association.cluster, running_pod(self.observed.pods.as_deref()?, name)?))
+    }
+
+    /// The role that the pods get in the end.
+    fn role_of_pods(&self, account: &'a DesiredServiceAccount) -> &'a RoleArn {
+        let association = self.desired.associations.get(&account.subject.service_account);
+        association.map_or(&account.role, |association| association.settings.of_pods())
+    }
+
+    async fn prove(&self, account: &'a DesiredServiceAccount, way: &Way<'_>) -> Result<(), NotProven> {
+        let (subject, role) = (&account.subject, self.role_of_pods(account));
         let changed = self.applied.iter().any(|action| action.changes_chain_to(&role.name));
         let provider = &self.desired.provider.arn;
         let not_proven = |source, diagnosis| NotProven {
@@ -160,20 +192,30 @@ impl<C: World> Prover<'_, C> {
             source,
         };
         let doing = format!("request a token of ServiceAccount `{subject}`");
-        let token = self.patience.call(TOKEN, async || self.world.token(subject, audience).await).await.map_err(Failed::to(doing, TOKEN));
+        let token = self.patience.call(TOKEN, async || match way {
+            Way::WebIdentity(audience) => self.world.token(subject, audience).await,
+            Way::PodIdentity(_, pod) => self.world.token_of_pod(subject, pod).await,
+        });
+        let token = token.await.map_err(Failed::to(doing, TOKEN));
         let token = token.map_err(|source| not_proven(source, None))?;
         let _waiting = self.patience.waiting(format!("STS to give role `{role}` for a token of ServiceAccount `{subject}`"));
         let (started, mut pauses) = (Instant::now(), BackOff::doubling(FIRST_PAUSE, LONGEST_PAUSE));
         loop {
             let doing = format!("assume role `{role}` with a token of ServiceAccount `{subject}`");
-            let answer = self.patience.call(ASSUME, async || self.world.assume(role, &token).await).await;
+            let answer = match way {
+                Way::WebIdentity(_) => self.patience.call(ASSUME, async || self.world.assume(role, &token).await).await,
+                Way::PodIdentity(cluster, _) => {
+                    self.patience.call(ASSUME_FOR_POD, async || self.world.assume_for_pod(cluster, &token).await).await
+                }
+            };
             let source = match answer {
                 Ok(session) if session.is_of(role) => return Ok(()),
                 Ok(session) => CallError::new(ErrorKind::Other, "OtherRole", format!("STS gave `{session}`")),
                 Err(error) => error,
             };
             let may_pass = is_of_the_trust(&source.kind);
-            let source = Failed { doing, call: ASSUME, source };
+            let call = if matches!(way, Way::WebIdentity(_)) { ASSUME } else { ASSUME_FOR_POD };
+            let source = Failed { doing, call, source };
             let diagnosis = self.diagnosis(account, &token).await;
             let waits = may_pass && worth_waiting(diagnosis.as_ref(), changed).is_none_or(|limit| started.elapsed() < limit);
             if !waits || !self.patience.sleep(pauses.pause()).await {

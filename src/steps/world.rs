@@ -8,11 +8,13 @@ use crate::{
     model::{
         applied::AppliedServiceAccount,
         arn::RoleArn,
+        association::KnownAgent,
         desired::Place,
         identity::Identity,
-        names::{RoleName, Subject},
+        names::{ClusterName, RoleName, Subject},
         observed::{Limits, Observed},
         oidc::Audience,
+        pods::PodRef,
         sessions::AssumedRole,
     },
     plan::{Action, Goal},
@@ -103,6 +105,24 @@ pub trait World {
     /// # Errors
     /// STS refuses or does not answer.
     fn assume(&self, role: &RoleArn, token: &str) -> impl Future<Output = Result<AssumedRole, CallError>>;
+
+    /// Whether the cluster can give pods the credentials of associations.
+    ///
+    /// # Errors
+    /// A service does not answer. That none may be asked is an answer: then it is not known.
+    fn agent(&self, patience: &Patience) -> impl Future<Output = Result<KnownAgent, Failed>>;
+
+    /// A token as the pod has one for EKS.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn token_of_pod(&self, subject: &Subject, pod: &PodRef) -> impl Future<Output = Result<String, CallError>>;
+
+    /// Assumes the role of an association as the agent does for a pod: with the pod's token.
+    ///
+    /// # Errors
+    /// EKS refuses or does not answer.
+    fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> impl Future<Output = Result<AssumedRole, CallError>>;
 
     /// Whether a role exists: an error that says so if it does not.
     ///

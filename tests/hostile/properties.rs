@@ -17,10 +17,11 @@ use qovery_irsa::{
     config::{self, Flags, Problems},
     model::{
         anchor::{Anchor, SID_PREFIX, StatementKind},
+        association::SessionTags,
         desired::DesiredServiceAccount,
         document,
         explain::{Said, Verdict, explain, verdict},
-        identity::{Binding, RoleOrigin, Scope},
+        identity::{Binding, Keeper, RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
         output::outputs,
@@ -203,7 +204,7 @@ pub fn trust_policy(data: &[u8]) {
             assert_eq!(asked(&policy, &provider, trusted.kind), asked(&rendered, &provider, trusted.kind), "{text}");
         }
     }
-    let pods = Anchor::PodIdentity(parsed("arn:aws:eks:eu-west-3:123456789012:cluster/demo"));
+    let pods = Anchor::PodIdentity(parsed("arn:aws:eks:eu-west-3:123456789012:cluster/demo"), SessionTags::On);
     for trusted in [Trusted::nobody(StatementKind::Subjects), Trusted::named(&Audience::of_pod_identity(), [&subject])] {
         let rendered = policy.rendered(&pods, &trusted);
         assert!(!rendered.statements().is_empty(), "wider than before");
@@ -305,6 +306,7 @@ pub fn output_names(data: &[u8]) {
             annotations: [].into(),
             labels: [].into(),
             automount: None,
+            keeper: Keeper::Tool,
             job: None,
         })
         .collect();

@@ -36,6 +36,7 @@ pub struct Aws {
     sts: aws_sdk_sts::Client,
     /// With the job's own credentials, also where a role is assumed for IAM: the cluster is theirs.
     pub(super) eks: aws_sdk_eks::Client,
+    pub(super) eks_auth: aws_sdk_eksauth::Client,
     pub(super) own: SdkConfig,
     pub(super) region: String,
 }
@@ -77,11 +78,13 @@ impl Aws {
         // One rule for trying again, `Patience::call`, for what the job itself asks.
         let iam = aws_sdk_iam::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
         let sts = aws_sdk_sts::config::Builder::from(&acting).retry_config(RetryConfig::disabled()).build();
+        let eks_auth = aws_sdk_eksauth::config::Builder::from(&own).retry_config(RetryConfig::disabled()).build();
         let eks = aws_sdk_eks::config::Builder::from(&own).retry_config(RetryConfig::disabled()).build();
         Ok(Self {
             iam: aws_sdk_iam::Client::from_conf(iam),
             sts: aws_sdk_sts::Client::from_conf(sts),
             eks: aws_sdk_eks::Client::from_conf(eks),
+            eks_auth: aws_sdk_eksauth::Client::from_conf(eks_auth),
             own,
             region: region.as_ref().to_owned(),
         })
@@ -92,9 +95,22 @@ impl Aws {
     /// # Errors
     /// STS does not answer, or in an unknown form.
     pub async fn account(&self) -> Result<Account, CallError> {
-        let identity = self.sts.get_caller_identity().send().await.map_err(|error| error::of_sdk(&error))?;
-        Account::of_arn(identity.arn().unwrap_or_default())
-            .map_err(|problem| CallError::new(ErrorKind::Other, "OddCaller", problem.to_string()))
+        account_of(&self.sts).await
+    }
+
+    /// The account of the job's own credentials, also where a role is assumed for IAM: that of the cluster.
+    ///
+    /// # Errors
+    /// STS does not answer, or in an unknown form.
+    pub async fn own_account(&self) -> Result<Account, CallError> {
+        let config = aws_sdk_sts::config::Builder::from(&self.own).retry_config(RetryConfig::disabled()).build();
+        account_of(&aws_sdk_sts::Client::from_conf(config)).await
+    }
+
+    /// The region of the cluster.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// `AssumeRoleWithWebIdentity`, as a pod does it: with nothing but the token. Answers the ARN of the session's role and session.
@@ -116,6 +132,12 @@ impl Aws {
         let provider = self.own.credentials_provider().ok_or_else(none)?;
         provider.provide_credentials().await.map_err(|error| error::no_credentials(&error))
     }
+}
+
+async fn account_of(sts: &aws_sdk_sts::Client) -> Result<Account, CallError> {
+    let identity = sts.get_caller_identity().send().await.map_err(|error| error::of_sdk(&error))?;
+    Account::of_arn(identity.arn().unwrap_or_default())
+        .map_err(|problem| CallError::new(ErrorKind::Other, "OddCaller", problem.to_string()))
 }
 
 /// The call shows no credentials but the token: what has expired is that.

@@ -23,13 +23,13 @@ use crate::{
     clients::call::CallError,
     model::{
         arn::Account,
-        names::{ClusterName, NameProblem, Subject},
+        names::{ClusterName, NameProblem},
         oidc::IssuerUrl,
     },
 };
 
 /// A list of more pages is taken for one that never ends.
-const MOST_PAGES: usize = 200;
+pub(super) const MOST_PAGES: usize = 200;
 
 /// An EKS cluster as `DescribeCluster` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,26 +87,6 @@ impl Aws {
             }
         }
         Err(CallError::unreadable(format!("the list has more than {MOST_PAGES} pages")))
-    }
-
-    /// The roles of the Pod Identity associations of a ServiceAccount: EKS gives their credentials before those of an annotation.
-    /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_ListPodIdentityAssociations.html>
-    ///
-    /// # Errors
-    /// EKS refuses, does not answer, or answers in an unknown form.
-    pub async fn pod_identity_roles(&self, cluster: &ClusterName, subject: &Subject) -> Result<Vec<String>, CallError> {
-        let list = self.eks.list_pod_identity_associations().cluster_name(cluster.as_str());
-        let list = list.namespace(subject.namespace.as_str()).service_account(subject.service_account.as_str());
-        let listed = list.send().await.map_err(|error| error::of_sdk(&error))?;
-        let mut roles = Vec::new();
-        for listed in listed.associations() {
-            let describe = self.eks.describe_pod_identity_association().cluster_name(cluster.as_str());
-            let described = describe.set_association_id(listed.association_id.clone()).send().await;
-            let association = described.map_err(|error| error::of_sdk(&error))?.association;
-            let role = association.and_then(|association| association.role_arn);
-            roles.push(role.ok_or_else(|| CallError::unreadable("the association has no role"))?);
-        }
-        Ok(roles)
     }
 
     /// What the job shows the cluster's API server.

@@ -15,7 +15,7 @@ use crate::{
         containers::{Container, Given, Mount, ProjectedToken, Source, SourceKind, Volume},
         gather::Gather as _,
         names::{Namespace, Subject},
-        pods::{Pod, Use},
+        pods::{Credentials, Phase, Pod, PodRef, Use},
     },
 };
 
@@ -121,7 +121,14 @@ impl Kubernetes {
         let path = v1::Pod::url_path(&(), Some(namespace.as_str()));
         let user = |pod: Seen| {
             let ends = pod.metadata.deletion_timestamp.is_some();
-            Ok((!has_ended(&pod)).then(|| used(format!("pod `{}`", pod.metadata.name.clone().unwrap_or_default()), &pod.spec, ends)))
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let runs = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+            let found = PodRef {
+                phase: if runs { Phase::Running } else { Phase::Pending },
+                uid: pod.metadata.uid.clone().unwrap_or_default(),
+                name,
+            };
+            Ok((!has_ended(&pod)).then(|| Use { pod: Some(found.clone()), ..used(format!("pod `{}`", found.name), &pod.spec, ends) }))
         };
         pages::all(self, &path, ListParams::default(), 100, user).await
     }
@@ -158,7 +165,20 @@ fn is_complete(job: &Workload) -> bool {
 
 fn used(user: String, spec: &Spec, ends: bool) -> Use {
     let service_account = spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned());
-    Use { user, service_account, roles: roles_of(spec), ends }
+    Use { user, service_account, roles: roles_of(spec), ends, pod: None, credentials: credentials_of(spec) }
+}
+
+/// What the webhook has put in. One container with a web identity is enough for the pod to need it.
+fn credentials_of(spec: &Spec) -> Credentials {
+    let containers = || spec.init_containers.iter().chain(&spec.containers).flatten();
+    let has = |name: &str| containers().flat_map(|container| container.env.iter().flatten()).any(|variable| variable["name"] == name);
+    if has("AWS_WEB_IDENTITY_TOKEN_FILE") {
+        Credentials::WebIdentity
+    } else if has("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        Credentials::PodIdentity
+    } else {
+        Credentials::None
+    }
 }
 
 /// The roles in the environments of the containers.

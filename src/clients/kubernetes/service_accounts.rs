@@ -20,6 +20,7 @@ use crate::{
         names::{NameProblem, Namespace, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, ObservedServiceAccount},
         oidc::Audience,
+        pods::PodRef,
     },
 };
 
@@ -186,11 +187,27 @@ impl Kubernetes {
     /// # Errors
     /// The API server refuses, does not answer, or answers without a token.
     pub async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
+        self.token_request(subject, audience, None).await
+    }
+
+    /// The same, bound to a pod of the ServiceAccount: it is good as long as the pod is there.
+    /// <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/#TokenRequestSpec>
+    ///
+    /// # Errors
+    /// The API server refuses, as it does if the pod runs with another ServiceAccount; does not answer; or answers without a token.
+    pub async fn token_of_pod(&self, subject: &Subject, audience: &Audience, pod: &PodRef) -> Result<String, CallError> {
+        self.token_request(subject, audience, Some(pod)).await
+    }
+
+    async fn token_request(&self, subject: &Subject, audience: &Audience, pod: Option<&PodRef>) -> Result<String, CallError> {
         let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", subject.namespace, subject.service_account);
-        let asked = json!({
+        let mut asked = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "spec": { "audiences": [audience.as_str()], "expirationSeconds": 600 },
         });
+        if let Some(pod) = pod {
+            asked["spec"]["boundObjectRef"] = json!({ "apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid });
+        }
         let request = http::Request::post(path).header(http::header::CONTENT_TYPE, "application/json").body(asked.to_string().into_bytes());
         let request = request.map_err(|error| CallError::not_sent(error.to_string()))?;
         let answer: Answered = self.client.request(request).await.map_err(|error| self.failed(&error))?;

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::model::{
     arn::RoleArn,
+    association::ObservedAssociation,
     line::one_line,
     names::{Namespace, RoleName, ServiceAccountName, Subject},
     observed::{Field, Owner},
@@ -25,6 +26,28 @@ pub enum Refusal {
         /// The role that is there; IAM ignores the case of names.
         observed: Box<RoleArn>,
     },
+    /// An association for the ServiceAccount was not made by the tool for it.
+    #[error("ServiceAccount `{}` has an association already, `{}` with role `{}`, {}", observed.subject, observed.id, observed.settings.role,
+        observed.add_on.as_ref().map_or_else(|| "that this tool did not make".to_owned(), |add_on| format!("that add-on `{add_on}` owns")))]
+    ForeignAssociation {
+        /// The association.
+        observed: Box<ObservedAssociation>,
+    },
+    /// The trust of the target role asks for another external ID than EKS gave the association.
+    #[error("the association of ServiceAccount `{subject}` assumes role `{target}` with external ID `{observed}`, not `{wanted}`")]
+    OtherExternalId {
+        /// The ServiceAccount.
+        subject: Subject,
+        /// The target role.
+        target: Box<RoleArn>,
+        /// What the manifest says.
+        wanted: String,
+        /// What EKS says.
+        observed: String,
+    },
+    /// The cluster cannot give pods the credentials of associations.
+    #[error("cluster `{0}` runs no EKS Pod Identity agent: pods would get no role by an association")]
+    NoAgent(String),
     /// IAM says that the name is taken, and shows no role of that name.
     #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
     NameTaken(RoleName),
@@ -282,6 +305,18 @@ impl Refusal {
             Self::ForeignRole { observed } => format!(
                 "to let this tool manage only its trust, give the identity `role: {{arn: \"{observed}\"}}`; to get a role of its own, give it another `name`; or delete that role"
             ),
+            Self::ForeignAssociation { observed } if observed.add_on.is_some() => {
+                "change it by the add-on, or use another ServiceAccount".to_owned()
+            }
+            Self::ForeignAssociation { .. } => {
+                "a ServiceAccount has one association: delete that one (docs/moving-over.md shows how without a gap), or use another ServiceAccount".to_owned()
+            }
+            Self::OtherExternalId { observed, .. } => {
+                format!("let the trust policy of the target role ask for external ID `{observed}`, and set `targetRoleExternalId` to it")
+            }
+            Self::NoAgent(_) => {
+                "install the EKS add-on `eks-pod-identity-agent`, then deploy again".to_owned()
+            }
             Self::NamespacesUnknown => "allow the job to list namespaces in the whole cluster (docs/permissions/rbac.yaml)".to_owned(),
             Self::NamespaceNotListed(_) => {
                 "`QOVERY_KUBERNETES_NAMESPACE_NAME` and the kubeconfig or the cluster's name must be of one cluster".to_owned()

@@ -12,10 +12,11 @@ use crate::{
         anchor::Anchor,
         applied::{AppliedServiceAccount, Applying},
         arn::Account,
+        association::{AssociationId, ObservedAssociation},
         conditions::Conditions,
         desired::{Desired, Place},
-        identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
-        names::RoleName,
+        identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
         role::{RoleAttributes, RoleSettings},
@@ -52,6 +53,7 @@ fn identity(role: RoleSpec) -> Identity {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             automount: None,
+            keeper: Keeper::Tool,
         },
         role,
         binding: Binding::default(),
@@ -132,6 +134,8 @@ impl World {
             namespace: "z1".parse().unwrap(),
             issuer: "https://oidc.example.com/id/A".parse().unwrap(),
             cluster: "demo".parse().ok(),
+            region: "eu-west-3".parse().ok(),
+            cluster_account: None,
             paths: ["/qovery/".parse().unwrap()].into(),
             job: JOB.parse().ok(),
             project: None,
@@ -209,6 +213,15 @@ impl World {
         self.observed.roles.get_mut(name).unwrap()
     }
 
+    /// The associations of the namespace, which were read.
+    pub(super) fn associations(&mut self) -> &mut BTreeMap<ServiceAccountName, ObservedAssociation> {
+        self.observed.associations.get_or_insert_default()
+    }
+
+    fn association(&mut self, subject: &Subject) -> &mut ObservedAssociation {
+        self.associations().get_mut(&subject.service_account).unwrap()
+    }
+
     fn carry_out(&mut self, action: &Action) {
         match action {
             Action::CreateProvider { audiences, .. } => {
@@ -251,6 +264,23 @@ impl World {
                 let empty = role.attached.is_empty() && role.inline_policies.is_empty() && role.instance_profiles.is_empty();
                 assert!(empty, "DeleteConflict");
             }
+            Action::CreateAssociation(new) => {
+                let found = ObservedAssociation {
+                    id: AssociationId::read(&format!("a-{}", new.subject.service_account)),
+                    arn: format!("arn:aws:eks:eu-west-3:123456789012:podidentityassociation/demo/a-{}", new.subject.service_account),
+                    subject: new.subject.clone(),
+                    external_id: new.settings.target.as_ref().map(|_| "made-by-eks".parse().unwrap()),
+                    settings: new.settings.clone(),
+                    tags: new.all_tags(),
+                    add_on: None,
+                    created: self.observed.at,
+                };
+                assert!(self.associations().insert(new.subject.service_account.clone(), found).is_none(), "ResourceInUse");
+            }
+            Action::UpdateAssociation { subject, settings, .. } => self.association(subject).settings = settings.clone(),
+            Action::TagAssociation { subject, tags, .. } => self.association(subject).tags.extend(tags.clone()),
+            Action::UntagAssociation { subject, keys, .. } => self.association(subject).tags.retain(|key, _| !keys.contains(key)),
+            Action::DeleteAssociation { subject, .. } => assert!(self.associations().remove(&subject.service_account).is_some()),
             Action::ApplyServiceAccount(applied) => self.apply_service_account(applied),
             Action::ReleaseServiceAccount { subject, .. } => {
                 let observed = self.observed.service_accounts.get_mut(&subject.service_account).unwrap();

@@ -59,6 +59,15 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
     }
     let token_issuer = token.map(|(issuer, _)| issuer);
     let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
+    // Known to be another's than IAM's, or known at all, only where it was told.
+    let cluster_account = match (&described_account, assume_role) {
+        (Some(account), _) => Some(account.clone()),
+        (None, Some(_)) if config.identities.iter().any(|identity| identity.binding.audience().is_none()) => {
+            let account = patience.call(CALLER, async || aws.own_account().await).await;
+            Some(account.map_err(Failed::to("ask which account the cluster is in", CALLER))?)
+        }
+        (None, _) => None,
+    };
     let confirmed = token_issuer.is_some() || described_issuer.is_some();
     let stated = config.access.issuer.clone();
     let known = agreed([(STATED, stated.clone()), (MOUNTED, token_issuer), (EKS, described_issuer)])?;
@@ -70,6 +79,8 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         namespace: config.environment.namespace.clone(),
         issuer,
         cluster: config.environment.cluster.clone(),
+        region: aws.region().parse().ok(),
+        cluster_account,
         paths: config.paths.clone(),
         job: config.environment.job.clone(),
         project: config.environment.project_id.as_deref().and_then(ProjectMark::of_project),

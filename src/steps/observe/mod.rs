@@ -6,7 +6,7 @@ mod observer;
 
 use futures_util::future::try_join_all;
 
-use self::observer::{FirstRound, Ledger, Observer, PODS, Pod, Tokens, known_account, nothing, roles};
+use self::observer::{Asked, FirstRound, Ledger, Observer, PODS, Pod, SeenOfPods, Tokens, known_account, nothing, roles};
 use crate::{
     clients::{
         call::{Failed, Patience},
@@ -14,6 +14,7 @@ use crate::{
     },
     model::{
         arn::RoleArn,
+        association::KnownAgent,
         identity::Identity,
         names::Namespace,
         observed::{KnownProvider, Limits, Observed, ObservedRole, Owner},
@@ -32,8 +33,9 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
         let first = observer.first_round(identities, connection.place.environment_paths()).await?;
         observer.second_round(first, identities).await
     };
-    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
-    Ok(with_services(seen?, services))
+    let (seen, pods, services) =
+        tokio::join!(of_identities, observer.pod_identity(identities, Asked::No), observer.services_to_bind(identities));
+    Ok(with_services(with_pods(seen?, pods?), services))
 }
 
 /// Sees the same, and whether the namespace is being deleted. That this cannot be seen is no error: then it is not known to be.
@@ -54,13 +56,14 @@ pub async fn wanted_and_namespace(identities: &[Identity], connection: &Connecti
 /// AWS or Kubernetes refuses or does not answer. That a pod gets no session is no error here.
 pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
+    let web_identities = identities.iter().filter(|identity| identity.binding.audience().is_some());
     let of_identities = async {
         let tokens = async { Ok(observer.tokens(identities).await) };
         let (first, Tokens { tokens, namespace_ends }) =
             tokio::try_join!(observer.first_round(identities, connection.place.environment_paths()), tokens)?;
         let pods: Vec<Pod<'_>> = identities.iter().filter_map(|identity| observer.pod(identity, &first.roles, &tokens)).collect();
         let sessions = async { Ok(observer.sessions(pods).await) };
-        if first.roles.len() < roles(identities, connection).len() || tokens.len() < identities.len() {
+        if first.roles.len() < roles(identities, connection).len() || tokens.len() < web_identities.clone().count() {
             let (seen, sessions) = tokio::try_join!(observer.second_round(first, identities), sessions)?;
             return Ok(Observed { namespace_ends, sessions, ..seen });
         }
@@ -72,7 +75,8 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
             Ok((account, ledger))
         };
         let (mut seen, sessions, (account, ledger)) = tokio::try_join!(observer.policies_of(&roles), sessions, ledger)?;
-        let provider = if identities.iter().all(|identity| sessions.has(&identity.service_account.name)) {
+        let mut shown = web_identities.clone().map(|identity| sessions.has(&identity.service_account.name)).peekable();
+        let provider = if shown.peek().is_some() && shown.all(|shown| shown) {
             KnownProvider::ShownBySessions
         } else {
             observer.provider_of(identities, &account).await?
@@ -81,8 +85,9 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
         seen.extend(made.into_iter().map(|role| (role.arn.name.clone(), role)));
         Ok(Observed { provider, roles: seen, service_accounts, namespace_ends, unread, unread_roles, sessions, ..nothing(account) })
     };
-    let (seen, services) = tokio::join!(of_identities, observer.services_to_bind(identities));
-    Ok(with_services(seen?, services))
+    let (seen, pods, services) =
+        tokio::join!(of_identities, observer.pod_identity(identities, Asked::AtOnce), observer.services_to_bind(identities));
+    Ok(with_services(with_pods(seen?, pods?), services))
 }
 
 /// Sees what one environment has made: the roles and ServiceAccounts of each identity, and the ledger, with all that is in the roles.
@@ -162,6 +167,10 @@ fn namespace_of(role: &RoleArn) -> Option<Namespace> {
     role.path.as_str().strip_suffix('/')?.rsplit('/').next()?.parse().ok()
 }
 
+fn with_pods(seen: Observed, SeenOfPods { associations, pods, sessions }: SeenOfPods) -> Observed {
+    Observed { associations, pods, sessions: seen.sessions.clone().and(sessions), ..seen }
+}
+
 /// With the services; that they cannot be seen costs a note, never a deploy.
 fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>) -> Observed {
     match services {
@@ -171,6 +180,14 @@ fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>)
             Observed { services_unseen: true, unread: seen.unread.into_iter().chain([note]).collect(), ..seen }
         }
     }
+}
+
+/// Looks up whether the cluster can give pods the credentials of associations.
+///
+/// # Errors
+/// EKS does not answer. That it may not be asked is an answer.
+pub async fn agent(connection: &Connection, patience: &Patience) -> Result<KnownAgent, Failed> {
+    Observer { connection, patience }.agent().await
 }
 
 /// Looks up what a role that outgrows the default quota is judged by.

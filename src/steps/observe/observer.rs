@@ -9,20 +9,21 @@ use futures_util::future::{join_all, try_join_all};
 
 use crate::{
     clients::{
-        aws::ASSUME,
+        aws::{ASSUME, ASSUME_FOR_POD},
         call::{CallError, Failed, Patience},
         kubernetes::{NAMESPACES, TOKEN},
         qovery::VariablesOf,
     },
     model::{
         arn::{Account, RoleArn},
+        association::{KnownAgent, ObservedAssociation},
         date::Date,
         gather::Gather as _,
         identity::{Identity, RoleOrigin},
-        names::{PolicyName, RoleName, ServiceAccountName},
+        names::{ClusterName, PolicyName, RoleName, ServiceAccountName, Subject},
         observed::{KnownProvider, Observed, ObservedRole, ObservedServiceAccount, Owner},
-        oidc::{IssuerUrl, Provider},
-        pods::Use,
+        oidc::{Audience, IssuerUrl, Provider},
+        pods::{Credentials, Use, running_pod},
         service::{ObservedService, Service},
         sessions::Sessions,
         token::Claims,
@@ -129,6 +130,21 @@ const LIST_ROLES: &str = "iam:ListRoles";
 
 /// A look does not wait longer for what a pod gets: what is not known by then is found out when all is in place.
 const EARLY: Duration = Duration::from_secs(2);
+
+/// Whether sessions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    No,
+    AtOnce,
+}
+
+/// What was seen of EKS Pod Identity.
+#[derive(Default)]
+pub(super) struct SeenOfPods {
+    pub(super) associations: Option<BTreeMap<ServiceAccountName, ObservedAssociation>>,
+    pub(super) pods: Option<Vec<Use>>,
+    pub(super) sessions: Sessions,
+}
 
 pub(super) struct Observer<'a> {
     pub(super) connection: &'a Connection,
@@ -291,7 +307,14 @@ impl Observer<'_> {
             self.services(&|service| service.kind.can_be_bound(), false),
         )?;
         let services = services.into_iter().filter_map(|found| {
-            Some(Use { user: found.service.to_string(), service_account: found.service_account?, roles: BTreeSet::new(), ends: false })
+            Some(Use {
+                user: found.service.to_string(),
+                service_account: found.service_account?,
+                roles: BTreeSet::new(),
+                ends: false,
+                pod: None,
+                credentials: Credentials::None,
+            })
         });
         Ok(pods.into_iter().chain(workloads).chain(services).collect())
     }
@@ -387,6 +410,69 @@ impl Observer<'_> {
             Some((pod.service_account.clone(), session.ok()?))
         }));
         sessions.await.into_iter().flatten().collect()
+    }
+
+    /// What EKS Pod Identity does in the namespace, if an identity gets its role so: the associations, the pods, and if asked for the
+    /// sessions that running pods get at once.
+    pub(super) async fn pod_identity(&self, identities: &[Identity], sessions: Asked) -> Result<SeenOfPods, Failed> {
+        let wanted: Vec<&ServiceAccountName> = identities
+            .iter()
+            .filter(|identity| identity.binding.audience().is_none())
+            .map(|identity| &identity.service_account.name)
+            .collect();
+        let Some(cluster) = self.connection.place.cluster.as_ref().filter(|_| !wanted.is_empty()) else {
+            return Ok(SeenOfPods::default());
+        };
+        let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
+        let associations = async {
+            let listed = self
+                .call("list the associations of the namespace", "eks:ListPodIdentityAssociations", async || {
+                    self.connection.aws.associations(cluster, Some(namespace), None).await
+                })
+                .await?;
+            let described = listed.iter().map(async |listed| {
+                let doing = format!("read the association of ServiceAccount `{}`", listed.subject);
+                let call = "eks:DescribePodIdentityAssociation";
+                self.call(doing, call, async || self.connection.aws.association(cluster, &listed.id).await).await
+            });
+            let found = try_join_all(described).await?.into_iter().flatten();
+            Ok(found.map(|found| (found.subject.service_account.clone(), found)).gather())
+        };
+        let of_pods = async {
+            let pods = self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await).await?;
+            let sessions = match sessions {
+                Asked::No => Sessions::default(),
+                Asked::AtOnce => self.sessions_of_pods(cluster, &wanted, &pods).await,
+            };
+            Ok((pods, sessions))
+        };
+        let (associations, (pods, sessions)) = tokio::try_join!(associations, of_pods)?;
+        Ok(SeenOfPods { associations: Some(associations), pods: Some(pods), sessions })
+    }
+
+    async fn sessions_of_pods(&self, cluster: &ClusterName, wanted: &[&ServiceAccountName], pods: &[Use]) -> Sessions {
+        let (patience, connection) = (self.patience.at_most(EARLY), self.connection);
+        let sessions = join_all(wanted.iter().map(async |name| {
+            let pod = running_pod(pods, name)?;
+            let subject = Subject { namespace: connection.place.namespace.clone(), service_account: (*name).clone() };
+            let audience = Audience::of_pod_identity();
+            let token = patience.call(TOKEN, async || connection.kubernetes.token_of_pod(&subject, &audience, pod).await).await.ok()?;
+            let session = patience.call(ASSUME_FOR_POD, async || connection.aws.assume_for_pod(cluster, &token).await).await;
+            Some(((*name).clone(), session.ok()?))
+        }));
+        sessions.await.into_iter().flatten().collect()
+    }
+
+    /// Whether the cluster can give pods the credentials of associations: what EKS says of it, if the job may ask.
+    pub(super) async fn agent(&self) -> Result<KnownAgent, Failed> {
+        let Some(cluster) = &self.connection.place.cluster else {
+            return Ok(KnownAgent::Unknown("the name of the cluster is not known".to_owned()));
+        };
+        let call = "eks:DescribeAddon";
+        match self.call("look for the EKS Pod Identity agent", call, async || self.connection.aws.agent(cluster).await).await {
+            Err(failed) if failed.source.kind.is_denied() => Ok(KnownAgent::Unknown(format!("{failed}: {}", failed.source.code))),
+            known => known,
+        }
     }
 
     /// The provider, if a binding of these identities needs it.

@@ -16,14 +16,16 @@ use qovery_irsa::{
     model::{
         applied::AppliedServiceAccount,
         arn::{Account, RoleArn},
+        association::KnownAgent,
         conditions::Conditions,
         date::Date,
         desired::Place,
-        identity::{Binding, BoundServices, Identity, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+        identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         marks::{JobMark, Jobs, Mark},
-        names::{RoleName, ServiceAccountName, Subject},
+        names::{ClusterName, RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
+        pods::PodRef,
         role::{RoleAttributes, RoleSettings},
         sessions::AssumedRole,
         trust::TrustPolicy,
@@ -275,6 +277,18 @@ impl world::World for Reached {
         Ok(format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)))
     }
 
+    async fn agent(&self, _: &Patience) -> Result<KnownAgent, Failed> {
+        Ok(KnownAgent::Runs("add-on".to_owned()))
+    }
+
+    async fn token_of_pod(&self, subject: &Subject, pod: &PodRef) -> Result<String, CallError> {
+        panic!("a call nobody expected: {subject} {pod:?}")
+    }
+
+    async fn assume_for_pod(&self, cluster: &ClusterName, _: &str) -> Result<AssumedRole, CallError> {
+        panic!("a call nobody expected: {cluster}")
+    }
+
     /// As STS decides where the change has not arrived yet.
     async fn assume(&self, role: &RoleArn, token: &str) -> Result<AssumedRole, CallError> {
         let world = &self.world;
@@ -397,6 +411,7 @@ pub(crate) fn identity(scope: Scope, origin: RoleOrigin) -> Identity {
             labels: [].into(),
             annotations: [].into(),
             automount: None,
+            keeper: Keeper::Tool,
         },
         role: RoleSpec { origin, scope, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
         binding: Binding::default(),
@@ -425,6 +440,8 @@ pub(crate) fn place(number: usize) -> Place {
         namespace: format!("z{number:0>8}-env").parse().unwrap(),
         issuer: ISSUER.parse().unwrap(),
         cluster: "demo".parse().ok(),
+        region: "eu-west-3".parse().ok(),
+        cluster_account: None,
         paths: ["/qovery/".parse().unwrap()].into(),
         job: format!("{number:0>8x}").parse().ok(),
         project: None,
@@ -489,6 +506,6 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let work = work(Goal::Start, look, &identities, &cloud, &patience, Duration::ZERO);
     let Converged { desired, observed, applied, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let proven = prove(&identities, &desired, &observed.sessions, &applied, &cloud, &patience, proof, &mut report).await;
+    let proven = prove(&identities, &desired, &observed, &applied, &cloud, &patience, proof, &mut report).await;
     proven.map(|()| started.elapsed()).map_err(|failed| format!("{}\nhint: {}", failed[0], failed[0].hint().unwrap_or_default()))
 }

@@ -1,0 +1,145 @@
+//! Associations of EKS Pod Identity: which role the pods of a ServiceAccount get, as it should be and as it was seen.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    arn::{ExternalId, RoleArn},
+    date::Date,
+    marks::{JobMark, Marks},
+    names::{ClusterName, Subject},
+    observed::OWNER_TAG,
+};
+
+/// Whether EKS gives the sessions of pods tags that say of which cluster, namespace and ServiceAccount they are.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionTags {
+    /// It does.
+    #[default]
+    On,
+    /// It does not: the trust of a role cannot ask for them.
+    Off,
+}
+
+/// What an update of an association can change.
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdatePodIdentityAssociation.html>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssociationSettings {
+    /// The role, in the cluster's account.
+    pub role: RoleArn,
+    /// The role that it assumes in turn, perhaps of another account: then the pods get this one.
+    pub target: Option<RoleArn>,
+    /// Whether sessions have tags.
+    pub session_tags: SessionTags,
+    /// What limits the sessions beside the role's own policies.
+    pub session_policy: Option<Value>,
+}
+
+impl AssociationSettings {
+    /// The role that the pods get in the end.
+    #[must_use]
+    pub fn of_pods(&self) -> &RoleArn {
+        self.target.as_ref().unwrap_or(&self.role)
+    }
+}
+
+/// An association as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredAssociation {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Namespace and ServiceAccount.
+    pub subject: Subject,
+    /// What can be changed later.
+    pub settings: AssociationSettings,
+    /// The external ID that the trust of the target role asks for, as far as the manifest says it: EKS makes one for each association.
+    pub external_id: Option<ExternalId>,
+    /// The tags beside the mark of the job: the user's, and the tool's own that says whose it is.
+    pub tags: BTreeMap<String, String>,
+    /// The job whose mark it carries.
+    pub job: Option<JobMark>,
+}
+
+impl DesiredAssociation {
+    /// All tags of a new one.
+    #[must_use]
+    pub fn all_tags(&self) -> BTreeMap<String, String> {
+        let mark = self.job.as_ref().map(|job| (job.tag(), super::marks::Mark::Wanted.value()));
+        self.tags.clone().into_iter().chain(mark).collect()
+    }
+}
+
+/// The id of an association: `a-abcdefghijklmnop1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AssociationId(String);
+
+impl AssociationId {
+    /// As EKS gives it.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for AssociationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An association that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedAssociation {
+    /// Its id.
+    pub id: AssociationId,
+    /// Its ARN, by which it is tagged.
+    pub arn: String,
+    /// Namespace and ServiceAccount.
+    pub subject: Subject,
+    /// What can be changed.
+    pub settings: AssociationSettings,
+    /// The external ID with which its role assumes the target role.
+    pub external_id: Option<ExternalId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// The ARN of the add-on that owns it.
+    pub add_on: Option<String>,
+    /// When it was made.
+    pub created: Date,
+}
+
+impl ObservedAssociation {
+    /// Whether the tool made it for this ServiceAccount.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.tags.get(OWNER_TAG).is_some_and(|owner| *owner == self.subject.to_string()) && self.add_on.is_none()
+    }
+
+    /// The marks of the jobs that want it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        Marks::of_tags(&self.tags)
+    }
+}
+
+/// Whether the cluster can give pods the credentials of associations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KnownAgent {
+    /// Nobody looked.
+    #[default]
+    NotRead,
+    /// It can: how, in words.
+    Runs(String),
+    /// It cannot: no agent was found in any of the places where it can be.
+    Missing,
+    /// It could not be seen: why, in words.
+    Unknown(String),
+}
