@@ -39,6 +39,9 @@ mod permissions {
     mod least_privilege;
     mod policies;
 }
+mod pod_identity {
+    mod deploy;
+}
 mod proof {
     mod deploy;
     mod doctor;
@@ -62,6 +65,7 @@ mod support {
     pub(crate) mod environment;
     pub(crate) mod extent;
     pub(crate) mod fixtures;
+    pub(crate) mod pod_identity;
     pub(crate) mod repository;
     pub(crate) mod shop;
     pub(crate) mod virtual_world;
