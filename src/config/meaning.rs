@@ -125,6 +125,8 @@ pub enum Proof {
     /// Yes, unless the job may not request tokens.
     #[default]
     Auto,
+    /// As `Auto`, and where no pod runs whose token can be asked for, by a pod that is made for it and never starts.
+    Pod,
     /// Yes, or the run has failed.
     Required,
     /// No.

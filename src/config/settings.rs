@@ -101,7 +101,7 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog
         proof: choice(
             log,
             ("IRSA_PROOF", v.irsa_proof.as_deref()),
-            &[("auto", Proof::Auto), ("required", Proof::Required), ("off", Proof::Off)],
+            &[("auto", Proof::Auto), ("pod", Proof::Pod), ("required", Proof::Required), ("off", Proof::Off)],
         ),
         output: v.irsa_output.as_ref().map_or_else(|| DEFAULT_OUTPUT.into(), PathBuf::from),
         termination_log: v.irsa_termination_log.as_ref().map_or_else(|| DEFAULT_TERMINATION_LOG.into(), PathBuf::from),

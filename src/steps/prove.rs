@@ -128,7 +128,7 @@ pub async fn prove(
     for (account, proven) in proofs {
         match proven {
             Ok(()) => report.proven(&account.subject, prover.role_of_pods(account), desired.max_session(&account.role)),
-            Err(error) if proof == Proof::Auto && error.source.call == TOKEN => match &error.source.source.kind {
+            Err(error) if matches!(proof, Proof::Auto | Proof::Pod) && error.source.call == TOKEN => match &error.source.source.kind {
                 ErrorKind::Denied(_) => report.note(&format!(
                     "not proven: the job may not request a token of ServiceAccount `{}` (`create` on `serviceaccounts/token`: docs/permissions/admission-guard.yaml, then docs/permissions/rbac.yaml)",
                     account.subject

@@ -48,7 +48,7 @@ impl Look {
     pub fn of(goal: Goal, proof: Proof) -> Self {
         match (goal, proof) {
             (Goal::Start, Proof::Off) => Self::WantedAndNamespace,
-            (Goal::Start, Proof::Auto | Proof::Required) => Self::WantedAndSessions,
+            (Goal::Start, Proof::Auto | Proof::Pod | Proof::Required) => Self::WantedAndSessions,
             (Goal::Prune, _) => Self::Leaving,
             (Goal::Delete, _) => Self::Made,
             (Goal::Sweep, _) => Self::Left,
