@@ -44,6 +44,9 @@ const SOURCE_ARN: &str = "aws:SourceArn";
 const NAMESPACE_TAG: &str = "aws:RequestTag/kubernetes-namespace";
 const SERVICE_ACCOUNT_TAG: &str = "aws:RequestTag/kubernetes-service-account";
 
+/// The condition keys that the tool's statements for EKS Pod Identity use themselves.
+pub const POD_IDENTITY_KEYS: [&str; 4] = [SOURCE_ACCOUNT, SOURCE_ARN, NAMESPACE_TAG, SERVICE_ACCOUNT_TAG];
+
 /// The length of a fingerprint in a `Sid`.
 const FINGERPRINT: usize = 8;
 
@@ -133,7 +136,7 @@ impl Anchor {
     pub(super) fn keys(&self) -> Vec<String> {
         match self {
             Self::Oidc(provider) => vec![provider.subject_key(), provider.audience_key()],
-            Self::PodIdentity(..) => [SOURCE_ACCOUNT, SOURCE_ARN, NAMESPACE_TAG, SERVICE_ACCOUNT_TAG].map(str::to_owned).into(),
+            Self::PodIdentity(..) => POD_IDENTITY_KEYS.map(str::to_owned).into(),
         }
     }
 

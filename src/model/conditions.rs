@@ -105,6 +105,11 @@ impl Conditions {
         self.0.is_empty()
     }
 
+    /// Their condition keys, each with its operator.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(operator, wanted)| wanted.keys().map(move |key| (operator.as_str(), key.as_str())))
+    }
+
     /// As they stand in a statement. One value is written as a text: IAM shows it either way, and a trust policy is short.
     #[must_use]
     pub fn to_members(&self) -> Map<String, Value> {
