@@ -26,6 +26,7 @@ pub(super) struct Variables {
     pub(super) aws_web_identity_token_file: Option<String>,
     pub(super) aws_region: Option<String>,
     pub(super) aws_default_region: Option<String>,
+    pub(super) irsa_binding: Option<String>,
     pub(super) irsa_manifest: Option<String>,
     pub(super) irsa_path: Option<String>,
     pub(super) irsa_on_delete: Option<String>,
@@ -56,9 +57,10 @@ pub const SECRET_PREFIX: &str = "IRSA_SECRET_";
 const OWN_PREFIX: &str = "IRSA_";
 
 /// The tool's own settings: the fields of [`Variables`] that begin so.
-pub(super) const OWN: [&str; 23] = [
+pub(super) const OWN: [&str; 24] = [
     "IRSA_ASSUME_ROLE_ARN",
     "IRSA_ASSUME_ROLE_EXTERNAL_ID",
+    "IRSA_BINDING",
     "IRSA_FORMAT",
     "IRSA_KUBE_AUTH",
     "IRSA_KUBE_TOKEN_DIR",

@@ -12,13 +12,15 @@ use serde_json::Value;
 
 use super::{
     fallbacks::{DEFAULT_PATH, Fallbacks},
-    manifest,
+    manifest, pod_identity,
+    policies::{self, Files},
     scope::ScopeWord,
+    tags::{Tagged, tags, too_many},
     text::{
         limits::LONGEST_GUESSED,
         pieces::{entries, name, names, present, required, seconds, text},
         problems::{At, quoted},
-        reader::{Document, Typed},
+        reader::{Document, Mapping, Typed},
     },
     twice,
 };
@@ -26,9 +28,9 @@ use crate::model::{
     advice::READ_BY_EKS,
     arn::{PolicyArn, RoleArn},
     conditions::Conditions,
-    gather::Gather as _,
-    grammar::{self, Fault},
-    identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
+    identity::{
+        Binding, BoundServices, Identity, Keeper, ManagedRole, PodIdentity, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec,
+    },
     names::{LabelValue, MetadataKey, NamespacePattern, PolicyName, RolePath, TagKey, TagValue},
     role::{RoleAttributes, RoleSettings},
 };
@@ -37,8 +39,6 @@ use crate::model::{
 const SESSION: RangeInclusive<u32> = 3600..=43_200;
 /// Kubernetes gives no token shorter than ten minutes, EKS none longer than a day.
 const TOKEN_EXPIRATION: RangeInclusive<u32> = 600..=86_400;
-/// A role takes 50 tags, eight may be the tool's own: owner, issuer, a job's mark, what was left, and the record of ownership. <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
-const MOST_TAGS: usize = 50 - 8;
 /// Keys and values of all annotations of a ServiceAccount, in bytes, less what the tool's own may take: ARNs of roles, above all.
 /// <https://github.com/kubernetes/apimachinery/blob/master/pkg/api/validation/objectmeta.go>
 const LARGEST_ANNOTATIONS: usize = 256 * 1024 - 8 * 1024;
@@ -65,12 +65,12 @@ pub(super) struct Meant {
 }
 
 /// The identities of a manifest. If the log got a problem they are not all of them.
-pub(super) fn meant(manifest: manifest::Manifest, fallbacks: &Fallbacks, at: &At<'_>) -> Meant {
+pub(super) fn meant(manifest: manifest::Manifest, fallbacks: &Fallbacks, files: &Files<'_>, at: &At<'_>) -> Meant {
     let manifest::Manifest { defaults: typed_defaults, identities, prune: typed_prune, job: _ } = manifest;
     let prune = prune(typed_prune, &at.key("prune"));
-    let defaults = defaults(typed_defaults.value().unwrap_or_default(), fallbacks, &at.key("defaults"));
+    let defaults = defaults(typed_defaults.value().unwrap_or_default(), fallbacks, files, &at.key("defaults"));
     required(&identities, "identities", at);
-    let identities = identities.value().map(|typed| all(typed, &defaults, at)).unwrap_or_default();
+    let identities = identities.value().map(|typed| all(typed, &defaults, files, at)).unwrap_or_default();
     Meant { identities, prune, path: defaults.stated_path }
 }
 
@@ -85,7 +85,7 @@ fn prune(typed: Typed<String>, at: &At<'_>) -> Prune {
     }
 }
 
-fn all(typed: Vec<Typed<manifest::Identity>>, defaults: &Defaults, at: &At<'_>) -> Vec<Identity> {
+fn all(typed: Vec<Typed<manifest::Identity>>, defaults: &Defaults, files: &Files<'_>, at: &At<'_>) -> Vec<Identity> {
     let at = &at.key("identities");
     if typed.is_empty() {
         at.report("is empty: add at least one identity");
@@ -93,7 +93,7 @@ fn all(typed: Vec<Typed<manifest::Identity>>, defaults: &Defaults, at: &At<'_>) 
     twice::report_shared_names(&typed, at);
     let meant: Vec<(usize, Identity)> = (0..)
         .zip(typed)
-        .filter_map(|(index, typed)| Some((index, identity(present(typed, &at.index(index))?, defaults, &at.index(index))?)))
+        .filter_map(|(index, typed)| Some((index, identity(present(typed, &at.index(index))?, defaults, files, &at.index(index))?)))
         .collect();
     twice::report_roles_in_two_ways(&meant, at);
     meant.into_iter().map(|(_, identity)| identity).collect()
@@ -107,13 +107,14 @@ struct Defaults {
     permissions_boundary: Option<PolicyArn>,
     tags: BTreeMap<TagKey, TagValue>,
     max_session_duration: u32,
+    pod_identity: pod_identity::Said,
 }
 
-fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, at: &At<'_>) -> Defaults {
-    let manifest::Defaults { path, permissions_boundary, tags: typed_tags, max_session_duration } = typed;
-    let tags = tags(typed_tags, &BTreeMap::new(), &at.key("tags"));
-    if tags.len() > MOST_TAGS {
-        at.key("tags").report(too_many_tags(tags.len()));
+fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, files: &Files<'_>, at: &At<'_>) -> Defaults {
+    let manifest::Defaults { path, permissions_boundary, tags: typed_tags, max_session_duration, pod_identity: typed_pods } = typed;
+    let tags = tags(typed_tags, Tagged::Role, &BTreeMap::new(), &at.key("tags"));
+    if let Some(problem) = too_many(&tags, Tagged::Role) {
+        at.key("tags").report(problem);
     }
     let stated_path: Option<RolePath> = name(path, &at.key("path"));
     if let Some(path) = &stated_path {
@@ -126,10 +127,11 @@ fn defaults(typed: manifest::Defaults, fallbacks: &Fallbacks, at: &At<'_>) -> De
         tags,
         max_session_duration: seconds(max_session_duration, &SESSION, &at.key("maxSessionDuration"))
             .unwrap_or(RoleSettings::default().max_session_duration),
+        pod_identity: pod_identity::said(typed_pods, files, &at.key("podIdentity")),
     }
 }
 
-fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Option<Identity> {
+fn identity(typed: manifest::Identity, defaults: &Defaults, files: &Files<'_>, at: &At<'_>) -> Option<Identity> {
     let manifest::Identity {
         service_account,
         audience,
@@ -137,13 +139,32 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
         labels: typed_labels,
         annotations: typed_annotations,
         automount,
-        pod_identity,
+        pod_identity: typed_pods,
+        role_only,
         role: typed_role,
         bind_services,
         take_over,
     } = typed;
     required(&service_account, "serviceAccount", at);
     required(&typed_role, "role", at);
+    let pods = pod_identity::said(typed_pods, files, &at.key("podIdentity")).or(&defaults.pod_identity);
+    let keeper = if role_only.value() == Some(true) { Keeper::Other } else { Keeper::Tool };
+    for (key, _) in [("audience", audience.is_absent()), ("tokenExpiration", token_expiration.is_absent())]
+        .into_iter()
+        .filter(|(_, absent)| pods.is_some() && !absent)
+    {
+        at.key(key).report("cannot stand beside `podIdentity`: EKS decides these tokens. Remove it, or set `podIdentity: false`");
+    }
+    let of_kept_accounts = [
+        ("labels", typed_labels.is_absent()),
+        ("annotations", typed_annotations.is_absent()),
+        ("automount", automount.is_absent()),
+        // An annotation of the ServiceAccount, and told already beside `podIdentity`.
+        ("tokenExpiration", token_expiration.is_absent() || pods.is_some()),
+    ];
+    for (key, _) in of_kept_accounts.into_iter().filter(|(_, absent)| keeper == Keeper::Other && !absent) {
+        at.key(key).report("cannot stand beside `roleOnly`: the tool does not write the ServiceAccount. Say it where that is made");
+    }
     // All parts before the first `?`: each reports its own problems.
     let service_account = name(service_account, &at.key("serviceAccount"));
     let audience = name(audience, &at.key("audience")).unwrap_or_default();
@@ -155,7 +176,7 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
     }
     let services =
         BoundServices { services: names(bind_services, &at.key("bindServices")), take_over: take_over.value().unwrap_or_default() };
-    let role = typed_role.value().and_then(|typed| role(typed, defaults, &at.key("role")));
+    let role = typed_role.value().and_then(|typed| role(typed, defaults, pods.as_deref(), files, &at.key("role")));
     Some(Identity {
         service_account: ServiceAccountSpec {
             name: service_account?,
@@ -163,15 +184,15 @@ fn identity(typed: manifest::Identity, defaults: &Defaults, at: &At<'_>) -> Opti
             labels,
             annotations,
             automount: automount.value(),
-            keeper: Keeper::Tool,
+            keeper,
         },
         role: role?,
-        binding: if pod_identity.value() == Some(true) { Binding::PodIdentity(Box::default()) } else { Binding::Irsa { audience } },
+        binding: pods.map_or(Binding::Irsa { audience }, Binding::PodIdentity),
         services,
     })
 }
 
-fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleSpec> {
+fn role(typed: manifest::Role, defaults: &Defaults, pods: Option<&PodIdentity>, files: &Files<'_>, at: &At<'_>) -> Option<RoleSpec> {
     let manifest::Role {
         scope: typed_scope,
         namespaces,
@@ -208,8 +229,15 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         at.key("retain").report("belongs to scope `shared`");
     }
     let scope = scope(word, namespaces, retain, at);
+    if pods.is_some() && !extra_subjects.is_absent() {
+        at.key("extraSubjects")
+            .report("cannot stand beside `podIdentity`: an association is for one ServiceAccount. Give each an identity of its own");
+    }
     let extra_subjects = names(extra_subjects, &at.key("extraSubjects"));
     let conditions = conditions(typed_conditions, &at.key("conditions"));
+    if let Some(pods) = pods {
+        pod_identity::report_role(pods, scope.as_ref(), &conditions, at);
+    }
     if given {
         let arn: Option<RoleArn> = name(arn, &at.key("arn"));
         if let Some(arn) = &arn {
@@ -221,10 +249,10 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         at.report("`name` is missing: environments that have a role together must call it by one name");
     }
     let mut all_tags = defaults.tags.clone();
-    all_tags.extend(tags(typed_tags, &defaults.tags, &at.key("tags")));
+    all_tags.extend(tags(typed_tags, Tagged::Role, &defaults.tags, &at.key("tags")));
     // Too many defaults are reported once, where they stand.
-    if all_tags.len() > MOST_TAGS && defaults.tags.len() <= MOST_TAGS {
-        at.key("tags").report(too_many_tags(all_tags.len()));
+    if let Some(problem) = too_many(&all_tags, Tagged::Role).filter(|_| too_many(&defaults.tags, Tagged::Role).is_none()) {
+        at.key("tags").report(problem);
     }
     let path = name(path, &at.key("path"));
     if let Some(path) = &path {
@@ -235,7 +263,7 @@ fn role(typed: manifest::Role, defaults: &Defaults, at: &At<'_>) -> Option<RoleS
         name: name(role_name, &at.key("name")),
         attributes: RoleAttributes {
             policies: names(policies, &at.key("policies")),
-            inline_policies: inline_policies(typed_policies, &at.key("inlinePolicies")),
+            inline_policies: inline_policies(typed_policies, files, &at.key("inlinePolicies")),
             permissions_boundary: name(permissions_boundary, &at.key("permissionsBoundary"))
                 .or_else(|| defaults.permissions_boundary.clone()),
             settings: RoleSettings {
@@ -329,35 +357,11 @@ fn annotations(typed: Typed<BTreeMap<String, Typed<String>>>, at: &At<'_>) -> BT
     annotations
 }
 
-/// Tags that are no two of one key for IAM, which ignores case there: neither among themselves nor with those they are merged into.
-fn tags(
-    typed: Typed<BTreeMap<String, Typed<String>>>,
-    merged_into: &BTreeMap<TagKey, TagValue>,
-    at: &At<'_>,
-) -> BTreeMap<TagKey, TagValue> {
-    let mut spellings: BTreeMap<String, String> = merged_into.keys().map(|key| (key.as_str().to_lowercase(), key.to_string())).gather();
-    entries(typed, at, |key, value, at| {
-        let other = spellings.entry(key.to_lowercase()).or_insert_with(|| key.to_owned());
-        if other != key {
-            at.report(format_args!("differs only by case from {}: for IAM they are one key", quoted(other)));
-        }
-        let key = text(key, at);
-        Some((key?, name(value, at)?))
-    })
-}
-
-fn too_many_tags(count: usize) -> String {
-    format!("{count} tags, those of `defaults` included: a role takes {MOST_TAGS} beside the tool's own")
-}
-
-fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, at: &At<'_>) -> BTreeMap<PolicyName, Value> {
+fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, files: &Files<'_>, at: &At<'_>) -> BTreeMap<PolicyName, Value> {
     let policies = entries(typed, at, |key, value, at| {
         let key = text(key, at);
-        let Document(document) = value.value()?;
-        for Fault { path, text } in grammar::faults(&document) {
-            at.below(&path, &text);
-        }
-        Some((key?, document))
+        let document = policies::document(value.value()?, files, at);
+        Some((key?, document?))
     });
     let size: usize = policies.values().map(|document| document.to_string().chars().count()).sum();
     if size > LARGEST_INLINE_POLICIES {
@@ -368,8 +372,8 @@ fn inline_policies(typed: Typed<BTreeMap<String, Typed<Document>>>, at: &At<'_>)
     policies
 }
 
-fn conditions(typed: Typed<Document>, at: &At<'_>) -> Conditions {
-    let Some(Document(value)) = typed.value() else { return Conditions::default() };
+fn conditions(typed: Typed<Mapping>, at: &At<'_>) -> Conditions {
+    let Some(Mapping(value)) = typed.value() else { return Conditions::default() };
     Conditions::read(&value).unwrap_or_else(|problems| {
         for problem in problems {
             match problem.path.as_slice() {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::text::reader::{CountText, Document, DurationText, Json, Typed};
+use super::text::reader::{CountText, Document, DurationText, Json, Mapping, Typed};
 
 /// What the environment's services may do in AWS: ServiceAccounts and the IAM roles they are bound to.
 #[derive(Debug, Deserialize)]
@@ -49,6 +49,39 @@ pub(super) struct Defaults {
     /// How long a session of a role may last: 1h to 12h, 1h if not given.
     #[serde(default)]
     pub(super) max_session_duration: Typed<DurationText>,
+    /// Whether pods get their roles by EKS Pod Identity. An identity's own `podIdentity` replaces it.
+    #[serde(default)]
+    pub(super) pod_identity: Typed<PodIdentity>,
+}
+
+/// EKS Pod Identity instead of a web identity: `true`, `false`, or a mapping that says how.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("type" = ["boolean", "string", "object"], "pattern" = r"^(true|false)$|\$\{")))]
+pub(super) struct PodIdentity {
+    /// What stands in place of the mapping.
+    #[serde(default, rename = "$switch")]
+    #[cfg_attr(test, schemars(skip))]
+    pub(super) switch: Typed<bool>,
+    /// The ARN of a role, perhaps of another account, that the identity's role assumes for the pods: then they get this one.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/|\$\{")))]
+    pub(super) target_role_arn: Typed<String>,
+    /// The external ID that the trust policy of `targetRoleArn` asks for. EKS makes one for each association: it must be that.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(regex(pattern = r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$|\$\{")))]
+    pub(super) target_role_external_id: Typed<String>,
+    /// Whether sessions have no tags of cluster, namespace and ServiceAccount; `false` if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) disable_session_tags: Typed<bool>,
+    /// With `disableSessionTags: true`: a policy document that limits the sessions, 2,048 characters at most.
+    #[serde(default)]
+    pub(super) session_policy: Typed<Document>,
+    /// Tags of the association.
+    #[serde(default)]
+    pub(super) tags: Typed<BTreeMap<String, Typed<String>>>,
 }
 
 /// One ServiceAccount bound to one role.
@@ -75,10 +108,13 @@ pub(super) struct Identity {
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
     pub(super) automount: Typed<bool>,
-    /// Whether pods get the role by EKS Pod Identity instead of a web identity.
+    /// Whether pods get the role by EKS Pod Identity instead of a web identity; `defaults.podIdentity` if not given.
+    #[serde(default)]
+    pub(super) pod_identity: Typed<PodIdentity>,
+    /// Whether the ServiceAccount is somebody else's to make and to keep, as a chart's; `false` if not given.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
-    pub(super) pod_identity: Typed<bool>,
+    pub(super) role_only: Typed<bool>,
     /// The role that pods with this ServiceAccount get.
     pub(super) role: Typed<Role>,
     /// Services of the environment that run with this ServiceAccount, by name or id: applications, containers, jobs, Terraform services.
@@ -123,7 +159,7 @@ pub(super) struct Role {
     #[serde(default)]
     #[cfg_attr(test, schemars(inner(regex(pattern = r"^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/|\$\{"))))]
     pub(super) policies: Typed<Vec<Typed<String>>>,
-    /// Inline policies: a policy document by the policy's name.
+    /// Inline policies: a policy document, or `file` with the path of one, by the policy's name.
     #[serde(default)]
     pub(super) inline_policies: Typed<BTreeMap<String, Typed<Document>>>,
     /// The ARN of the managed policy that bounds the role's permissions.
@@ -142,7 +178,7 @@ pub(super) struct Role {
     pub(super) tags: Typed<BTreeMap<String, Typed<String>>>,
     /// Conditions of the tool's statement in the trust policy, beside name and audience: operator, key, values, as IAM writes them.
     #[serde(default)]
-    pub(super) conditions: Typed<Document>,
+    pub(super) conditions: Typed<Mapping>,
     /// Further ServiceAccounts that may assume the role, as `namespace/name`.
     #[serde(default)]
     #[cfg_attr(test, schemars(inner(regex(pattern = r"^[a-z0-9-]+/[a-z0-9.-]+$|\$\{"))))]

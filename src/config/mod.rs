@@ -1,8 +1,9 @@
 //! Configuration: environment variables, flags and the manifest become one [`Config`], or all of their problems at once.
 //!
 //! As typed and as meant are two things. `flags.rs`, `env.rs` and `manifest.rs` hold what was typed; `settings.rs`, `identities.rs` and
-//! `job.rs` turn it into the types of `meaning.rs`. `fallbacks.rs` has the defaults that settings and identities share, `scope.rs` the
-//! names of scopes, `twice.rs` the checks between identities. `source.rs` reads the manifest's text through `text/`, which knows no key.
+//! `job.rs` turn it into the types of `meaning.rs`. `pod_identity.rs`, `policies.rs` and `tags.rs` do so for a part of an identity each.
+//! `fallbacks.rs` has the defaults that settings and identities share, `scope.rs` the names of scopes, `twice.rs` the checks between
+//! identities. `source.rs` reads the manifest's text through `text/`, which knows no key.
 //! [`read_file`] is the only I/O, and nothing is asked of AWS or Kubernetes here.
 
 mod env;
@@ -12,9 +13,12 @@ mod identities;
 mod job;
 mod manifest;
 mod meaning;
+mod pod_identity;
+mod policies;
 mod scope;
 mod settings;
 mod source;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -29,6 +33,7 @@ use std::{
 use self::{
     fallbacks::{DEFAULT_PATH, Fallbacks},
     identities::Meant,
+    policies::Files,
     source::Source,
     text::{
         limits::LONGEST_FILE,
@@ -59,14 +64,15 @@ pub use self::{
 /// variable may be an output of the job under its own name.
 ///
 /// `variables` are all of the process's environment: the manifest may read any of them. If a name comes twice the first
-/// counts. `read_file` is called at most once, with the path of the manifest: [`read_file`](fn@read_file) outside tests.
+/// counts. `read_file` is called with the path of the manifest, and with those of the policy documents that it names:
+/// [`read_file`](fn@read_file) outside tests.
 ///
 /// # Errors
 /// Every problem of flags, variables and manifest, with its place; for a removal only of those that say where things are.
 pub fn load(
     flags: &Flags,
     variables: impl IntoIterator<Item = (String, String)>,
-    read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+    read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Config, Problems> {
     let (log, lesser) = (ProblemLog::default(), ProblemLog::default());
     // What a removal does without.
@@ -84,7 +90,8 @@ pub fn load(
             notes.extend(settings::beside_a_manifest(&variables));
             source = Source::of(&manifest.path, content, spare);
             let typed = source.typed(&IDENTITIES, &all, spare);
-            meant = typed.map(|typed| identities::meant(typed, &settings.fallbacks, &At::root(spare))).unwrap_or_default();
+            let files = Files::beside(&manifest.path, &read_file);
+            meant = typed.map(|typed| identities::meant(typed, &settings.fallbacks, &files, &At::root(spare))).unwrap_or_default();
         }
         _ if flags.service_account.is_some() => {}
         // A removal knows without them what to remove.

@@ -50,6 +50,16 @@ const DEFAULT_SETTLE: Duration = Duration::from_secs(8);
 /// The value of `IRSA_MANIFEST` that says that there is none, though one may be in the image.
 const NO_MANIFEST: &str = "none";
 
+/// How pods get the role of the one identity that needs no manifest.
+#[derive(Clone, Copy, Default)]
+enum BindingWord {
+    #[default]
+    Irsa,
+    PodIdentity,
+}
+
+const BINDINGS: [(&str, BindingWord); 2] = [("irsa", BindingWord::Irsa), ("podIdentity", BindingWord::PodIdentity)];
+
 /// What variables and flags say.
 pub(super) struct Settings {
     /// Nothing if it has a problem.
@@ -268,13 +278,14 @@ fn environment(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<Environ
 }
 
 /// The variables that belong to the one identity that needs no manifest.
-fn one_identity(v: &Variables) -> [(&'static str, &Option<String>); 5] {
+fn one_identity(v: &Variables) -> [(&'static str, &Option<String>); 6] {
     [
         ("IRSA_ROLE_ARN", &v.irsa_role_arn),
         ("IRSA_POLICY_ARNS", &v.irsa_policy_arns),
         ("IRSA_SCOPE", &v.irsa_scope),
         ("IRSA_ROLE_NAME", &v.irsa_role_name),
         ("IRSA_NAMESPACES", &v.irsa_namespaces),
+        ("IRSA_BINDING", &v.irsa_binding),
     ]
 }
 
@@ -327,7 +338,10 @@ fn identity(name: &str, role: Option<(&str, &str)>, v: &Variables, fallbacks: &F
             keeper: Keeper::Tool,
         },
         role: RoleSpec { origin: origin?, scope: scope?, extra_subjects: BTreeSet::new(), conditions: Conditions::default() },
-        binding: Binding::default(),
+        binding: match choice(log, ("IRSA_BINDING", v.irsa_binding.as_deref()), &BINDINGS) {
+            BindingWord::Irsa => Binding::default(),
+            BindingWord::PodIdentity => Binding::PodIdentity(Box::default()),
+        },
         services: BoundServices::default(),
     })
 }

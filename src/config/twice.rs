@@ -15,7 +15,7 @@ use super::{
     },
 };
 use crate::model::{
-    identity::{Identity, ManagedRole, RoleOrigin, RoleSpec, Scope},
+    identity::{Binding, Identity, ManagedRole, RoleOrigin, RoleSpec, Scope},
     names::RoleName,
     role::{RoleAttributes, RoleSettings},
 };
@@ -80,12 +80,13 @@ fn first_with(names: &mut BTreeMap<String, usize>, name: String, index: usize) -
 ///
 /// Each comes with its index in the manifest. Two roles of one environment are [`report_shared_names`]' matter.
 pub(super) fn report_roles_in_two_ways(identities: &[(usize, Identity)], at: &At<'_>) {
-    let mut firsts: BTreeMap<String, (usize, &RoleSpec)> = BTreeMap::new();
-    for (index, Identity { role, .. }) in identities {
-        let Some(name) = name_of(role) else { continue };
-        let (first, other) = *firsts.entry(name.as_str().to_lowercase()).or_insert((*index, role));
-        let both_alone = [other, role].iter().all(|role| role.scope == Scope::Environment);
-        if !both_alone && let Some(key) = difference(other, role) {
+    let mut firsts: BTreeMap<String, (usize, &Identity)> = BTreeMap::new();
+    for (index, identity) in identities {
+        let Some(name) = name_of(&identity.role) else { continue };
+        let (first, other) = *firsts.entry(name.as_str().to_lowercase()).or_insert((*index, identity));
+        let both_alone = [other, identity].iter().all(|identity| identity.role.scope == Scope::Environment);
+        let differs = difference(&other.role, &identity.role).or_else(|| difference_of_bindings(&other.binding, &identity.binding));
+        if !both_alone && let Some(key) = differs {
             let text =
                 format_args!("`{name}` is the role of `identities[{first}]` too, but `{key}` differs: of one role both must say the same");
             at.index(*index).key("role").report(text);
@@ -98,6 +99,17 @@ fn name_of(role: &RoleSpec) -> Option<&RoleName> {
     match &role.origin {
         RoleOrigin::Given(arn) => Some(&arn.name),
         RoleOrigin::Managed(made) => made.name.as_ref(),
+    }
+}
+
+/// The key of a binding in which the trust of one role cannot be two things.
+fn difference_of_bindings(one: &Binding, other: &Binding) -> Option<&'static str> {
+    match (one, other) {
+        (Binding::Irsa { .. }, Binding::Irsa { .. }) => None,
+        (Binding::PodIdentity(one), Binding::PodIdentity(other)) => {
+            (one.session_tags != other.session_tags).then_some("disableSessionTags")
+        }
+        (Binding::Irsa { .. }, Binding::PodIdentity(_)) | (Binding::PodIdentity(_), Binding::Irsa { .. }) => Some("podIdentity"),
     }
 }
 

@@ -216,7 +216,7 @@ fn an_identity_with_a_mistake_says_what_is_legal() {
     for (keys, expected) in [
         (
             "role: {}, namespaces: [api]",
-            "identities[0].namespaces: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `role`, `bindServices` or `takeOver`",
+            "identities[0].namespaces: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `podIdentity`, `roleOnly`, `role`, `bindServices` or `takeOver`",
         ),
         ("role: {}, audiense: a", "identities[0].audiense: unknown key, did you mean `audience`?"),
         ("role: x", "identities[0].role: must be a mapping, not a string"),
@@ -624,7 +624,7 @@ identities:
           qovery.yml:17: identities[0].role.inlinePolicies.own-bucket.Statement[0].Resource: `${aws:username}` is not a variable: use `${NAME}` or `${NAME:-default}`, and `$${aws:username}` for a variable of IAM
           qovery.yml:18: identities[0].role.maxSessionDuration: must be a duration, not a list
           qovery.yml:19: identities[1].serviceAccount: `Payments_API` is not a ServiceAccount name: use lower-case letters, digits, `-` and `.`, 253 characters at most
-          qovery.yml:20: identities[1].services: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `role`, `bindServices` or `takeOver`
+          qovery.yml:20: identities[1].services: unknown key, use `serviceAccount`, `audience`, `tokenExpiration`, `labels`, `annotations`, `automount`, `podIdentity`, `roleOnly`, `role`, `bindServices` or `takeOver`
           qovery.yml:22: identities[1].labels.tier: must be a string, not the number `1`: put it in quotes
           qovery.yml:24: identities[1].role.scope: `project` is not a scope: use `environment`, `shared` or `cluster`
           qovery.yml:25: identities[2]: `serviceAccount` is missing

@@ -4,6 +4,8 @@ mod artefacts;
 mod job;
 mod limits;
 mod manifest;
+mod pod_identity;
+mod policies;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -543,7 +545,7 @@ proptest! {
         let names = ["QOVERY_KUBERNETES_NAMESPACE_NAME", "QOVERY_KUBERNETES_CLUSTER_NAME", "QOVERY_CLOUD_PROVIDER_REGION", "QOVERY_ENVIRONMENT_ID",
             "IRSA_SETTLE", "IRSA_PERMISSIONS_BOUNDARY", "IRSA_OIDC_ISSUER", "IRSA_KUBE_AUTH", "IRSA_ASSUME_ROLE_ARN", "IRSA_TIMEOUT", "IRSA_FORMAT", "A"];
         let variables = names.iter().zip(&values).map(|(name, value)| ((*name).to_owned(), value.clone()));
-        match load(&Flags::default(), variables, |_| Ok(manifest.into_bytes())) {
+        match load(&Flags::default(), variables, |_| Ok(manifest.clone().into_bytes())) {
             Ok(config) => prop_assert!(!config.identities.is_empty()),
             Err(problems) => prop_assert!(problems.to_string().lines().skip(1).all(|line| line.starts_with("  "))),
         }

@@ -11,6 +11,8 @@
 //! | `MOST_NODES` | 100,000 values | the manifest is refused |
 //! | `MOST_TEXT` | 4,194,304 bytes | the manifest is refused |
 //! | `LONGEST_KEY` | 1,024 bytes | the manifest is refused |
+//! | `LARGEST_POLICY_FILE` | 65,536 bytes | the policy file is refused |
+//! | `MOST_POLICY_FILES` | 4,194,304 bytes | each further policy file is refused |
 //! | `MOST_INSERTED` | 4,194,304 bytes | each further `${NAME}` is a problem |
 //! | `LONGEST_DURATION` | 16 bytes | the text is no duration |
 //! | `LONGEST_GUESSED` | 64 bytes | no known name is suggested instead |
@@ -36,6 +38,10 @@ pub(in crate::config) const MOST_NODES: usize = 100_000;
 pub(in crate::config) const MOST_TEXT: usize = 4 << 20;
 /// The longest key, in bytes. YAML has the same limit for a key on one line.
 pub(in crate::config) const LONGEST_KEY: usize = 1024;
+/// The largest file with a policy document, in bytes. IAM takes 10,240 characters, not counting white space.
+pub(in crate::config) const LARGEST_POLICY_FILE: usize = 64 << 10;
+/// The most bytes of all policy files together. A manifest could name one file ten thousand times, and fill the memory.
+pub(in crate::config) const MOST_POLICY_FILES: usize = 4 << 20;
 /// The most bytes that all variables together insert. One long variable in many places would fill the memory.
 pub(in crate::config) const MOST_INSERTED: usize = 4 << 20;
 /// The longest text of a duration, in bytes. Near the end of its range humantime panics.

@@ -6,6 +6,7 @@
 
 pub(super) mod duration;
 pub(super) mod interpolation;
+pub(super) mod json;
 pub(super) mod limits;
 pub(super) mod node;
 pub(super) mod pieces;

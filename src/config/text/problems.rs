@@ -200,7 +200,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// A path before a message, nothing for the root: of one that is too long its beginning and its end.
-pub(super) fn path_shown(path: &[Step]) -> String {
+pub(in crate::config) fn path_shown(path: &[Step]) -> String {
     if path.is_empty() {
         return String::new();
     }

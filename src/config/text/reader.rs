@@ -135,10 +135,18 @@ impl<'de> Deserialize<'de> for CountText {
 #[serde(transparent)]
 pub(in crate::config) struct Json(pub(in crate::config) serde_json::Value);
 
-/// Any JSON: the document of an inline policy.
+/// Any mapping: conditions of a trust policy.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(in crate::config) struct Mapping(pub(in crate::config) serde_json::Value);
+
+/// Any JSON: a policy document, or a mapping that names the file with it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub(in crate::config) struct Document(pub(in crate::config) serde_json::Value);
+
+/// The field of a struct in whose place `true` or `false` may stand instead of the whole mapping. It is no key of that.
+const SWITCH: &str = "$switch";
 
 /// Why a value could not be read.
 #[derive(Debug)]
@@ -267,10 +275,13 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        let Value::Mapping(entries) = &self.node.value else {
-            return Err(self.wrong_type("a mapping"));
+        let entries = match &self.node.value {
+            Value::Mapping(entries) => entries,
+            Value::Bool(_) | Value::String(_) if fields.contains(&SWITCH) => return visitor.visit_map(Switched(Some(self))),
+            _ if fields.contains(&SWITCH) => return Err(self.wrong_type("`true`, `false` or a mapping")),
+            _ => return Err(self.wrong_type("a mapping")),
         };
-        let known = |key: &str| fields.contains(&key);
+        let known = |key: &str| fields.contains(&key) && key != SWITCH;
         for key in entries.keys().filter(|key| !known(key)) {
             self.at.key(key).report(unknown_key(key, fields));
         }
@@ -298,6 +309,7 @@ impl<'de, V: Visitor<'de>> fmt::Display for Wanted<'_, V> {
 
 /// An unknown key with the nearest known one.
 fn unknown_key(key: &str, known: &[&str]) -> String {
+    let known: Vec<&str> = known.iter().copied().filter(|name| *name != SWITCH).collect();
     // Two slips in a short word, three in a long one; long texts are no slips.
     let slips = if key.len() > 6 { 3 } else { 2 };
     let nearest = known
@@ -308,7 +320,7 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
         .min_by_key(|(distance, _)| *distance);
     match nearest {
         Some((_, name)) => format!("unknown key, did you mean `{name}`?"),
-        None => format!("unknown key, use {}", choices(known.iter().copied())),
+        None => format!("unknown key, use {}", choices(known)),
     }
 }
 
@@ -342,6 +354,24 @@ impl<'de, I: Iterator<Item = (&'de String, &'de Node)>> MapAccess<'de> for Entri
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
         match self.value.take() {
             Some((key, node)) => seed.deserialize(Reader { node, at: &self.at.key(key) }),
+            None => seed.deserialize(().into_deserializer()),
+        }
+    }
+}
+
+/// `true` or `false` in place of a mapping, as a mapping with [`SWITCH`] alone.
+struct Switched<'de, 'a>(Option<Reader<'de, 'a>>);
+
+impl<'de> MapAccess<'de> for Switched<'de, '_> {
+    type Error = Failure;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
+        self.0.map(|_| seed.deserialize(BorrowedStrDeserializer::new(SWITCH))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
+        match self.0.take() {
+            Some(reader) => seed.deserialize(reader),
             None => seed.deserialize(().into_deserializer()),
         }
     }
@@ -420,11 +450,31 @@ impl schemars::JsonSchema for Document {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "description": "A policy document of IAM.",
+            "description": "A policy document of IAM, or the file with it: a path relative to the manifest's folder.",
             "type": "object",
-            "required": ["Statement"],
-            "properties": {"Version": {"enum": ["2012-10-17", "2008-10-17"]}, "Id": {"type": "string"}, "Statement": {"type": ["object", "array"]}}
+            "anyOf": [
+                {
+                    "required": ["Statement"],
+                    "properties": {"Version": {"enum": ["2012-10-17", "2008-10-17"]}, "Id": {"type": "string"}, "Statement": {"type": ["object", "array"]}}
+                },
+                {"required": ["file"], "properties": {"file": {"type": "string", "minLength": 1}}, "additionalProperties": false}
+            ]
         })
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Mapping {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mapping".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object"})
     }
 }
 
