@@ -77,6 +77,8 @@ pub enum Applying {
     Record,
     /// A mark of an earlier version goes, which all jobs wrote as one.
     Unmark,
+    /// Somebody else keeps it now: all of the tool's fields go but those that its pods still need.
+    LetGo,
     /// Roles that it has left go from its record.
     Forget,
     /// Its fields are held by somebody who only brought them back: they are taken, so that they can be removed.

@@ -21,6 +21,7 @@ pub mod gather;
 pub mod grammar;
 pub mod identity;
 pub mod job;
+pub mod lack;
 pub mod line;
 pub mod marks;
 pub mod names;

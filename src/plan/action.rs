@@ -421,6 +421,10 @@ impl fmt::Display for Action {
                     Applying::Apply => write!(f, "apply ServiceAccount `{subject}` with role `{role}`"),
                     Applying::Record => write!(f, "record the next role on ServiceAccount `{subject}`"),
                     Applying::Unmark => write!(f, "take a mark of an earlier version from ServiceAccount `{subject}`"),
+                    Applying::LetGo => {
+                        let kept: Vec<String> = applied.fields().keys().map(ToString::to_string).collect();
+                        write!(f, "remove the tool's fields from ServiceAccount `{subject}`, but for {}", kept.join(", "))
+                    }
                     Applying::Reclaim => write!(f, "take hold of the tool's fields on ServiceAccount `{subject}`"),
                     Applying::Forget => write!(f, "drop roles that it has left from the record of ServiceAccount `{subject}`"),
                 }

@@ -18,7 +18,7 @@ use crate::model::{
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     gather::Gather as _,
-    identity::Prune,
+    identity::{Keeper, Prune},
     marks::{JobMark, Mark, Marks},
     names::{RoleName, ServiceAccountName, Subject},
     observed::{Observed, ObservedRole, ObservedServiceAccount, Owner, RETAIN_TAG},
@@ -49,6 +49,8 @@ pub(super) struct Removal {
 pub(super) enum Fate {
     /// It goes.
     Goes,
+    /// The tool's fields go: somebody else keeps it.
+    LetGo,
     /// It has left these roles.
     Leaves(BTreeSet<RoleArn>),
 }
@@ -363,7 +365,12 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
         }
         match (user_of_account(name, &running), found) {
             (Some(user), _) => removal.kept.push(kept(&format!("ServiceAccount `{}`", wanted.subject), user)),
-            (None, Some(found)) => removal.goes(&wanted.subject, found, desired, observed),
+            (None, Some(found)) => {
+                removal.goes(&wanted.subject, found, desired, observed);
+                if wanted.keeper == Keeper::Other {
+                    removal.accounts.insert(name.clone(), Fate::LetGo);
+                }
+            }
             // Its entries may still be there.
             (None, None) => removal.leaves(&wanted.subject, &wanted.role, desired, observed),
         }

@@ -46,9 +46,10 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
         }
         let action = match fate {
             Fate::Goes => service_account::remove(&subject, found, job, &observed.gone_jobs),
+            Fate::LetGo => service_account::leave(&subject, found, job, &observed.gone_jobs),
             Fate::Leaves(roles) => service_account::forget(&subject, found, roles).into_iter().collect(),
         };
-        if action.iter().any(|action| matches!(action, Action::ReleaseServiceAccount { .. })) {
+        if matches!(fate, Fate::Goes) && action.iter().any(|action| matches!(action, Action::ReleaseServiceAccount { .. })) {
             plan.notes.extend(service_account::stays(&subject, found));
         }
         plan.closing.extend(action);

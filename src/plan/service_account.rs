@@ -13,6 +13,7 @@ use crate::model::{
     date::Date,
     desired::DesiredServiceAccount,
     gather::Gather as _,
+    lack::binding_annotations,
     marks::{self, JobMark, Mark},
     names::Subject,
     observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, ROLE_ANNOTATION, is_restorer, is_tools},
@@ -186,16 +187,86 @@ pub(super) fn forget(subject: &Subject, observed: &ObservedServiceAccount, left:
 /// Takes it from a job. While another job wants it, only the job's mark goes. Else one that the tool created and nobody else holds a field
 /// of is deleted; of any other only the tool's fields go.
 pub(super) fn remove(subject: &Subject, observed: &ObservedServiceAccount, job: Option<&JobMark>, gone: &BTreeSet<JobMark>) -> Vec<Action> {
-    let marks = observed.marks();
-    if !marks.others(job, gone).is_empty() {
+    if !observed.marks().others(job, gone).is_empty() {
         return job.map(|job| mark(subject, observed, job, None)).unwrap_or_default();
     }
     if is_deletable(observed) {
         return vec![Action::DeleteServiceAccount { subject: subject.clone(), seen: seen(observed) }];
     }
+    release(subject, observed)
+}
+
+/// The same, of one that somebody else keeps now: it is never deleted.
+pub(super) fn leave(subject: &Subject, observed: &ObservedServiceAccount, job: Option<&JobMark>, gone: &BTreeSet<JobMark>) -> Vec<Action> {
+    if !observed.marks().others(job, gone).is_empty() {
+        return job.map(|job| mark(subject, observed, job, None)).unwrap_or_default();
+    }
+    release(subject, observed)
+}
+
+/// Lets go of one that somebody else keeps now (`roleOnly`).
+///
+/// | observed | action |
+/// |---|---|
+/// | absent, being deleted, or nothing of it is the tool's | none |
+/// | another job wants it | only this job's mark goes |
+/// | the tool alone says which role its pods get, or it records roles that are not left yet | all but this goes |
+/// | otherwise | all that is the tool's goes |
+pub(super) fn let_go(
+    desired: &DesiredServiceAccount,
+    observed: Option<&ObservedServiceAccount>,
+    gone: &BTreeSet<JobMark>,
+    at: Date,
+) -> Vec<Action> {
+    let Some(observed) = observed.filter(|observed| observed.is_touched() && !observed.ends) else { return Vec::new() };
+    let (subject, job) = (&desired.subject, desired.job.as_ref());
+    let is_wanted_by_others = !observed.marks().others(job, gone).is_empty();
+    let kept = needed(desired, observed, at);
+    if is_wanted_by_others || kept.annotations.is_empty() {
+        return leave(subject, observed, job, gone);
+    }
+    let fields = kept.fields();
+    let in_place = fields.iter().all(|(field, value)| observed.values.get(field) == Some(value) && observed.held_by_tool(field));
+    let nothing_else = observed.managers.keys().all(|field| fields.contains_key(field) || !observed.held_by_tool(field));
+    let apply = (!in_place || !nothing_else).then(|| apply_held(kept, observed));
+    let uid = Some(observed.uid.clone());
+    let marked = job.filter(|job| observed.is_marked_by(job)).cloned();
+    let unmark = marked.map(|job| Action::MarkServiceAccount { subject: subject.clone(), job, mark: None, uid, force: false });
+    apply.into_iter().chain(unmark).collect()
+}
+
+/// What the tool holds on to of a ServiceAccount that somebody else keeps now: until that one says itself which role the pods get, they have
+/// it by the tool's word.
+fn needed(desired: &DesiredServiceAccount, observed: &ObservedServiceAccount, at: Date) -> AppliedServiceAccount {
+    let mut earlier = observed.earlier_roles();
+    if let Some(present) = observed.role().filter(|present| *present != desired.role) {
+        earlier.add(&present, at);
+    }
+    earlier.remove(&desired.role);
+    let is_ours_alone = |key: &str| {
+        let field = Field::Annotation(key.to_owned());
+        observed.values.contains_key(&field) && observed.is_left_to_tool(&field)
+    };
+    let binding = binding_annotations(desired).filter(|(key, _)| observed.role().is_some() && is_ours_alone(key));
+    let record = earlier.render().map(|text| (EARLIER_ROLES.to_owned(), text));
+    AppliedServiceAccount {
+        subject: desired.subject.clone(),
+        role: Some(desired.role.clone()),
+        how: Applying::LetGo,
+        seen: Some(seen(observed)),
+        annotations: binding.map(|(key, value)| (key.to_owned(), value.clone())).chain(record).collect(),
+        labels: BTreeMap::new(),
+        automount: None,
+        taken: BTreeSet::new(),
+    }
+}
+
+/// All that is the tool's goes: its fields, and the marks of jobs.
+fn release(subject: &Subject, observed: &ObservedServiceAccount) -> Vec<Action> {
     if observed.values.keys().any(|field| is_ours(field, observed) && observed.others(field).next().is_some()) {
         return vec![apply_held(reclaimed(subject, observed), observed)];
     }
+    let marks = observed.marks();
     let is_held = observed.managers.keys().any(|field| observed.held_by_tool(field));
     let release = is_held.then(|| Action::ReleaseServiceAccount { subject: subject.clone(), uid: observed.uid.clone() });
     let marked = marks.jobs().filter(|job| observed.is_marked_by(job));

@@ -4,6 +4,7 @@ use super::{Lane, Plan, Refusal, Refusals, association, keys, ledger, provider, 
 use crate::model::{
     desired::{Desired, DesiredTrust},
     identity::Keeper,
+    lack::Lack,
     observed::Observed,
 };
 
@@ -48,6 +49,13 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
                 }
                 Err(held) => refusals.extend(held),
             }
+        }
+        for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name && wanted.keeper == Keeper::Other) {
+            let present = observed.service_accounts.get(&wanted.subject.service_account);
+            let actions = service_account::let_go(wanted, present, &observed.gone_jobs, observed.at);
+            let lack = Lack::of(wanted, present).filter(|_| actions.is_empty());
+            plan.notes.extend(lack.map(|lack| format!("{lack}. Somebody else keeps it (`roleOnly`), and must see to that")));
+            lane.extend(actions);
         }
         lane.splice(0..0, first);
         // After the ServiceAccounts: a pod that asks for one that is not there does not start.

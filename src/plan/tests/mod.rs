@@ -2,6 +2,7 @@
 
 mod install;
 mod ledger;
+mod role_only;
 mod services;
 mod together;
 mod world;
