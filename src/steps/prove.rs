@@ -18,6 +18,7 @@ use crate::{
         desired::{Desired, DesiredServiceAccount},
         diagnosis::{Diagnosis, Link, OTHER_CAUSES, diagnose, worth_waiting},
         identity::Identity,
+        lack::Lack,
         line::one_line,
         names::{ClusterName, Subject},
         observed::{KnownProvider, Observed},
@@ -112,8 +113,15 @@ pub async fn prove(
     }
     let prover = Prover { identities, desired, observed, applied, world, patience };
     let shown = |account: &DesiredServiceAccount| observed.sessions.show(&account.subject.service_account, prover.role_of_pods(account));
-    let mut to_ask = Vec::new();
+    let (mut to_ask, mut failed) = (Vec::new(), Vec::new());
     for account in &desired.service_accounts {
+        if let Some(lack) = Lack::of(account, observed.service_accounts.get(&account.subject.service_account)) {
+            match proof {
+                Proof::Required => failed.push(prover.lacking(account, &lack)),
+                _ => report.note(&format!("not proven yet: {lack}")),
+            }
+            continue;
+        }
         match prover.way(account) {
             _ if shown(account) => report.proven(&account.subject, prover.role_of_pods(account), desired.max_session(&account.role)),
             Some(way) => to_ask.push((account, way)),
@@ -124,7 +132,6 @@ pub async fn prove(
         }
     }
     let proofs = join_all(to_ask.into_iter().map(async |(account, way)| (account, prover.prove(account, &way).await))).await;
-    let mut failed = Vec::new();
     for (account, proven) in proofs {
         match proven {
             Ok(()) => report.proven(&account.subject, prover.role_of_pods(account), desired.max_session(&account.role)),
@@ -171,6 +178,20 @@ impl<'a, C: World> Prover<'a, C> {
         let name = &account.subject.service_account;
         let association = self.desired.associations.get(name)?;
         Some(Way::PodIdentity(&association.cluster, running_pod(self.observed.pods.as_deref()?, name)?))
+    }
+
+    /// That nobody was asked, since the ServiceAccount is somebody else's and not yet as its pods need it.
+    fn lacking(&self, account: &'a DesiredServiceAccount, lack: &Lack) -> NotProven {
+        let call = if matches!(lack, Lack::Itself(..)) { TOKEN } else { ASSUME };
+        let doing = format!("get role `{}` with a token of ServiceAccount `{}`", account.role, account.subject);
+        NotProven {
+            subject: account.subject.clone(),
+            role: self.role_of_pods(account).clone(),
+            provider: self.desired.provider.arn.clone(),
+            diagnosis: None,
+            changed: false,
+            source: Failed { doing, call, source: CallError::not_sent(lack.to_string()) },
+        }
     }
 
     /// The role that the pods get in the end.
