@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::desired::DesiredServiceAccount;
+use super::{
+    association::ObservedAssociation,
+    desired::DesiredServiceAccount,
+    identity::{Binding, PodIdentity},
+    names::ServiceAccountName,
+};
 
 /// One output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,12 +28,16 @@ pub struct Output {
 /// All outputs by name.
 pub type Outputs = BTreeMap<String, Output>;
 
-/// Role ARN and ServiceAccount name of each identity, by names that are its own: one that is added renames no other.
+/// Role ARN and ServiceAccount name of each identity, by names that are its own: one that is added renames no other. With a target role also
+/// the external ID that EKS made for the association: the target's trust policy asks for it, in another account perhaps.
 ///
 /// Qovery gives each output to every service of the environment under its own name too, the job's next run included. So no output may be
 /// called like a setting of anything: each begins with `IDENTITY_`.
 #[must_use]
-pub fn outputs(service_accounts: &[DesiredServiceAccount]) -> Outputs {
+pub fn outputs(
+    service_accounts: &[DesiredServiceAccount],
+    associations: Option<&BTreeMap<ServiceAccountName, ObservedAssociation>>,
+) -> Outputs {
     let mut outputs = Outputs::new();
     for wanted in service_accounts {
         let account = wanted.subject.service_account.as_str();
@@ -36,6 +45,11 @@ pub fn outputs(service_accounts: &[DesiredServiceAccount]) -> Outputs {
             |value: String, what: &str| Output { value, sensitive: false, description: format!("{what} of ServiceAccount {account}") };
         outputs.insert(format!("IDENTITY_{}_ROLE_ARN", name(account)), output(wanted.role.to_string(), "role ARN"));
         outputs.insert(format!("IDENTITY_{}_SERVICE_ACCOUNT", name(account)), output(account.to_owned(), "name"));
+        let has_target = matches!(&wanted.binding, Binding::PodIdentity(pods) if matches!(**pods, PodIdentity { target: Some(_), .. }));
+        let association = associations.filter(|_| has_target).and_then(|found| found.get(&wanted.subject.service_account));
+        if let Some(id) = association.and_then(|found| found.external_id.as_ref()) {
+            outputs.insert(format!("IDENTITY_{}_EXTERNAL_ID", name(account)), output(id.to_string(), "external ID of the association"));
+        }
     }
     outputs
 }

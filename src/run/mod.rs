@@ -132,7 +132,7 @@ async fn execute(
                 report.note(note);
             }
         }
-        write_outputs(&desired, &config, report)?;
+        write_outputs(&desired, &observed, &config, report)?;
         left = prune(&work, &desired, observed, report).await?;
     }
     for thing in &left {
@@ -316,8 +316,8 @@ fn name(command: &Command) -> &'static str {
     }
 }
 
-fn write_outputs(desired: &Desired, config: &Config, report: &mut Report<'_>) -> Result<(), RunError> {
-    let outputs = outputs(&desired.service_accounts);
+fn write_outputs(desired: &Desired, observed: &Observed, config: &Config, report: &mut Report<'_>) -> Result<(), RunError> {
+    let outputs = outputs(&desired.service_accounts, observed.associations.as_ref());
     if output::write(&outputs, &config.output)? {
         report.outputs(outputs);
     } else {

@@ -53,10 +53,14 @@ mod tests {
 
     use super::*;
     use crate::model::{
+        association::{AssociationId, AssociationSettings, ObservedAssociation, SessionTags},
+        date::Date,
         desired::DesiredServiceAccount,
-        identity::{Binding, Keeper},
+        identity::{Binding, Keeper, PodIdentity, Target},
         output::outputs,
     };
+
+    const TARGET: &str = "arn:aws:iam::210987654321:role/data";
 
     fn names(outputs: &Outputs) -> BTreeSet<&str> {
         outputs.keys().map(String::as_str).collect()
@@ -75,11 +79,55 @@ mod tests {
         }
     }
 
+    /// The outputs of identities that have all there are: by EKS Pod Identity, with a target role.
+    fn with_targets(accounts: &[&str]) -> Outputs {
+        let of_pods = |account: &&str| {
+            let target = Some(Target { role: TARGET.parse().unwrap(), external_id: None });
+            DesiredServiceAccount {
+                binding: Binding::PodIdentity(Box::new(PodIdentity { target, ..PodIdentity::default() })),
+                ..wanted(account)
+            }
+        };
+        let wanted: Vec<DesiredServiceAccount> = accounts.iter().map(of_pods).collect();
+        let observed = wanted.iter().map(|wanted| (wanted.subject.service_account.clone(), association(wanted))).collect();
+        outputs(&wanted, Some(&observed))
+    }
+
+    fn association(wanted: &DesiredServiceAccount) -> ObservedAssociation {
+        ObservedAssociation {
+            id: AssociationId::read("a-1"),
+            arn: "arn:aws:eks:eu-west-3:123456789012:podidentityassociation/demo/a-1".to_owned(),
+            subject: wanted.subject.clone(),
+            settings: AssociationSettings {
+                role: wanted.role.clone(),
+                target: TARGET.parse().ok(),
+                session_tags: SessionTags::On,
+                session_policy: None,
+            },
+            external_id: "eu-west-3/123456789012/made-by-eks".parse().ok(),
+            tags: BTreeMap::new(),
+            add_on: None,
+            created: Date::since_1970(std::time::Duration::ZERO),
+        }
+    }
+
+    #[test]
+    fn an_external_id_is_told_of_a_target_role_alone_and_only_once_eks_has_made_it() {
+        let all = with_targets(&["app"]);
+        assert_eq!(names(&all), BTreeSet::from(["IDENTITY_APP_EXTERNAL_ID", "IDENTITY_APP_ROLE_ARN", "IDENTITY_APP_SERVICE_ACCOUNT"]));
+        assert_eq!(all["IDENTITY_APP_EXTERNAL_ID"].value, "eu-west-3/123456789012/made-by-eks");
+        let plain = DesiredServiceAccount { binding: Binding::PodIdentity(Box::default()), ..wanted("app") };
+        let found = BTreeMap::from([("app".parse().unwrap(), association(&plain))]);
+        for (wanted, found) in [(plain, Some(&found)), (wanted("app"), Some(&found)), (wanted("app"), None)] {
+            assert_eq!(outputs(&[wanted], found).len(), 2);
+        }
+    }
+
     #[test]
     fn each_identity_has_names_of_its_own_that_qovery_takes_and_another_renames_none() {
-        let one = outputs(&[wanted("my-s3-role")]);
+        let one = outputs(&[wanted("my-s3-role")], None);
         assert_eq!(names(&one), BTreeSet::from(["IDENTITY_MY_S3_ROLE_ROLE_ARN", "IDENTITY_MY_S3_ROLE_SERVICE_ACCOUNT"]));
-        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")]);
+        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")], None);
         assert_eq!(all.len(), 10);
         assert!(names(&one).is_subset(&names(&all)));
         for name in names(&all) {
@@ -100,10 +148,13 @@ mod tests {
         }
         accounts.retain(|name| name.parse::<crate::model::names::ServiceAccountName>().is_ok());
         // And names that look like the end of an output's.
-        accounts.extend(["a-role-arn", "a-service-account", "role-arn", "service-account", "a.role-arn"].map(str::to_owned));
+        accounts.extend(
+            ["a-role-arn", "a-service-account", "role-arn", "service-account", "a.role-arn", "a-external-id", "external-id"]
+                .map(str::to_owned),
+        );
         assert!(accounts.len() > 500);
-        let all = outputs(&accounts.iter().map(|account| wanted(account)).collect::<Vec<_>>());
-        assert_eq!(all.len(), 2 * accounts.len());
+        let all = with_targets(&accounts.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(all.len(), 3 * accounts.len());
     }
 
     /// Settings of this tool, of AWS SDKs and the AWS CLI, Kubernetes, proxies, TLS, the shell and Qovery. Qovery gives each output to every
@@ -184,7 +235,7 @@ mod tests {
         let parts = prefixes.iter().map(|prefix| prefix.trim_end_matches('_').to_lowercase().replace('_', "-"));
         let accounts = parts.chain(chosen.map(str::to_owned)).chain(alone.map(|name| name.to_lowercase().replace('_', "-")));
         for account in accounts {
-            for name in names(&outputs(&[wanted(&account)])) {
+            for name in names(&with_targets(&[&account])) {
                 assert!(!alone.contains(&name) && !prefixes.iter().any(|prefix| name.starts_with(prefix)), "{account}: {name}");
                 assert!(!crate::config::is_setting(name), "{account}: {name}");
             }
@@ -194,7 +245,7 @@ mod tests {
     #[test]
     fn no_directory_is_no_error_and_a_written_file_is_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let all = outputs(&[wanted("app")]);
+        let all = outputs(&[wanted("app")], None);
         assert!(!write(&all, &directory.path().join("none/qovery-output.json")).unwrap());
         let path = directory.path().join("qovery-output.json");
         assert!(write(&all, &path).unwrap());
