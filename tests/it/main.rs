@@ -40,7 +40,9 @@ mod permissions {
     mod policies;
 }
 mod pod_identity {
+    mod configuration;
     mod deploy;
+    mod role_only;
 }
 mod proof {
     mod deploy;
