@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
     net::TcpListener,
+    path::Path,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -14,7 +15,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use qovery_irsa::{
     clients::{call::CallError, http, kubernetes::Kubernetes, qovery::Qovery},
-    config::{self, Flags, Problems},
+    config::{self, DEFAULT_MANIFEST, Flags, Problems},
     model::{
         anchor::{Anchor, SID_PREFIX, StatementKind},
         association::SessionTags,
@@ -70,7 +71,13 @@ pub fn manifest(data: &[u8]) {
     if let Err(problems) = config::load_install(&prints, variables(&[]), |_| Ok(data.to_vec())) {
         is_readable(&problems);
     }
-    let load = || config::load(&Flags::default(), variables(&[("TEXT", "${TEXT} *?:\"\n'")]), |_| Ok(data.to_vec()));
+    policy_file(data);
+    let load = || {
+        config::load(&Flags::default(), variables(&[("TEXT", "${TEXT} *?:\"\n'")]), |path| {
+            // Whatever file it names holds a policy.
+            Ok(if path == Path::new(DEFAULT_MANIFEST) { data.to_vec() } else { POLICY.into() })
+        })
+    };
     match (load(), load()) {
         (Ok(one), Ok(other)) => {
             assert_eq!(one, other);
@@ -92,10 +99,29 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
+const POLICY: &str = r#"{"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}"#;
+
+/// A policy file of any bytes is the document that it says, or a problem that says where it is named.
+fn policy_file(data: &[u8]) {
+    const NAMES: &str = "identities: [{serviceAccount: app, role: {inlinePolicies: {own: {file: own.json}}}}]";
+    let read = |path: &Path| Ok(if path == Path::new(DEFAULT_MANIFEST) { NAMES.into() } else { data.to_vec() });
+    match config::load(&Flags::default(), variables(&[]), read) {
+        Ok(config) => {
+            let RoleOrigin::Managed(role) = &config.identities[0].role.origin else { panic!("another role") };
+            let [document] = role.attributes.inline_policies.values().collect::<Vec<_>>()[..] else { panic!("another policy") };
+            assert_eq!(serde_json::from_slice::<Value>(data).ok().as_ref(), Some(document));
+        }
+        Err(problems) => {
+            is_readable(&problems);
+            assert!(problems.iter().all(|problem| problem.starts_with("qovery.yml:1: identities[0].role.inlinePolicies")), "{problems}");
+        }
+    }
+}
+
 /// Whatever a variable holds becomes part of one text of the manifest, or one name, or a problem; never a key, a list, a pattern, a
 /// second subject.
 pub fn interpolation(data: &[u8]) {
-    const IN_TEXTS: &str = "identities: [{serviceAccount: app, role: {description: \"a ${TEXT} b\", inlinePolicies: {own: {Version: \"2012-10-17\", Statement: [{Effect: Allow, Action: \"s3:*\", Resource: \"x${TEXT}\"}]}}}}]";
+    const IN_TEXTS: &str = "identities: [{serviceAccount: app, role: {description: \"a ${TEXT} b\", inlinePolicies: {own: {Version: \"2012-10-17\", Statement: [{Effect: Allow, Action: \"s3:*\", Resource: \"arn:aws:s3:::x${TEXT}\"}]}}}}]";
     const IN_NAME: &str = "identities: [{serviceAccount: \"${TEXT}\", role: {extraSubjects: [\"z2/${TEXT}\"]}}]";
     let Ok(value) = std::str::from_utf8(data) else { return };
     if let Ok(config) = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_TEXTS.into())) {
@@ -103,7 +129,7 @@ pub fn interpolation(data: &[u8]) {
         let RoleOrigin::Managed(role) = &identity.role.origin else { panic!("another role") };
         assert_eq!(role.attributes.settings.description.as_deref(), Some(format!("a {value} b").as_str()));
         let [document] = role.attributes.inline_policies.values().collect::<Vec<_>>()[..] else { panic!("another policy") };
-        let statement = json!({"Effect": "Allow", "Action": "s3:*", "Resource": format!("x{value}")});
+        let statement = json!({"Effect": "Allow", "Action": "s3:*", "Resource": format!("arn:aws:s3:::x{value}")});
         assert_eq!(document, &json!({"Version": "2012-10-17", "Statement": [statement]}));
     }
     let named = config::load(&Flags::default(), variables(&[("TEXT", value)]), |_| Ok(IN_NAME.into()));
@@ -310,7 +336,7 @@ pub fn output_names(data: &[u8]) {
             job: None,
         })
         .collect();
-    let outputs = outputs(&wanted);
+    let outputs = outputs(&wanted, None);
     let told: BTreeSet<&str> = outputs.values().map(|output| output.value.as_str()).collect();
     assert_eq!(outputs.len(), 2 * wanted.len());
     assert!(wanted.iter().all(|wanted| told.contains(wanted.subject.service_account.as_str())));

@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_manifest_is_read_or_refused_in_lines_for_people(data in nearly(seeds!["manifest/identities.yml", "manifest/job.yml", "manifest/repeated.yml"])) {
+    fn any_manifest_is_read_or_refused_in_lines_for_people(data in nearly(seeds!["manifest/identities.yml", "manifest/job.yml", "manifest/repeated.yml", "manifest/pod-identity.yml", "manifest/policy.json"])) {
         properties::manifest(&data);
     }
 
