@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::{
     arn::{ExternalId, RoleArn},
     date::Date,
-    marks::{JobMark, Marks},
+    marks::{JobMark, Marks, OWNER_TAG},
     names::{ClusterName, Subject},
-    observed::OWNER_TAG,
 };
 
 /// Whether EKS gives the sessions of pods tags that say of which cluster, namespace and ServiceAccount they are.

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{date::Date, gather::Gather as _, names::name};
 
+/// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
+pub const OWNER_TAG: &str = "qovery-irsa/owner";
+
 name!(
     /// The first eight digits of a job's id, by which its marks are told apart. Qovery names the outputs of a job by the same digits.
     JobMark,

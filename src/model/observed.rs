@@ -20,6 +20,8 @@ use super::{
     trust::TrustPolicy,
 };
 
+pub use super::marks::OWNER_TAG;
+
 /// The field manager of the tool's server-side applies, but for the marks of jobs: these have one each.
 pub const FIELD_MANAGER: &str = "qovery-irsa";
 /// The annotation that names the role, read by the pod identity webhook.
@@ -31,8 +33,6 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-ir
 /// The annotation that names the audience of the tokens that pods get.
 /// <https://github.com/aws/amazon-eks-pod-identity-webhook>
 pub const AUDIENCE_ANNOTATION: &str = "eks.amazonaws.com/audience";
-/// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
-pub const OWNER_TAG: &str = "qovery-irsa/owner";
 /// The tag that says which environment and job made an OIDC provider.
 pub const MAKER_TAG: &str = "qovery-irsa/made-by";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
