@@ -4,8 +4,15 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
-use super::super::{env, manifest, scope::ScopeWord};
-use super::*;
+use super::super::{
+    env, manifest,
+    scope::ScopeWord,
+    text::{
+        reader::{Json, read},
+        yaml,
+    },
+};
+use super::{manifest::EVERY_KEY, *};
 
 fn repository(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
@@ -28,6 +35,49 @@ fn the_schema_in_the_repository_is_that_of_the_types() {
         fs::write(repository("qovery.schema.json"), &text).unwrap();
     }
     assert_eq!(text_of("qovery.schema.json"), text, "run this test with UPDATE_SCHEMA=1 to write it anew");
+}
+
+/// A manifest as an editor sees it.
+fn value(manifest: &str) -> Value {
+    let log = ProblemLog::default();
+    let Typed::Value(Json(value)) = read(&yaml::parse(manifest).unwrap(), &At::root(&log)) else { panic!("{manifest}") };
+    value
+}
+
+#[test]
+fn the_schema_takes_what_loads_and_marks_what_it_can_know_to_be_wrong() {
+    let schema = jsonschema::validator_for(&schema()).unwrap();
+    let reference = text_of("docs/configuration.md");
+    let examples = reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let of_pods = [
+        "podIdentity: \"${X}\"",
+        "podIdentity: false, roleOnly: true",
+        "podIdentity: {targetRoleArn: \"arn:aws:iam::210987654321:role/data\", targetRoleExternalId: a/b, tags: {a: b}}",
+        "podIdentity: {disableSessionTags: true, sessionPolicy: {file: a.json}}",
+    ];
+    let of_pods = of_pods.map(|keys| format!("defaults: {{podIdentity: true}}\nidentities: [{{serviceAccount: app, {keys}, role: {{}}}}]"));
+    let conditions = "identities: [{serviceAccount: app, role: {conditions: {Bool: {\"aws:SecureTransport\": true}}}}]";
+    let all = [text_of("qovery.yml"), EVERY_KEY.to_owned(), conditions.to_owned()];
+    for manifest in all.into_iter().chain(of_pods).chain(examples.map(str::to_owned)) {
+        let value = value(&manifest);
+        let wrong: Vec<String> = schema.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert_eq!(wrong, [] as [String; 0], "{manifest}");
+    }
+    for keys in [
+        "podIdentity: 1",
+        "podIdentity: maybe",
+        "podIdentity: {targetRole: a}",
+        "podIdentity: {targetRoleArn: data}",
+        "podIdentity: {sessionPolicy: {file: 1}}",
+        "role: {inlinePolicies: {own: {file: own.json, Version: \"2012-10-17\"}}}",
+        "role: {inlinePolicies: {own: {}}}",
+        "roleOnly: 1",
+        "role: {conditions: []}",
+    ] {
+        let manifest =
+            format!("identities: [{{serviceAccount: app, {keys}{}}}]", if keys.starts_with("role:") { "" } else { ", role: {}" });
+        assert!(!schema.is_valid(&value(&manifest)), "{manifest}");
+    }
 }
 
 #[test]
