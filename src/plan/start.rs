@@ -54,7 +54,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             let present = observed.service_accounts.get(&wanted.subject.service_account);
             let actions = service_account::let_go(wanted, present, &observed.gone_jobs, observed.at);
             let lack = Lack::of(wanted, present).filter(|_| actions.is_empty());
-            plan.notes.extend(lack.map(|lack| format!("{lack}. Somebody else keeps it (`roleOnly`), and must see to that")));
+            plan.notes.extend(lack.map(|lack| format!("{lack}. With `roleOnly` the tool does not write it")));
             lane.extend(actions);
         }
         lane.splice(0..0, first);

@@ -64,7 +64,7 @@ fn the_role_is_made_and_the_service_account_is_not() {
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
     create role `app-z1-a3udxbr63m` below `/qovery/demo/z1/`, trusting `system:serviceaccount:z1:app`
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
-    note: ServiceAccount `z1/app` does not exist; it needs annotation `eks.amazonaws.com/role-arn: arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`. Somebody else keeps it (`roleOnly`), and must see to that
+    note: ServiceAccount `z1/app` does not exist; it needs annotation `eks.amazonaws.com/role-arn: arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`. With `roleOnly` the tool does not write it
     ");
     world.apply(Goal::Start);
     assert!(start(&world).starts_with("note: ServiceAccount `z1/app` does not exist"));
@@ -81,7 +81,7 @@ fn with_pod_identity_role_and_association_are_made() {
     create role `app-z1-a3udxbr63m` below `/qovery/demo/z1/`, trusting `system:serviceaccount:z1:app`
     attach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` to role `app-z1-a3udxbr63m`
     associate ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
-    note: ServiceAccount `z1/app` does not exist. Somebody else keeps it (`roleOnly`), and must see to that
+    note: ServiceAccount `z1/app` does not exist. With `roleOnly` the tool does not write it
     ");
     world.apply(Goal::Start);
     put(&mut world, of_chart(None));
@@ -97,7 +97,7 @@ fn a_charts_service_account_is_judged_by_its_annotation_and_never_touched() {
     for role in [None, Some("arn:aws:iam::123456789012:role/other")] {
         put(&mut world, of_chart(role));
         let note = format!(
-            "note: ServiceAccount `z1/app` has no annotation `eks.amazonaws.com/role-arn: {ROLE}`. Somebody else keeps it (`roleOnly`), and must see to that"
+            "note: ServiceAccount `z1/app` has no annotation `eks.amazonaws.com/role-arn: {ROLE}`. With `roleOnly` the tool does not write it"
         );
         assert_eq!(start(&world), note);
     }
