@@ -85,6 +85,7 @@ pub(super) struct PodIdentity {
 }
 
 /// One ServiceAccount bound to one role.
+#[allow(clippy::struct_field_names, reason = "the fields are called as the keys are")]
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

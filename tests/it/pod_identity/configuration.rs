@@ -12,7 +12,7 @@ const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allo
 
 #[test]
 fn each_key_of_the_manifest_is_in_the_association_and_its_external_id_is_an_output() {
-    let manifest = r#"
+    let manifest = r"
 defaults: {podIdentity: true}
 identities:
   - serviceAccount: app
@@ -22,7 +22,7 @@ identities:
       sessionPolicy: {file: policies/session.json}
       tags: {team: shop}
     role: {inlinePolicies: {own: {file: policies/own.json}}}
-"#;
+";
     let environment = Environment::of_pod_identity(manifest);
     add_agent(&environment);
     let directory = environment.sandbox.files().join("policies");
