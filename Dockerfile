@@ -30,6 +30,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY benches/Cargo.toml benches/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
 COPY tests/conformance/Cargo.toml tests/conformance/
+COPY vendor vendor
 RUN set -eu; \
     mkdir -p src tests/sandbox/src tests/conformance/src; \
     echo 'fn main() {}' | tee src/main.rs > tests/conformance/src/main.rs; \
