@@ -5,18 +5,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::{
-    Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User, authorize,
+    Aws, Cluster, Credentials, OidcProvider, Policy, Quotas, Role, User,
+    answer::Body,
+    authorize,
     credentials::{self, ADMIN_NAME, Caller, CallerKind},
-    eks::state::EksWorld,
+    eks::{self, state::EksWorld},
+    eks_auth,
     error::AwsError,
     iam,
     query::Parameters,
     state,
+    target::Target,
 };
-use crate::keys::ClusterKey;
+use crate::{keys::ClusterKey, service::Request};
 
 impl Aws {
     /// An empty account in partition `aws`.
@@ -166,10 +172,15 @@ impl Aws {
         self.roles_elsewhere.insert(arn.to_owned(), role);
     }
 
-    /// From now on EKS sees roles and trust policies that late; for as long, a new association is not in effect yet and a deleted one still
-    /// stands in the way of another.
+    /// From now on EKS sees roles and trust policies that late; for as long, an association is in effect as it was before it was made, changed
+    /// or deleted, and a deleted one stands in the way of another.
     pub fn delay_eks(&mut self, delay: Duration) {
         self.eks_world.delay = delay;
+    }
+
+    /// Whether lists and descriptions show associations as late as they take effect. They show them at once unless a test says otherwise.
+    pub fn show_associations_late(&mut self, yes: bool) {
+        self.eks_world.shows_associations_late = yes;
     }
 
     /// Whether EKS Pod Identity takes a token of a pod that has no node. It does unless a test says otherwise.
@@ -189,11 +200,35 @@ impl Aws {
     /// # Errors
     /// What IAM would refuse, or 501 for an operation that is not implemented.
     pub fn call(&mut self, operation: &str, parameters: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
-        let refused = |error: AwsError| (error.status, error.code.to_owned(), error.message);
+        self.call_at(SystemTime::now(), operation, parameters)
+    }
+
+    /// The same at that time.
+    ///
+    /// # Errors
+    /// What IAM would refuse, or 501 for an operation that is not implemented.
+    pub fn call_at(&mut self, now: SystemTime, operation: &str, parameters: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
         let Some(perform) = iam::operation(operation) else {
             return Err((501, "NotImplemented".to_owned(), operation.to_owned()));
         };
-        perform(self, &Parameters::of_pairs(parameters), SystemTime::now()).map(drop).map_err(refused)
+        perform(self, &Parameters::of_pairs(parameters), now).map(drop).map_err(refused)
+    }
+
+    /// Performs one operation of EKS as the administrator, past HTTP and signatures, with the path and query it has and its body: for tests
+    /// whose time is not the machine's. Errors are status, code and message.
+    ///
+    /// # Errors
+    /// What EKS would refuse, or 501 for what is not implemented.
+    pub fn call_eks(&mut self, now: SystemTime, method: &Method, path: &str, body: &Value) -> Result<Value, (u16, String, String)> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let request = Request { method: method.clone(), path: path.to_owned(), query: query.to_owned(), headers: HeaderMap::new(), body };
+        let caller = Caller { arn: self.admin_arn(), user_id: String::new(), kind: CallerKind::Admin };
+        let outcome = eks::perform(self, &caller, &Target::of(&request), &request, now).map_err(refused)?;
+        Ok(match outcome.body {
+            Body::Json(body) => body,
+            Body::Xml(_) => Value::Null,
+        })
     }
 
     /// The same as one of the users, with the permissions of that user.
@@ -206,9 +241,24 @@ impl Aws {
             user_id: self.users.get(user).map(|user| user.id.clone()).unwrap_or_default(),
             kind: CallerKind::User(user.to_owned()),
         };
-        authorize::iam(self, &caller, operation, &Parameters::of_pairs(parameters))
-            .map_err(|error| (error.status, error.code.to_owned(), error.message))?;
+        authorize::iam(self, &caller, operation, &Parameters::of_pairs(parameters)).map_err(refused)?;
         self.call(operation, parameters)
+    }
+
+    /// What EKS Pod Identity gives a pod, by its name and uid: the ARN of the session. No token is asked for. Errors are as those of
+    /// [`call_eks`](Self::call_eks).
+    ///
+    /// # Errors
+    /// Why the pod gets none.
+    pub fn session_of_pod(
+        &self,
+        now: SystemTime,
+        cluster: &str,
+        namespace: &str,
+        service_account: &str,
+        pod: (&str, &str),
+    ) -> Result<String, (u16, String, String)> {
+        eks_auth::session_of_pod(self, now, cluster, [namespace, service_account, pod.0, pod.1]).map_err(refused)
     }
 
     /// The OIDC providers by issuer without `https://`.
@@ -255,6 +305,10 @@ impl Aws {
     pub fn state(&self) -> Value {
         state::dump(&self.roles, &self.providers, &self.policies, &self.clusters)
     }
+}
+
+fn refused(error: AwsError) -> (u16, String, String) {
+    (error.status, error.code.to_owned(), error.message)
 }
 
 fn made_by_hand(name: &str, path: &str, trust: &str, number: usize) -> Role {

@@ -175,7 +175,7 @@ fn iam_matter(aws: &Aws, action: &str, parameters: &Parameters) -> Matter {
 }
 
 /// A role that is there, with its tags and boundary as condition keys; or only its name.
-fn role_matter(aws: &Aws, name: &str) -> Matter {
+pub(crate) fn role_matter(aws: &Aws, name: &str) -> Matter {
     let Some(role) = aws.role_key(name).and_then(|key| aws.roles.get(&key)) else {
         let mut matter = Matter::of(aws.iam_arn(&format!("role/{name}")));
         matter.shown = Some(format!("role {name}"));

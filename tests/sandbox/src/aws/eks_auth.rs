@@ -17,6 +17,7 @@ use super::{
     authorize::{self, Matter},
     credentials::{self, Caller, CallerKind},
     eks::{
+        self,
         associations::{POD_IDENTITY, association_arn, external_id},
         state::{Cluster, PodIdentityAssociation},
     },
@@ -28,6 +29,8 @@ use super::{
 };
 use crate::service::Request;
 
+/// What a request can have; all but the token is for the records.
+const MEMBERS: [&str; 4] = ["token", "eksNodeName", "instanceId", "zone"];
 /// How long the session of the role lives, and that of a target role, which is a session of a session.
 const DURATION: u32 = 21_600;
 const CHAINED_DURATION: u32 = 3_600;
@@ -39,27 +42,22 @@ pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: 
         return Err(AwsError::not_implemented(&target.name()));
     }
     let name = request.segments().get(1).cloned().unwrap_or_default();
-    let cluster_arn = format!("arn:{}:eks:{}:{}:cluster/{name}", aws.partition, aws.region, aws.account);
+    let cluster_arn = cluster_arn(aws, &name);
     authorize::check(aws, caller, "eks-auth:AssumeRoleForPodIdentity", &Matter::of(&cluster_arn)).map_err(|error| denied(error.message))?;
     let elsewhere = target.region.as_ref().is_some_and(|region| *region != aws.region);
-    let cluster = aws.clusters.get(&name).filter(|_| !elsewhere);
-    let cluster = cluster.ok_or_else(|| not_found(format!("No cluster found for name: {name}.")))?;
+    let cluster = if elsewhere { Err(no_cluster(&name)) } else { cluster_named(aws, &name) }?;
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    eks::known_only(body.as_object().into_iter().flatten().map(|(member, _)| member.as_str()), &MEMBERS)?;
     let text = body["token"].as_str().filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| AwsError::new(400, "InvalidParameterException", "token can't be blank"))?;
     let pod = Pod::of(aws, cluster, text, now)?;
-    let (id, association) = aws.association_of(&name, &pod.namespace, &pod.service_account, now).ok_or_else(|| {
-        not_found(format!("No association found for service account {}/{} in cluster {name}", pod.namespace, pod.service_account))
-    })?;
-    let session_name = pod.session_name(&name, &credentials::uuid(format!("{now:?} {}", aws.requests).as_bytes()));
-    let ask = Ask { aws, cluster, cluster_arn: &cluster_arn, association, pod: &pod, session_name: &session_name, now };
-    let session = ask.session()?;
+    let (id, session) = session(aws, cluster, &pod, now)?;
     let keys = session.credentials();
     Ok(Outcome::json(
         json!({
             "subject": {"namespace": pod.namespace, "serviceAccount": pod.service_account},
             "audience": POD_IDENTITY,
-            "podIdentityAssociation": {"associationArn": association_arn(aws, cluster, id), "associationId": id},
+            "podIdentityAssociation": {"associationArn": association_arn(aws, cluster, &id), "associationId": id},
             "assumedRoleUser": {"arn": session.arn, "assumeRoleId": session.user_id},
             "credentials": {
                 "accessKeyId": keys.access_key_id,
@@ -70,6 +68,36 @@ pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: 
         }),
         false,
     ))
+}
+
+/// The ARN of the session that a pod gets: of this namespace and `ServiceAccount`, with this name and uid.
+pub(super) fn session_of_pod(aws: &Aws, now: SystemTime, cluster: &str, of: [&str; 4]) -> Result<String, AwsError> {
+    let [namespace, service_account, name, uid] = of.map(str::to_owned);
+    session(aws, cluster_named(aws, cluster)?, &Pod { namespace, service_account, name, uid }, now).map(|(_, session)| session.arn)
+}
+
+/// The session of a pod, and the id of the association that gives it.
+fn session(aws: &Aws, cluster: &Cluster, pod: &Pod, now: SystemTime) -> Result<(String, credentials::Session), AwsError> {
+    let name = &cluster.name;
+    let (id, association) = aws.association_of(name, &pod.namespace, &pod.service_account, now).ok_or_else(|| {
+        not_found(format!("No association found for service account {}/{} in cluster {name}", pod.namespace, pod.service_account))
+    })?;
+    let session_name = pod.session_name(name, &credentials::uuid(format!("{now:?} {}", aws.requests).as_bytes()));
+    let cluster_arn = cluster_arn(aws, name);
+    let ask = Ask { aws, cluster, cluster_arn: &cluster_arn, association, pod, session_name: &session_name, now };
+    Ok((id.to_owned(), ask.session()?))
+}
+
+fn cluster_arn(aws: &Aws, name: &str) -> String {
+    format!("arn:{}:eks:{}:{}:cluster/{name}", aws.partition, aws.region, aws.account)
+}
+
+fn cluster_named<'a>(aws: &'a Aws, name: &str) -> Result<&'a Cluster, AwsError> {
+    aws.clusters.get(name).ok_or_else(|| no_cluster(name))
+}
+
+fn no_cluster(name: &str) -> AwsError {
+    not_found(format!("No cluster found for name: {name}."))
 }
 
 /// Everything that decides about a session.

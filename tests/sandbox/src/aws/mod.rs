@@ -32,7 +32,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 pub use credentials::Credentials;
 pub use eks::{
-    state::{AccessEntry, Addon, Cluster, PodIdentityAssociation},
+    state::{AccessEntry, Addon, Cluster, DeletedAssociation, PodIdentityAssociation},
     users::ClusterUser,
 };
 pub use state::{OidcProvider, Policy, Quotas, Role, User};

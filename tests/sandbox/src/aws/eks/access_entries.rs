@@ -18,7 +18,7 @@ const RESERVED_NAMES: [&str; 5] = ["system:", "eks:", "aws:", "amazon:", "iam:"]
 const RESERVED_GROUPS: &str = "system:";
 
 pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let body = call.body()?;
+    let body = call.body_of(&["principalArn", "kubernetesGroups", "tags", "clientRequestToken", "username", "type"])?;
     open(named(aws, call.cluster())?)?;
     let principal = field(&body, "principalArn")?;
     if body.get("type").and_then(Value::as_str).is_some_and(|kind| kind != STANDARD) {
@@ -51,7 +51,7 @@ pub(super) fn describe(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsErr
 
 /// What is not given stays.
 pub(super) fn update(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let body = call.body()?;
+    let body = call.body_of(&["kubernetesGroups", "clientRequestToken", "username"])?;
     let (username, groups) = (username(&body)?, groups(&body)?);
     let cluster = named_mut(aws, call.cluster())?;
     open(cluster)?;

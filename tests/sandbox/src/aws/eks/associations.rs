@@ -4,7 +4,10 @@
 //! The words of refusals that no public source shows are ours.
 //! <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html>
 
-use std::time::SystemTime;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 
@@ -19,26 +22,30 @@ use super::{
     },
     Call, arn, field, in_use, invalid, named, named_mut, not_found,
     pages::Page,
-    state::{Cluster, PodIdentityAssociation},
+    state::{Cluster, DeletedAssociation, PodIdentityAssociation},
+    text, unreadable,
 };
 
 /// The principal that roles of pods trust, and the audience of their tokens.
 pub(in super::super) const POD_IDENTITY: &str = "pods.eks.amazonaws.com";
 /// Characters of a session policy.
 const POLICY_SIZE: usize = 2_048;
+/// What a new one is made from.
+const OF_CREATION: [&str; 8] =
+    ["namespace", "serviceAccount", "roleArn", "targetRoleArn", "disableSessionTags", "policy", "tags", "clientRequestToken"];
 /// What an update may change.
 const CHANGEABLE: [&str; 4] = ["roleArn", "targetRoleArn", "disableSessionTags", "policy"];
 /// What a list shows of an association.
 const SUMMARY: [&str; 6] = ["clusterName", "namespace", "serviceAccount", "associationArn", "associationId", "ownerArn"];
 
 pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let body = call.body()?;
+    let body = call.body_of(&OF_CREATION)?;
     let cluster = call.cluster();
     named(aws, cluster)?;
     let mut association =
         PodIdentityAssociation::new(field(&body, "namespace")?, field(&body, "serviceAccount")?, field(&body, "roleArn")?, call.now);
     association.tags = super::tags(&body)?;
-    association.client_request_token = body.get("clientRequestToken").and_then(Value::as_str).map(str::to_owned);
+    association.client_request_token = text(&body, "clientRequestToken")?.map(str::to_owned);
     set(aws, &mut association, &body)?;
     if !association.tags.is_empty() {
         // Tags on creation take the permission to tag.
@@ -55,9 +62,8 @@ pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
         }
         return Err(in_use(format!("Association already exists: {id}")));
     }
-    if found.recently_deleted.get(&key).is_some_and(|(_, when)| *when + aws.eks_world.delay > call.now) {
-        let id = found.recently_deleted.get(&key).map(|(id, _)| id.clone()).unwrap_or_default();
-        return Err(in_use(format!("Association already exists: {id}")));
+    if let Some(deleted) = found.recently_deleted.get(&key).filter(|deleted| deleted.at + aws.eks_world.delay > call.now) {
+        return Err(in_use(format!("Association already exists: {}", deleted.id)));
     }
     let quota = aws.quotas.associations;
     if found.associations.len() >= quota {
@@ -72,13 +78,13 @@ pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
 
 pub(super) fn describe(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
     let cluster = named(aws, call.cluster())?;
-    let association = cluster.associations.get(call.item()).ok_or_else(|| missing(call.item()))?;
+    let association = shown(aws, cluster, call.now).remove(call.item()).ok_or_else(|| missing(call.item()))?;
     Ok(Outcome::json(json!({"association": show(aws, cluster, call.item(), association)}), false))
 }
 
 /// What is not given stays; namespace and `ServiceAccount` always do.
 pub(super) fn update(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let body = call.body()?;
+    let body = call.body_of(&[&CHANGEABLE[..], &["clientRequestToken"]].concat())?;
     let (cluster, id) = (call.cluster(), call.item());
     let before = named(aws, cluster)?.associations.get(id).ok_or_else(|| missing(id))?.clone();
     not_owned(&before)?;
@@ -94,6 +100,7 @@ pub(super) fn update(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
     let changed = association != before;
     if changed {
         association.modified = call.now;
+        association.before = Some(Box::new(PodIdentityAssociation { before: None, ..before }));
     }
     let shown = show(aws, named(aws, cluster)?, id, &association);
     named_mut(aws, cluster)?.associations.insert(id.to_owned(), association);
@@ -105,25 +112,27 @@ pub(super) fn delete(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
     let association = cluster.associations.get(call.item()).ok_or_else(|| missing(call.item()))?.clone();
     not_owned(&association)?;
     cluster.associations.remove(call.item());
-    cluster.recently_deleted.insert(association.key(), (call.item().to_owned(), call.now));
+    let deleted = DeletedAssociation { id: call.item().to_owned(), association: association.clone(), at: call.now };
+    cluster.recently_deleted.insert(association.key(), deleted);
     let shown = show(aws, named(aws, call.cluster())?, call.item(), &association);
     Ok(Outcome::json(json!({"association": shown}), true))
 }
 
 pub(super) fn list(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
+    call.has_no_query_but(&["namespace", "serviceAccount", "maxResults", "nextToken"])?;
     let cluster = named(aws, call.cluster())?;
-    let fits = |name: &str, value: &str| call.request.query_value(name).is_none_or(|wanted| wanted == value);
-    let found = cluster
-        .associations
-        .iter()
-        .filter(|(_, found)| fits("namespace", &found.namespace) && fits("serviceAccount", &found.service_account))
-        .map(|(id, association)| {
-            let mut shown = show(aws, cluster, id, association);
-            if let Some(summary) = shown.as_object_mut() {
-                summary.retain(|key, _| SUMMARY.contains(&key.as_str()));
-            }
-            (id.clone(), shown)
-        });
+    let wanted = [call.request.query_value("namespace"), call.request.query_value("serviceAccount")];
+    let fits = |found: &PodIdentityAssociation| {
+        let mut both = wanted.iter().zip([&found.namespace, &found.service_account]);
+        both.all(|(wanted, found)| wanted.as_ref().is_none_or(|wanted| wanted == found))
+    };
+    let found = shown(aws, cluster, call.now).into_iter().filter(|(_, found)| fits(found)).map(|(id, association)| {
+        let mut shown = show(aws, cluster, id, association);
+        if let Some(summary) = shown.as_object_mut() {
+            summary.retain(|key, _| SUMMARY.contains(&key.as_str()));
+        }
+        (id.to_owned(), shown)
+    });
     let page = Page::of(found, call.request)?;
     Ok(Outcome::json(json!({"associations": page.items, "nextToken": page.next}), false))
 }
@@ -147,17 +156,16 @@ pub(super) fn creation_matter(aws: &Aws, call: &Call<'_>) -> Matter {
 
 /// Target role, session tags and session policy as a body has them, and whether they go together.
 fn set(aws: &Aws, association: &mut PodIdentityAssociation, body: &Value) -> Result<(), AwsError> {
-    let given = |member: &str| body.get(member).filter(|value| !value.is_null());
-    if let Some(target) = given("targetRoleArn") {
-        let target = target.as_str().unwrap_or_default();
+    if let Some(target) = text(body, "targetRoleArn")? {
         account_of_role(aws, target).ok_or_else(|| invalid(format!("Invalid target role ARN: {target}")))?;
         association.target_role_arn = Some(target.to_owned());
     }
-    if let Some(disable) = given("disableSessionTags") {
-        association.disable_session_tags = disable.as_bool().ok_or_else(|| invalid("disableSessionTags is no boolean"))?;
+    match &body["disableSessionTags"] {
+        Value::Null => {}
+        Value::Bool(disable) => association.disable_session_tags = *disable,
+        _ => return Err(unreadable("disableSessionTags is no boolean")),
     }
-    if let Some(policy) = given("policy") {
-        let policy = policy.as_str().unwrap_or_default();
+    if let Some(policy) = text(body, "policy")? {
         if policy.chars().count() > POLICY_SIZE {
             return Err(invalid(format!("policy can have at most {POLICY_SIZE} characters")));
         }
@@ -181,8 +189,11 @@ fn check_role(aws: &Aws, call: &Call<'_>, role_arn: &str) -> Result<(), AwsError
     let service = ("iam:passedtoservice".to_owned(), vec![POD_IDENTITY.to_owned()]);
     passing.context = Context::from([service]);
     authorize::check(aws, call.caller, "iam:PassRole", &passing)?;
-    authorize::check(aws, call.caller, "iam:GetRole", &Matter::of(role_arn))?;
-    let seen = aws.role_by_arn(role_arn).filter(|role| role.created + aws.eks_world.delay <= call.now);
+    let role = aws.role_by_arn(role_arn);
+    // Unlike the right to pass a role, this one can depend on its tags.
+    let reading = role.map_or_else(|| Matter::of(role_arn), |role| authorize::role_matter(aws, &role.name));
+    authorize::check(aws, call.caller, "iam:GetRole", &reading)?;
+    let seen = role.filter(|role| role.created + aws.eks_world.delay <= call.now);
     let role = seen.ok_or_else(|| invalid("Role provided in the request does not exist."))?;
     let trust = match &role.previous_trust {
         Some((before, until)) if *until + aws.eks_world.delay > call.now => before,
@@ -263,8 +274,22 @@ fn show(aws: &Aws, cluster: &Cluster, id: &str, association: &PodIdentityAssocia
     shown
 }
 
+/// The associations as lists and descriptions show them. Whether these are as late as their effect is known to nobody outside.
+fn shown<'a>(aws: &'a Aws, cluster: &'a Cluster, now: SystemTime) -> BTreeMap<&'a str, &'a PodIdentityAssociation> {
+    let delay = if aws.eks_world.shows_associations_late { aws.eks_world.delay } else { Duration::ZERO };
+    as_of(cluster, now, delay)
+}
+
+/// The associations as they were so long ago, those among them that are gone by now.
+fn as_of(cluster: &Cluster, now: SystemTime, delay: Duration) -> BTreeMap<&str, &PodIdentityAssociation> {
+    let then = now.checked_sub(delay).unwrap_or(SystemTime::UNIX_EPOCH);
+    let gone = cluster.recently_deleted.values().filter(|deleted| deleted.at > then);
+    let all = gone.map(|deleted| (&deleted.id, &deleted.association)).chain(&cluster.associations);
+    all.filter_map(|(id, association)| Some((id.as_str(), association.as_of(then)?))).collect()
+}
+
 impl Aws {
-    /// The association of a `ServiceAccount` with its id, as soon as it is in effect.
+    /// The association of a `ServiceAccount` with its id, as far as it is in effect: what was changed or deleted a moment ago still is as before.
     #[must_use]
     pub fn association_of(
         &self,
@@ -273,8 +298,7 @@ impl Aws {
         service_account: &str,
         now: SystemTime,
     ) -> Option<(&str, &PodIdentityAssociation)> {
-        let found = self.clusters.get(cluster)?.associations.iter();
-        let mut found = found.filter(|(_, found)| found.namespace == namespace && found.service_account == service_account);
-        found.find(|(_, found)| found.created + self.eks_world.delay <= now).map(|(id, found)| (id.as_str(), found))
+        let found = as_of(self.clusters.get(cluster)?, now, self.eks_world.delay);
+        found.into_iter().find(|(_, found)| found.namespace == namespace && found.service_account == service_account)
     }
 }

@@ -50,10 +50,18 @@ impl Call<'_> {
     }
 
     fn body(&self) -> Result<Value, AwsError> {
-        serde_json::from_slice(&self.request.body)
-            .ok()
-            .filter(Value::is_object)
-            .ok_or_else(|| AwsError::new(400, "SerializationException", "The body is not a JSON object"))
+        serde_json::from_slice(&self.request.body).ok().filter(Value::is_object).ok_or_else(|| unreadable("The body is not a JSON object"))
+    }
+
+    /// The body. EKS passes over members that it does not know: here they are not implemented.
+    fn body_of(&self, known: &[&str]) -> Result<Value, AwsError> {
+        let body = self.body()?;
+        known_only(body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()), known)?;
+        Ok(body)
+    }
+
+    fn has_no_query_but(&self, known: &[&str]) -> Result<(), AwsError> {
+        known_only(self.request.query_pairs().iter().map(|(name, _)| name.as_str()), known)
     }
 }
 
@@ -180,16 +188,40 @@ fn in_use(message: impl Into<String>) -> AwsError {
     AwsError::new(409, "ResourceInUseException", message)
 }
 
+fn unreadable(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "SerializationException", message)
+}
+
+pub(super) fn known_only<'n>(names: impl IntoIterator<Item = &'n str>, known: &[&str]) -> Result<(), AwsError> {
+    match names.into_iter().find(|name| !known.contains(name)) {
+        Some(name) => Err(AwsError::not_implemented(&format!("the member {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// A text that may be there.
+fn text<'v>(body: &'v Value, name: &str) -> Result<Option<&'v str>, AwsError> {
+    match &body[name] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        _ => Err(unreadable(format!("{name} is no string"))),
+    }
+}
+
+/// A text that has to be there.
 fn field<'v>(body: &'v Value, name: &str) -> Result<&'v str, AwsError> {
-    let value = body.get(name).and_then(Value::as_str);
-    value.filter(|text| !text.is_empty()).ok_or_else(|| invalid(format!("{name} can't be blank")))
+    text(body, name)?.filter(|text| !text.is_empty()).ok_or_else(|| invalid(format!("{name} can't be blank")))
 }
 
 /// The tags of a body, as EKS takes them.
 fn tags(body: &Value) -> Result<BTreeMap<String, String>, AwsError> {
-    let given = body.get("tags").and_then(Value::as_object);
-    let tags: BTreeMap<String, String> =
-        given.into_iter().flatten().map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
+    let given = match &body["tags"] {
+        Value::Null => None,
+        Value::Object(given) => Some(given),
+        _ => return Err(unreadable("tags is no object")),
+    };
+    let one = |key: &String| Ok((key.clone(), text(&body["tags"], key)?.unwrap_or_default().to_owned()));
+    let tags: BTreeMap<String, String> = given.into_iter().flat_map(|given| given.keys()).map(one).collect::<Result<_, AwsError>>()?;
     if tags.len() > MOST_TAGS {
         return Err(invalid(format!("A resource can have at most {MOST_TAGS} tags")));
     }

@@ -36,8 +36,8 @@ pub struct Cluster {
     pub access_entries: BTreeMap<String, AccessEntry>,
     /// Pod Identity associations by id.
     pub associations: BTreeMap<String, PodIdentityAssociation>,
-    /// Id and time of the last association that was deleted, by namespace and `ServiceAccount`.
-    pub recently_deleted: BTreeMap<(String, String), (String, SystemTime)>,
+    /// The last association that was deleted, by namespace and `ServiceAccount`.
+    pub recently_deleted: BTreeMap<(String, String), DeletedAssociation>,
 }
 
 impl Cluster {
@@ -98,6 +98,8 @@ pub struct PodIdentityAssociation {
     pub created: SystemTime,
     /// When it was last changed.
     pub modified: SystemTime,
+    /// What it was before that.
+    pub before: Option<Box<PodIdentityAssociation>>,
 }
 
 impl PodIdentityAssociation {
@@ -116,6 +118,7 @@ impl PodIdentityAssociation {
             client_request_token: None,
             created,
             modified: created,
+            before: None,
         }
     }
 
@@ -129,6 +132,23 @@ impl PodIdentityAssociation {
         let same = Self { created: self.created, modified: self.modified, ..other.clone() };
         self.client_request_token.is_some() && *self == same
     }
+
+    /// What it was at that time, if it was there: its last change is remembered, not those before.
+    pub(super) fn as_of(&self, then: SystemTime) -> Option<&Self> {
+        let last = if self.modified > then { self.before.as_deref().unwrap_or(self) } else { self };
+        (self.created <= then).then_some(last)
+    }
+}
+
+/// An association that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedAssociation {
+    /// Its id.
+    pub id: String,
+    /// What it was.
+    pub association: PodIdentityAssociation,
+    /// When it was deleted.
+    pub at: SystemTime,
 }
 
 /// How EKS is where its public sources are silent.
@@ -136,12 +156,14 @@ impl PodIdentityAssociation {
 pub(in super::super) struct EksWorld {
     /// How long it takes to notice what has changed.
     pub(in super::super) delay: Duration,
+    /// Whether lists and descriptions of associations are as late as their effect.
+    pub(in super::super) shows_associations_late: bool,
     /// Whether Pod Identity takes a token of a pod that has no node.
     pub(in super::super) takes_unscheduled_pods: bool,
 }
 
 impl Default for EksWorld {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, takes_unscheduled_pods: true }
+        Self { delay: Duration::ZERO, shows_associations_late: false, takes_unscheduled_pods: true }
     }
 }

@@ -6,22 +6,25 @@ use serde_json::json;
 
 use super::{
     super::{Aws, Outcome, authorize::Matter, error::AwsError},
-    Call, access_entries, arn, invalid, not_found,
+    Call, access_entries, arn, not_found,
 };
 
 type Tags = BTreeMap<String, String>;
 
 /// Merged into those that are there.
 pub(super) fn tag(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let new = super::tags(&call.body()?)?;
+    let new = super::tags(&call.body_of(&["tags"])?).map_err(|error| match error.code {
+        "InvalidParameterException" => bad(error.message),
+        _ => error,
+    })?;
     if new.is_empty() {
-        return Err(invalid("tags can't be blank"));
+        return Err(bad("tags can't be blank"));
     }
     let tags = tags_mut(aws, resource(call))?;
     let mut all = tags.clone();
     all.extend(new);
     if all.len() > super::MOST_TAGS {
-        return Err(AwsError::new(400, "BadRequestException", format!("A resource can have at most {} tags", super::MOST_TAGS)));
+        return Err(bad(format!("A resource can have at most {} tags", super::MOST_TAGS)));
     }
     let changed = *tags != all;
     *tags = all;
@@ -29,7 +32,11 @@ pub(super) fn tag(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
 }
 
 pub(super) fn untag(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
+    call.has_no_query_but(&["tagKeys"])?;
     let keys = keys(call);
+    if !(1..=super::MOST_TAGS).contains(&keys.len()) {
+        return Err(bad(format!("tagKeys has to name between 1 and {} tags", super::MOST_TAGS)));
+    }
     let tags = tags_mut(aws, resource(call))?;
     let before = tags.len();
     tags.retain(|key, _| !keys.contains(key));
@@ -55,6 +62,11 @@ pub(super) fn matter(aws: &mut Aws, call: &Call<'_>) -> Matter {
     matter
 }
 
+/// Calls about tags know this refusal and that of a resource that is not there.
+fn bad(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "BadRequestException", message)
+}
+
 /// The ARN in the path `/tags/ARN`.
 fn resource<'c>(call: &'c Call<'_>) -> &'c str {
     call.cluster()
@@ -66,6 +78,9 @@ fn keys(call: &Call<'_>) -> Vec<String> {
 
 fn tags_mut<'a>(aws: &'a mut Aws, resource: &str) -> Result<&'a mut Tags, AwsError> {
     let missing = || AwsError { code: "NotFoundException", ..not_found(format!("The resource {resource} does not exist")) };
+    if resource.splitn(6, ':').count() < 6 || !resource.starts_with("arn:") {
+        return Err(bad(format!("Invalid resource ARN: {resource}")));
+    }
     let prefix = arn(aws, "");
     let parts: Vec<&str> = resource.strip_prefix(&prefix).ok_or_else(missing)?.split('/').collect();
     match parts[..] {

@@ -134,8 +134,18 @@ fn what_eks_would_not_make_is_refused_and_nothing_is_made() {
         (json!({"tags": {"aws:x": "y"}}), "InvalidParameterException", "aws:"),
         (json!({"namespace": ""}), "InvalidParameterException", "namespace can't be blank"),
         (json!({"serviceAccount": null}), "InvalidParameterException", "serviceAccount can't be blank"),
+        (json!({"namespace": 1}), "SerializationException", "namespace is no string"),
+        (json!({"policy": {}}), "SerializationException", "policy is no string"),
+        (json!({"disableSessionTags": "true"}), "SerializationException", "disableSessionTags is no boolean"),
+        (json!({"tags": {"a": 1}}), "SerializationException", "a is no string"),
+        // EKS itself passes over what it does not know: a test that asks for it would prove nothing.
+        (json!({"externalId": "x"}), "NotImplemented", "the member externalId"),
     ] {
-        let status = if code == "AccessDeniedException" { 403 } else { 400 };
+        let status = match code {
+            "AccessDeniedException" => 403,
+            "NotImplemented" => 501,
+            _ => 400,
+        };
         refused(&create(&mut bed, &changes), status, code, part);
     }
     assert_eq!(bed.aws.state()["podIdentityAssociations"], json!({}));
@@ -155,11 +165,12 @@ fn an_update_changes_what_it_names_and_never_whose_it_is() {
     let update = |bed: &mut Bed, body: Value| bed.eks(Method::POST, &one, &body);
     assert!(!update(&mut bed, json!({"roleArn": ROLE})).changed);
     bed.pass(60);
-    let reply = update(&mut bed, json!({"targetRoleArn": TARGET, "namespace": "other"}));
+    let reply = update(&mut bed, json!({"targetRoleArn": TARGET, "clientRequestToken": "t"}));
     let shown = reply.json()["association"].clone();
     assert!(reply.changed && shown["modifiedAt"].as_u64() > shown["createdAt"].as_u64());
     assert_eq!((&shown["namespace"], &shown["targetRoleArn"], &shown["tags"]), (&json!("team"), &json!(TARGET), &json!({"a": "b"})));
     refused(&update(&mut bed, json!({})), 400, "InvalidParameterException", "At least one of");
+    refused(&update(&mut bed, json!({"roleArn": ROLE, "namespace": "other"})), 501, "NotImplemented", "the member namespace");
     refused(&update(&mut bed, json!({"policy": POLICY})), 400, "InvalidParameterException", "disableSessionTags must be true");
     refused(
         &update(&mut bed, json!({"roleArn": "arn:aws:iam::111122223333:role/none"})),
@@ -198,6 +209,17 @@ fn tags_are_changed_by_the_arn_of_what_carries_them() {
     assert!(bed.eks(Method::POST, &tags, &json!({"tags": {"c": "d"}})).changed);
     assert_eq!(bed.eks(Method::GET, &tags, &Value::Null).json(), json!({"tags": {"c": "d"}}));
     refused(&bed.eks(Method::GET, &path(&format!("{arn}x")), &Value::Null), 404, "NotFoundException", &arn);
+    // Of the model's errors these calls have two: none is an `InvalidParameterException`.
+    let many: Value = (0..50).map(|number| (format!("k{number}"), json!("v"))).collect();
+    for (method, path, body, part) in [
+        (Method::POST, path(&arn), json!({"tags": {}}), "tags can't be blank"),
+        (Method::POST, path(&arn), json!({"tags": {"aws:x": "y"}}), "aws:"),
+        (Method::POST, path(&arn), json!({"tags": many}), "at most 50 tags"),
+        (Method::POST, path("a-1"), json!({"tags": {"a": "b"}}), "Invalid resource ARN: a-1"),
+        (Method::DELETE, path(&arn), Value::Null, "tagKeys has to name"),
+    ] {
+        refused(&bed.eks(method, &path, &body), 400, "BadRequestException", part);
+    }
 }
 
 #[test]
@@ -229,6 +251,13 @@ fn a_caller_needs_the_call_the_tags_and_the_role() {
     let theirs = made(&mut bed, &json!({"serviceAccount": "other"}));
     assert!(bed.eks(Method::DELETE, &ours, &Value::Null).changed);
     assert_eq!(bed.eks(Method::DELETE, &theirs, &Value::Null).status, 403);
+    // The right to read the role can depend on its tags.
+    let mut tagged = statements.to_vec();
+    tagged[3]["Condition"] = json!({"StringEquals": {"aws:ResourceTag/team": "us"}});
+    bed.credentials = bed.aws.add_user("tagged", Some(json!({"Statement": tagged})));
+    refused(&create(&mut bed, &changes), 403, "AccessDeniedException", "iam:GetRole");
+    bed.aws.role_mut("pods").unwrap().tags.insert("team".to_owned(), "us".to_owned());
+    assert!(create(&mut bed, &changes).changed);
 }
 
 #[test]
@@ -245,14 +274,74 @@ fn eks_notices_late_where_it_is_told_to() {
     let one = made(&mut bed, &fresh);
     assert!(bed.aws.association_of("c1", "team", "app", bed.now).is_none(), "not in effect yet");
     bed.pass(10);
-    assert!(bed.aws.association_of("c1", "team", "app", bed.now).is_some());
+    let role = |bed: &Bed| bed.aws.association_of("c1", "team", "app", bed.now).map(|(_, found)| found.role_arn.clone());
+    assert_eq!(role(&bed).as_deref(), Some("arn:aws:iam::111122223333:role/fresh"));
+    assert!(bed.eks(Method::POST, &one, &json!({"roleArn": ROLE})).changed);
+    assert_eq!(role(&bed).as_deref(), Some("arn:aws:iam::111122223333:role/fresh"), "the change is not in effect yet");
+    bed.pass(10);
+    assert_eq!(role(&bed).as_deref(), Some(ROLE));
     assert!(bed.eks(Method::DELETE, &one, &Value::Null).changed);
     refused(&create(&mut bed, &fresh), 409, "ResourceInUseException", one.rsplit('/').next().unwrap());
+    assert_eq!(role(&bed).as_deref(), Some(ROLE), "nor is it gone already");
     bed.pass(10);
+    assert_eq!(role(&bed), None);
     bed.ok("UpdateAssumeRolePolicy", &[("RoleName", "app"), ("PolicyDocument", &new_trust.to_string())]);
     let app = json!({"roleArn": "arn:aws:iam::111122223333:role/qovery/app"});
     refused(&create(&mut bed, &app), 400, "InvalidParameterException", "Trust policy of role is invalid");
     bed.pass(10);
     made(&mut bed, &app);
     bed.ok("UpdateAssumeRolePolicy", &[("RoleName", "app"), ("PolicyDocument", &trust("team:app").to_string())]);
+}
+
+#[test]
+fn lists_and_descriptions_are_as_late_as_the_effect_where_a_test_says_so() {
+    let mut bed = bed();
+    bed.aws.delay_eks(Duration::from_secs(10));
+    bed.pass(10);
+    let seen = |bed: &mut Bed, one: &str| {
+        let listed = bed.eks(Method::GET, PATH, &Value::Null).json()["associations"].as_array().unwrap().len();
+        let described = bed.eks(Method::GET, one, &Value::Null);
+        (listed, described.status, described.json()["association"]["disableSessionTags"].clone())
+    };
+    let one = made(&mut bed, &json!({}));
+    assert_eq!(seen(&mut bed, &one), (1, 200, json!(false)), "at once");
+    bed.aws.show_associations_late(true);
+    assert_eq!(seen(&mut bed, &one), (0, 404, Value::Null));
+    // What changes it knows better.
+    refused(&create(&mut bed, &json!({})), 409, "ResourceInUseException", one.rsplit('/').next().unwrap());
+    bed.pass(10);
+    assert_eq!(seen(&mut bed, &one), (1, 200, json!(false)));
+    assert!(bed.eks(Method::POST, &one, &json!({"disableSessionTags": true})).changed);
+    assert_eq!(seen(&mut bed, &one), (1, 200, json!(false)));
+    bed.pass(10);
+    assert_eq!(seen(&mut bed, &one), (1, 200, json!(true)));
+    assert!(bed.eks(Method::DELETE, &one, &Value::Null).changed);
+    assert_eq!(seen(&mut bed, &one), (1, 200, json!(true)));
+    refused(&bed.eks(Method::DELETE, &one, &Value::Null), 404, "ResourceNotFoundException", one.rsplit('/').next().unwrap());
+    bed.pass(10);
+    assert_eq!(seen(&mut bed, &one), (0, 404, Value::Null));
+}
+
+#[test]
+fn a_page_is_as_long_as_asked_and_begins_where_the_one_before_ended() {
+    let mut bed = bed();
+    for number in 0..3 {
+        made(&mut bed, &json!({"serviceAccount": format!("app-{number}")}));
+    }
+    let first = bed.eks(Method::GET, &format!("{PATH}?maxResults=2"), &Value::Null).json();
+    assert_eq!(first["associations"].as_array().unwrap().len(), 2);
+    let next = format!("{PATH}?maxResults=2&nextToken={}", first["nextToken"].as_str().unwrap());
+    // One that goes between the pages moves no other.
+    let gone = format!("{PATH}/{}", first["associations"][1]["associationId"].as_str().unwrap());
+    assert!(bed.eks(Method::DELETE, &gone, &Value::Null).changed);
+    let second = bed.eks(Method::GET, &next, &Value::Null).json();
+    assert_eq!((second["associations"].as_array().unwrap().len(), &second["nextToken"]), (1, &Value::Null));
+    for (query, code, status) in [
+        ("maxResults=0", "InvalidParameterException", 400),
+        ("maxResults=101", "InvalidParameterException", 400),
+        ("nextToken=no%20token", "InvalidParameterException", 400),
+        ("roleArn=x", "NotImplemented", 501),
+    ] {
+        refused(&bed.eks(Method::GET, &format!("{PATH}?{query}"), &Value::Null), status, code, "");
+    }
 }

@@ -34,12 +34,16 @@ fn associated(changes: &Value) -> Bed {
 }
 
 fn ask_with(bed: &mut Bed, token: &str) -> Reply {
+    ask_for(bed, &json!({"token": token}))
+}
+
+fn ask_for(bed: &mut Bed, body: &Value) -> Reply {
     let mut request = Request {
         method: Method::POST,
         path: "/clusters/c1/assume-role-for-pod-identity".to_owned(),
         query: String::new(),
         headers: HeaderMap::new(),
-        body: json!({"token": token}).to_string().into(),
+        body: body.to_string().into(),
     };
     sigv4::tests::sign(&mut request, &bed.credentials, "eks-auth", "eu-west-3", bed.now);
     bed.send(&request)
@@ -135,6 +139,21 @@ fn a_token_that_is_not_that_of_a_pod_of_the_cluster_is_refused() {
     bed.aws.take_unscheduled_pods(false);
     refused(&ask(&mut bed, &without("node")), 400, "InvalidTokenException", "on a node");
     assert_eq!(ask(&mut bed, &json!({})).status, 200);
+}
+
+#[test]
+fn a_request_may_say_where_the_pod_is_and_nothing_that_is_not_known() {
+    let mut bed = associated(&json!({}));
+    let token = token(&ClusterKey::first(), bed.now, &json!({"aud": [AUDIENCE], "kubernetes.io": bound()}));
+    let placed = json!({"token": token, "eksNodeName": "n", "instanceId": "i-1", "zone": "euw3-az1"});
+    assert_eq!(ask_for(&mut bed, &placed).status, 200);
+    refused(&ask_for(&mut bed, &json!({"token": token, "role": "x"})), 501, "NotImplemented", "the member role");
+    // The same without a token, for tests in a time of their own.
+    let of =
+        |bed: &Bed, service_account: &str| bed.aws.session_of_pod(bed.now, "c1", "team", service_account, ("app-7d9f8c6b5-x2x4z", "p"));
+    assert!(of(&bed, "app").unwrap().starts_with("arn:aws:sts::111122223333:assumed-role/pods/eks-c1-app-7d9f8c-"));
+    let (status, code, _) = of(&bed, "other").unwrap_err();
+    assert_eq!((status, code.as_str()), (404, "ResourceNotFoundException"));
 }
 
 #[test]
