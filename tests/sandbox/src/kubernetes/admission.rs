@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Call, Kubernetes,
-    metadata::text,
+    metadata::{has_generated_name, text},
     resources::{Attributes, Resource, by_plural},
     status::Failure,
 };
@@ -208,10 +208,13 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// The name in the path, or of what is created. The deletion of a collection has none.
+    /// The name in the path, or that a client gives to what is created. The deletion of a collection has none, and a request that leaves the
+    /// name to the API server has none yet, though the object has.
     fn name(&self) -> String {
         match self.operation {
-            Operation::Create(object) if self.attributes.name.is_empty() => text(&object["metadata"], "name"),
+            Operation::Create(object) if self.attributes.name.is_empty() && !has_generated_name(object) => {
+                text(&object["metadata"], "name")
+            }
             _ => self.attributes.name.clone(),
         }
     }

@@ -18,13 +18,7 @@ const PERMANENT: &[&str] = &["default", "kube-system", "kube-public"];
 impl Kubernetes {
     /// DELETE of a named object.
     pub(super) fn delete(&mut self, call: &Call<'_>) -> Outcome {
-        let options = Options::of(call.request, "DeleteOptions", false)?;
-        let body: Value = if call.request.body.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&call.request.body).map_err(|error| Failure::bad_request(format!("error decoding options: {error}")))?
-        };
-        let dry_run = options.dry_run || body["dryRun"].as_array().is_some_and(|dry_run| dry_run.iter().any(|run| run == "All"));
+        let (body, dry_run) = options(call)?;
         let (resource, name) = (call.resource, call.attributes.name.as_str());
         let Some(mut object) = self.current(call) else {
             return Err(Failure::not_found(resource, name));
@@ -54,7 +48,7 @@ impl Kubernetes {
 
     /// DELETE of a collection: every object by itself, until one may not go.
     pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Outcome {
-        let options = Options::of(call.request, "DeleteOptions", false)?;
+        let (body, dry_run) = options(call)?;
         let resource = call.resource;
         let selection = Selection::of(call.request, resource)?;
         let namespace = call.attributes.namespace_of_object(resource);
@@ -62,8 +56,9 @@ impl Kubernetes {
         let items = selection.page(self.store.list(resource, &namespace), &version).items;
         let mut changed = false;
         for object in &items {
-            self.validate_admission(call, Operation::Delete(object), options.dry_run)?;
-            changed |= self.remove(call, object.clone(), options.dry_run).changed;
+            check_preconditions(resource, &text(&object["metadata"], "name"), &body["preconditions"], &object["metadata"])?;
+            self.validate_admission(call, Operation::Delete(object), dry_run)?;
+            changed |= self.remove(call, object.clone(), dry_run).changed;
         }
         let list = json!({
             "kind": format!("{}List", resource.kind),
@@ -106,6 +101,18 @@ impl Kubernetes {
         });
         reply(success, !dry_run)
     }
+}
+
+/// The options of a deletion, and whether it is a dry run: both stand in the body or in the query.
+fn options(call: &Call<'_>) -> Result<(Value, bool), Failure> {
+    let in_query = Options::of(call.request, "DeleteOptions", false)?;
+    let body: Value = if call.request.body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&call.request.body).map_err(|error| Failure::bad_request(format!("error decoding options: {error}")))?
+    };
+    let dry_run = in_query.dry_run || body["dryRun"].as_array().is_some_and(|dry_run| dry_run.iter().any(|run| run == "All"));
+    Ok((body, dry_run))
 }
 
 fn reply(body: Value, changed: bool) -> Reply {

@@ -13,6 +13,19 @@ pub(super) fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_default().to_owned()
 }
 
+/// The name of an object that is to be called by a prefix and what the API server thinks of: here the beginning of its uid.
+pub(super) fn generated_name(prefix: &str, uid: &str) -> String {
+    let suffix: String = uid.chars().take(5).collect();
+    format!("{prefix}{suffix}")
+}
+
+/// Whether it has got its name so.
+pub(super) fn has_generated_name(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let prefix = text(metadata, "generateName");
+    !prefix.is_empty() && text(metadata, "name") == generated_name(&prefix, &text(metadata, "uid"))
+}
+
 /// The name in the document, and the namespace if it has one, are those of the path.
 pub(super) fn check_name(call: &Call<'_>, object: &Value) -> Result<(), Failure> {
     let (asked, given) = (&call.attributes.name, text(&object["metadata"], "name"));

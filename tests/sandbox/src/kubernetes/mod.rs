@@ -1,7 +1,7 @@
 //! A Kubernetes API: `ServiceAccount` objects, namespaces and what surrounds them, as kube-apiserver 1.36 answers.
 //!
 //! `write.rs`, `change.rs` and `delete.rs` change objects (`decode.rs`, `validate.rs`, `managed.rs` say how), `authn.rs`, `impersonation.rs` and `rbac.rs` decide who may,
-//! `admission.rs` asks the stored policies, `token.rs` signs, `review.rs` and `discovery.rs` answer questions, `status.rs` and `encode.rs` word the answers.
+//! `pods.rs` and `webhook.rs` fill in pods, `admission.rs` asks the stored policies, `token.rs` signs, `review.rs` and `discovery.rs` answer questions, `status.rs` and `encode.rs` word the answers.
 //! Watches, bodies in YAML or protobuf, the lists of kinds and status subresources stay out and answer 501; there are no controllers.
 
 mod admission;
@@ -17,6 +17,7 @@ mod impersonation;
 mod managed;
 mod metadata;
 mod patch;
+mod pods;
 mod rbac;
 mod resources;
 mod review;

@@ -99,24 +99,31 @@ impl Kubernetes {
 
     /// The pod that a token is bound to.
     fn bound_pod(&self, namespace: &str, account: &str, bound: &Value) -> Result<&Value, Failure> {
-        let (kind, name, uid) = (text(bound, "kind"), text(bound, "name"), text(bound, "uid"));
-        let Some(pods) = by_plural("pods").filter(|pods| pods.kind == kind) else {
-            return Err(Failure::not_implemented(&format!("a token bound to a {kind}")));
+        let (version, kind) = (text(bound, "apiVersion"), text(bound, "kind"));
+        let (name, uid) = (text(bound, "name"), text(bound, "uid"));
+        let of_core = !version.contains('/');
+        let Some(pods) = by_plural("pods").filter(|pods| pods.kind == kind && of_core) else {
+            return Err(if matches!(kind.as_str(), "Secret" | "Node") && of_core {
+                Failure::not_implemented(&format!("a token bound to a {kind}"))
+            } else {
+                let (group, version) = version.split_once('/').unwrap_or(("", &version));
+                Failure::bad_request(format!("cannot bind token for object of type {group}/{version}, Kind={kind}"))
+            });
         };
         let Some(pod) = self.store.get(pods, namespace, &name) else {
             return Err(Failure::not_found(pods, &name));
         };
+        if pod["spec"]["serviceAccountName"] != account {
+            return Err(Failure::bad_request(format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+            )));
+        }
         let recorded = text(&pod["metadata"], "uid");
         if !uid.is_empty() && uid != recorded {
             let why = format!(
                 "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
             );
             return Err(Failure::kind_conflict(pods, &name, &why));
-        }
-        if pod["spec"]["serviceAccountName"] != account {
-            return Err(Failure::bad_request(format!(
-                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
-            )));
         }
         Ok(pod)
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     decode::Strictness,
+    pods,
     resources::Resource,
     status::{Failure, FieldError},
 };
@@ -149,6 +150,9 @@ pub(super) fn new_object(resource: &Resource, object: &Value) -> Result<(), Fail
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let mut errors = name_errors(resource, name);
     errors.extend(label_and_annotation_errors(object));
+    if resource.plural == "pods" {
+        errors.extend(pods::errors(object));
+    }
     refuse(resource, name, &errors)
 }
 

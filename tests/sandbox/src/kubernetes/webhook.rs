@@ -1,7 +1,7 @@
 //! The pod identity webhook of EKS, as far as it changes a pod: variables, a volume and its mounts, for a Pod Identity association or for
 //! the annotation of the `ServiceAccount`. The association wins.
 //!
-//! It is called by tests that arrange pods; pods created through the API are left as they are.
+//! It sees pods that are created through the API, dry runs too, and those that tests arrange by `put_admitted_pod`. Changed ones it does not see.
 //! <https://github.com/aws/amazon-eks-pod-identity-webhook>, `pkg/handler/handler.go`
 
 use serde_json::{Value, json};
@@ -95,12 +95,17 @@ impl Kubernetes {
     /// A container with one of the two variables gets neither, one that the pod annotation `skip-containers` names gets nothing, and a
     /// volume of that name that is there already stays as it is.
     pub fn put_admitted_pod(&mut self, mut pod: Value) {
+        self.give_role(&mut pod);
+        self.put_object(pod);
+    }
+
+    /// What the webhook makes of a new pod.
+    pub(super) fn give_role(&self, pod: &mut Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (namespace, account) = (text(&pod["metadata"]["namespace"]), text(&pod["spec"]["serviceAccountName"]));
         if let Some(patch) = self.patch_of(&namespace, &account) {
-            patch.mutate(&mut pod);
+            patch.mutate(pod);
         }
-        self.put_object(pod);
     }
 
     fn patch_of(&self, namespace: &str, account: &str) -> Option<Patch> {

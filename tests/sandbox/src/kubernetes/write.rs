@@ -10,7 +10,7 @@ use super::{
     admission::Operation,
     decode,
     managed::Managers,
-    metadata::{check_name, keep_metadata, normalise, set_defaults, text, without_managers},
+    metadata::{check_name, generated_name, keep_metadata, normalise, set_defaults, text, without_managers},
     rbac,
     resources::{Resource, by_plural},
     status::{Failure, FieldError, Outcome, Reply},
@@ -51,8 +51,7 @@ impl Kubernetes {
         let prefix = text(metadata, "generateName");
         let uid = self.store.new_id();
         if text(metadata, "name").is_empty() && !prefix.is_empty() {
-            let suffix: String = uid.chars().take(5).collect();
-            metadata["name"] = format!("{prefix}{suffix}").into();
+            metadata["name"] = generated_name(&prefix, &uid).into();
         }
         let name = text(metadata, "name");
         if let Some(members) = metadata.as_object_mut() {
@@ -75,6 +74,9 @@ impl Kubernetes {
             object["status"] = json!({"phase": "Active"});
         }
         self.mutate(resource, &mut object);
+        if resource.plural == "pods" {
+            self.prepare_pod(&mut object)?;
+        }
         validate::new_object(resource, &object)?;
         if call.attributes.verb != "create" {
             self.may_create(call)?;

@@ -5,6 +5,7 @@ mod admission;
 mod changes;
 mod impersonation;
 mod objects;
+mod pods;
 
 use std::time::{Duration, UNIX_EPOCH};
 
