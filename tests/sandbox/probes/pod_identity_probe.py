@@ -122,6 +122,8 @@ listed = wanted("OK", call(eks, "ListPodIdentityAssociations", clusterName=clust
 check("the list is filtered", [it["associationId"] for it in listed] == [made["associationId"]], listed)
 wanted("OK", call(eks, "TagResource", resourceArn=made["associationArn"], tags={"c": "d"}))
 wanted("OK", call(eks, "UntagResource", resourceArn=made["associationArn"], tagKeys=["a"]))
+wanted("BadRequestException", call(eks, "TagResource", resourceArn=made["associationArn"], tags={"aws:a": "b"}))
+wanted("NotFoundException", call(eks, "ListTagsForResource", resourceArn=made["associationArn"] + "x"))
 tags = wanted("OK", call(eks, "ListTagsForResource", resourceArn=made["associationArn"]))["tags"]
 check("the tags are those that are left", tags == {"c": "d"}, tags)
 pages = list(eks.get_paginator("list_pod_identity_associations").paginate(clusterName=cluster, PaginationConfig={"PageSize": 1}))
@@ -129,8 +131,11 @@ check("the pages end", sum(len(page["associations"]) for page in pages) >= 1, le
 
 kubernetes("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
 kubernetes("POST", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}})
-kubernetes("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app-1"}, "spec": {
+pod = kubernetes("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app-1"}, "spec": {
     "serviceAccountName": ACCOUNT, "schedulingGates": [{"name": "probe"}], "containers": [{"name": "main", "image": "none"}]}})
+variables = {it["name"]: it["value"] for it in pod["spec"]["containers"][0].get("env", [])}
+sources = botocore.credentials.ContainerProvider
+check("the pod has the variables that boto3 reads", {sources.ENV_VAR_FULL, sources.ENV_VAR_AUTH_TOKEN_FILE} == set(variables), variables)
 wanted("InvalidTokenException", call(auth, "AssumeRoleForPodIdentity", clusterName=cluster, token=pod_token("pods.eks.amazonaws.com", False)))
 wanted("InvalidTokenException", call(auth, "AssumeRoleForPodIdentity", clusterName=cluster, token=pod_token("sts.amazonaws.com", True)))
 token = pod_token("pods.eks.amazonaws.com", True)
