@@ -157,7 +157,7 @@ pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
     match code {
         "NoSuchEntity" => ErrorKind::NotFound(words::missing(message)),
         "ResourceNotFoundException" => ErrorKind::NotFound(Missing::Thing),
-        "EntityAlreadyExists" => ErrorKind::AlreadyExists,
+        "EntityAlreadyExists" | "ResourceInUseException" => ErrorKind::AlreadyExists,
         "DeleteConflict" => ErrorKind::InUse,
         "LimitExceeded" | "LimitExceededException" => ErrorKind::Quota(words::quota(message)),
         "MalformedPolicyDocument" => ErrorKind::Document(words::document_fault(message)),
