@@ -6,31 +6,32 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use base64::Engine as _;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use http::Method;
 use qovery_irsa::{
     clients::call::{CallError, Denial, DeniedBy, ErrorKind, Failed, Missing, Patience},
     config::{Format, Proof},
     model::{
         applied::AppliedServiceAccount,
         arn::{Account, RoleArn},
-        association::KnownAgent,
+        association::{AssociationId, AssociationSettings, KnownAgent, ObservedAssociation, SessionTags},
         conditions::Conditions,
         date::Date,
         desired::Place,
         identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         marks::{JobMark, Jobs, Mark},
-        names::{ClusterName, RoleName, ServiceAccountName, Subject},
+        names::{ClusterName, Namespace, RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
-        pods::PodRef,
+        pods::{Credentials, Phase, PodRef, Use, running_pod},
         role::{RoleAttributes, RoleSettings},
         sessions::AssumedRole,
         trust::TrustPolicy,
     },
-    plan::{Action, Goal},
+    plan::{Action, Call as _, Goal},
     report::Report,
     steps::{
         converge::{Converged, Work},
@@ -39,9 +40,10 @@ use qovery_irsa::{
     },
 };
 use qovery_irsa_sandbox::aws::{
-    Aws,
+    Aws, PodIdentityAssociation,
     evaluate::{Context, who_may_assume_under},
 };
+use serde_json::{Value, json};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -50,10 +52,21 @@ use tokio::{
 use crate::support::fixtures::EC2_TRUST;
 
 pub(crate) const ISSUER: &str = "https://oidc.example.com/id/A";
+/// The cluster of all environments.
+pub(crate) const CLUSTER: &str = "demo";
+
+/// What is looked at whenever the account has changed.
+type Watch = Box<dyn Fn(&Aws)>;
 
 /// The account: all its past states, and the chance that decides what a call meets.
 pub(crate) struct World {
+    began: Instant,
     states: RefCell<Vec<(Instant, Aws)>>,
+    /// How long past states are kept, where there are too many to keep them all.
+    pub(crate) remembers: Cell<Option<Duration>>,
+    watch: RefCell<Option<Watch>>,
+    /// Whether nothing goes wrong: no call is throttled, no answer lost, no read old.
+    pub(crate) calm: Cell<bool>,
     chance: RefCell<fastrand::Rng>,
     /// How old a read can be.
     lag: Duration,
@@ -66,6 +79,10 @@ pub(crate) struct World {
     pub(crate) denied: Cell<bool>,
     /// The ServiceAccounts of the cluster with their versions; Kubernetes shows no past.
     pub(crate) service_accounts: RefCell<BTreeMap<Subject, ServiceAccount>>,
+    /// The pods that run, by namespace.
+    pods: RefCell<BTreeMap<Namespace, Vec<Use>>>,
+    /// How often each namespace's job made which call, where that is looked at.
+    made: RefCell<BTreeMap<Namespace, BTreeMap<&'static str, usize>>>,
 }
 
 impl World {
@@ -73,8 +90,13 @@ impl World {
         let mut aws = Aws::new("123456789012", "eu-west-3");
         aws.quotas_mut().trust_policy_size = 8192;
         aws.add_role("given", "/", EC2_TRUST);
+        aws.add_cluster(CLUSTER, "https://127.0.0.1:1", "", ISSUER);
         Self {
+            began: Instant::now(),
             states: RefCell::new(vec![(Instant::now(), aws)]),
+            remembers: Cell::default(),
+            watch: RefCell::default(),
+            calm: Cell::default(),
             chance: RefCell::new(fastrand::Rng::with_seed(seed)),
             lag,
             calls: Cell::new(0),
@@ -82,7 +104,50 @@ impl World {
             request_keys: RefCell::default(),
             denied: Cell::default(),
             service_accounts: RefCell::default(),
+            pods: RefCell::default(),
+            made: RefCell::default(),
         }
+    }
+
+    /// The time of the services: it begins with the world, long before the machine's.
+    pub(crate) fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.began.elapsed()
+    }
+
+    /// Something of this probability has gone wrong.
+    fn goes_wrong(&self, probability: f64) -> bool {
+        !self.calm.get() && self.happens(probability)
+    }
+
+    /// From now on this is looked at whenever the account has changed.
+    pub(crate) fn watch(&self, watch: impl Fn(&Aws) + 'static) {
+        *self.watch.borrow_mut() = Some(Box::new(watch));
+    }
+
+    /// The calls that the job of a namespace has made since this was last asked.
+    pub(crate) fn take_calls(&self, namespace: &Namespace) -> BTreeMap<&'static str, usize> {
+        self.made.borrow_mut().remove(namespace).unwrap_or_default()
+    }
+
+    /// The associations of a namespace now.
+    pub(crate) fn associations(&self, namespace: &Namespace) -> Vec<PodIdentityAssociation> {
+        let here = |found: &&PodIdentityAssociation| found.namespace == namespace.as_str();
+        self.now(|aws| aws.clusters()[CLUSTER].associations.values().filter(here).cloned().collect())
+    }
+
+    /// A pod that runs from now on, with what the webhook gives it now.
+    pub(crate) fn run_pod(&self, subject: &Subject, name: &str) {
+        let (namespace, account) = (subject.namespace.as_str(), subject.service_account.as_str());
+        let associated = self.now(|aws| aws.association_of(CLUSTER, namespace, account, self.time()).is_some());
+        let pod = Use {
+            user: format!("pod `{name}`"),
+            service_account: account.to_owned(),
+            roles: BTreeSet::new(),
+            ends: false,
+            pod: Some(PodRef { name: name.to_owned(), uid: format!("{namespace}-{name}"), phase: Phase::Running }),
+            credentials: if associated { Credentials::PodIdentity } else { Credentials::None },
+        };
+        self.pods.borrow_mut().entry(subject.namespace.clone()).or_default().push(pod);
     }
 
     pub(crate) fn happens(&self, probability: f64) -> bool {
@@ -108,7 +173,8 @@ impl World {
 
     /// The account as a read shows it now.
     pub(crate) fn shown<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
-        self.as_of(self.up_to(self.lag), read)
+        let age = self.up_to(self.lag);
+        self.as_of(if self.calm.get() { Duration::ZERO } else { age }, read)
     }
 
     pub(crate) fn now<T>(&self, read: impl FnOnce(&Aws) -> T) -> T {
@@ -120,20 +186,81 @@ impl World {
         arrange(&mut self.states.borrow_mut()[0].1);
     }
 
-    fn write(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<(), CallError> {
+    /// Changes the account now, past its API.
+    pub(crate) fn change_now(&self, change: impl FnOnce(&mut Aws)) {
+        let changed = self.change(|aws| {
+            change(aws);
+            Ok(())
+        });
+        changed.unwrap();
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Aws) -> Result<T, Refused>) -> Result<T, CallError> {
         let mut states = self.states.borrow_mut();
         let mut next = states.last().unwrap().1.clone();
-        next.call(operation, parameters).map_err(|(status, code, message)| {
-            let kind = match (status, code.as_str()) {
-                (404, _) => ErrorKind::NotFound(Missing::Thing),
-                (_, "EntityAlreadyExists") => ErrorKind::AlreadyExists,
-                _ => ErrorKind::Other,
-            };
-            CallError::new(kind, &code, message)
-        })?;
+        let changed = change(&mut next).map_err(of_refused)?;
+        if let Some(watch) = &*self.watch.borrow() {
+            watch(&next);
+        }
         states.push((Instant::now(), next));
-        Ok(())
+        if let Some(oldest) = self.remembers.get() {
+            let old = states.windows(2).take_while(|pair| pair[1].0.elapsed() > oldest).count();
+            states.drain(..old);
+        }
+        Ok(changed)
     }
+
+    fn write(&self, operation: &str, parameters: &[(&str, &str)]) -> Result<(), CallError> {
+        self.change(|aws| aws.call_at(self.time(), operation, parameters))
+    }
+
+    fn write_eks(&self, method: &Method, path: &str, body: &Value) -> Result<(), CallError> {
+        self.change(|aws| aws.call_eks(self.time(), method, path, body)).map(drop)
+    }
+
+    fn write_association(&self, action: &Action) -> Result<(), CallError> {
+        match action {
+            Action::CreateAssociation(wanted) => {
+                let mut body = body_of(&wanted.settings);
+                body["namespace"] = wanted.subject.namespace.as_str().into();
+                body["serviceAccount"] = wanted.subject.service_account.as_str().into();
+                body["tags"] = json!(wanted.all_tags());
+                self.write_eks(&Method::POST, &format!("/clusters/{}/pod-identity-associations", wanted.cluster), &body)
+            }
+            Action::UpdateAssociation { cluster, id, settings, .. } => {
+                self.write_eks(&Method::POST, &format!("/clusters/{cluster}/pod-identity-associations/{id}"), &body_of(settings))
+            }
+            Action::DeleteAssociation { cluster, id, .. } => {
+                self.write_eks(&Method::DELETE, &format!("/clusters/{cluster}/pod-identity-associations/{id}"), &Value::Null)
+            }
+            Action::TagAssociation { arn, tags, .. } => {
+                self.write_eks(&Method::POST, &format!("/tags/{}", arn.replace('/', "%2F")), &json!({ "tags": tags }))
+            }
+            Action::UntagAssociation { arn, keys, .. } => {
+                let keys: Vec<String> = keys.iter().map(|key| format!("tagKeys={}", key.replace('/', "%2F"))).collect();
+                self.write_eks(&Method::DELETE, &format!("/tags/{}?{}", arn.replace('/', "%2F"), keys.join("&")), &Value::Null)
+            }
+            other => panic!("no association: {other}"),
+        }
+    }
+}
+
+/// Status, code and message.
+type Refused = (u16, String, String);
+
+/// As the adapters read it.
+fn of_refused((status, code, message): Refused) -> CallError {
+    let kind = match (status, code.as_str()) {
+        (404, _) => ErrorKind::NotFound(Missing::Thing),
+        (_, "EntityAlreadyExists" | "ResourceInUseException") => ErrorKind::AlreadyExists,
+        (_, "InvalidParameterException") => ErrorKind::Invalid,
+        (_, "AccessDenied") => {
+            let action = Some("sts:AssumeRole".to_owned());
+            ErrorKind::Denied(Denial { action, by: DeniedBy::Unsaid, is_explicit: false, caller: None })
+        }
+        _ => ErrorKind::Other,
+    };
+    CallError::new(kind, &code, message)
 }
 
 /// A ServiceAccount of the cluster: what the tool holds of it, and the marks of the jobs.
@@ -171,7 +298,74 @@ pub(crate) fn observed_role(aws: &Aws, name: &RoleName) -> Option<ObservedRole> 
     })
 }
 
+/// An association as `DescribePodIdentityAssociation` shows it.
+fn observed_association(aws: &Aws, id: &str) -> Option<ObservedAssociation> {
+    let found = aws.clusters()[CLUSTER].associations.get(id)?;
+    let since = found.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Some(ObservedAssociation {
+        id: AssociationId::read(id),
+        arn: format!("arn:aws:eks:eu-west-3:123456789012:podidentityassociation/{CLUSTER}/{id}"),
+        subject: Subject { namespace: found.namespace.parse().unwrap(), service_account: found.service_account.parse().unwrap() },
+        settings: AssociationSettings {
+            role: found.role_arn.parse().unwrap(),
+            target: found.target_role_arn.as_ref().map(|arn| arn.parse().unwrap()),
+            session_tags: if found.disable_session_tags { SessionTags::Off } else { SessionTags::On },
+            session_policy: found.policy.as_ref().map(|policy| serde_json::from_str(policy).unwrap()),
+        },
+        external_id: None,
+        tags: found.tags.clone(),
+        add_on: found.owner_arn.clone(),
+        created: Date::since_1970(since),
+    })
+}
+
+/// What an association is made from or changed to.
+fn body_of(settings: &AssociationSettings) -> Value {
+    let AssociationSettings { role, target, session_tags, session_policy } = settings;
+    json!({
+        "roleArn": role.to_string(),
+        "targetRoleArn": target.as_ref().map(ToString::to_string),
+        "disableSessionTags": *session_tags == SessionTags::Off,
+        "policy": session_policy.as_ref().map(ToString::to_string),
+    })
+}
+
 impl Reached {
+    fn calls(&self, call: &'static str) {
+        let mut made = self.world.made.borrow_mut();
+        *made.entry(self.place.namespace.clone()).or_default().entry(call).or_default() += 1;
+    }
+
+    /// A read of EKS, as old as it likes; it may be throttled.
+    async fn read<T>(&self, call: &'static str, patience: &Patience, read: impl Fn(&Aws) -> T) -> Result<T, Failed> {
+        let attempt = async || {
+            self.calls(call);
+            sleep(self.world.latency()).await;
+            if self.world.goes_wrong(0.05) { Err(throttled()) } else { Ok(self.world.shown(&read)) }
+        };
+        patience.call(call, attempt).await.map_err(Failed::to(format!("ask {call}"), call))
+    }
+
+    /// The associations of the namespace: first the list, then each of them.
+    async fn associations(&self, patience: &Patience) -> Result<BTreeMap<ServiceAccountName, ObservedAssociation>, Failed> {
+        let namespace = self.place.namespace.as_str();
+        let listed = |aws: &Aws| {
+            let all = aws.clusters()[CLUSTER].associations.iter();
+            all.filter(|(_, found)| found.namespace == namespace).map(|(id, _)| id.clone()).collect::<Vec<_>>()
+        };
+        let mut found = BTreeMap::new();
+        for id in self.read("eks:ListPodIdentityAssociations", patience, listed).await? {
+            let described = self.read("eks:DescribePodIdentityAssociation", patience, |aws| observed_association(aws, &id)).await?;
+            found.extend(described.map(|found| (found.subject.service_account.clone(), found)));
+        }
+        Ok(found)
+    }
+
+    /// The pods of the namespace.
+    fn pods(&self) -> Vec<Use> {
+        self.world.pods.borrow().get(&self.place.namespace).cloned().unwrap_or_default()
+    }
+
     /// A role as reads show it: each is as old as it likes.
     fn role(&self, name: &RoleName) -> Option<ObservedRole> {
         let role = self.world.shown(|aws| observed_role(aws, name))?;
@@ -226,9 +420,10 @@ impl world::World for Reached {
         &self.place
     }
 
-    async fn observe(&self, look: Look, identities: &[Identity], _: &Patience) -> Result<Observed, Failed> {
+    async fn observe(&self, look: Look, identities: &[Identity], patience: &Patience) -> Result<Observed, Failed> {
         let world = &self.world;
         world.calls.set(world.calls.get() + 2);
+        self.calls("look");
         sleep(world.latency()).await;
         let service_accounts = self.service_accounts();
         let left = matches!(look, Look::Left | Look::Retired);
@@ -241,21 +436,31 @@ impl world::World for Reached {
             names.into_iter().filter_map(|name| Some((name.clone(), self.role(&name)?))).collect();
         let mut sessions = Vec::new();
         for identity in identities.iter().filter(|_| look == Look::WantedAndSessions) {
-            let Some(role) = roles.get(&self.place.role_name(identity)) else { continue };
-            let token = self.token(&self.place.subject(identity), identity.binding.audience().unwrap()).await.unwrap();
-            let session = self.assume(&role.arn, &token).await;
-            sessions.extend(session.ok().map(|session| (identity.service_account.name.clone(), session)));
+            let (name, subject) = (identity.service_account.name.clone(), self.place.subject(identity));
+            let session = if let Some(audience) = identity.binding.audience() {
+                let Some(role) = roles.get(&self.place.role_name(identity)) else { continue };
+                let token = self.token(&subject, audience).await.unwrap();
+                self.assume(&role.arn, &token).await
+            } else {
+                let pods = self.pods();
+                let Some(pod) = running_pod(&pods, &name) else { continue };
+                let token = self.token_of_pod(&subject, pod).await.unwrap();
+                self.assume_for_pod(&CLUSTER.parse().unwrap(), &token).await
+            };
+            sessions.extend(session.ok().map(|session| (name, session)));
         }
+        let by_association = !left && identities.iter().any(|identity| identity.binding.audience().is_none());
+        let associations = if by_association { Some(Box::pin(self.associations(patience)).await?) } else { None };
         let left_behind = if left { self.below(&self.place.all_cluster_paths()) } else { Vec::new() };
-        let now = Instant::now().duration_since(world.states.borrow()[0].0);
         Ok(Observed {
-            at: Date::since_1970(now),
+            at: Date::since_1970(world.began.elapsed()),
+            associations,
+            pods: by_association.then(|| self.pods()),
             sessions: sessions.into_iter().collect(),
             provider: KnownProvider::Read(Some(ObservedProvider { audiences: ["sts.amazonaws.com".to_owned()].into(), is_own: false })),
             roles,
             service_accounts,
-            // No pod runs.
-            uses: (look == Look::Leaving).then(Vec::new),
+            uses: (look == Look::Leaving).then(|| self.pods()),
             left_behind: left_behind.iter().filter_map(|name| self.role(name)).collect(),
             // Every namespace is gone but the one that sweeps.
             limits: Limits { trust_policy: None, attached_policies: None, namespaces: left.then(|| [self.place.namespace.clone()].into()) },
@@ -273,20 +478,42 @@ impl world::World for Reached {
     }
 
     async fn token(&self, subject: &Subject, audience: &Audience) -> Result<String, CallError> {
-        let claims = serde_json::json!({ "iss": ISSUER, "sub": subject.claim(), "aud": [audience.as_str()] }).to_string();
-        Ok(format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)))
+        let claims = json!({ "iss": ISSUER, "sub": subject.claim(), "aud": [audience.as_str()] }).to_string();
+        Ok(format!("e30.{}.c2ln", BASE64URL.encode(claims)))
     }
 
     async fn agent(&self, _: &Patience) -> Result<KnownAgent, Failed> {
         Ok(KnownAgent::Runs("add-on".to_owned()))
     }
 
+    /// The API server binds a token to a pod that is there and runs with this ServiceAccount.
     async fn token_of_pod(&self, subject: &Subject, pod: &PodRef) -> Result<String, CallError> {
-        panic!("a call nobody expected: {subject} {pod:?}")
+        self.calls("kubernetes:create serviceaccounts/token");
+        let there = |used: &Use| used.service_account == subject.service_account.as_str() && used.pod.as_ref() == Some(pod);
+        if subject.namespace != self.place.namespace || !self.pods().iter().any(there) {
+            return Err(CallError::new(ErrorKind::NotFound(Missing::Thing), "NotFound", format!("pods \"{}\" not found", pod.name)));
+        }
+        let (namespace, account) = (subject.namespace.as_str(), subject.service_account.as_str());
+        let bound = json!({ "namespace": namespace, "serviceaccount": { "name": account }, "pod": { "name": pod.name, "uid": pod.uid } });
+        let claims = json!({ "iss": ISSUER, "sub": subject.claim(), "aud": ["pods.eks.amazonaws.com"], "kubernetes.io": bound });
+        Ok(format!("e30.{}.c2ln", BASE64URL.encode(claims.to_string())))
     }
 
-    async fn assume_for_pod(&self, cluster: &ClusterName, _: &str) -> Result<AssumedRole, CallError> {
-        panic!("a call nobody expected: {cluster}")
+    /// As EKS decides where the change has not arrived yet.
+    async fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> Result<AssumedRole, CallError> {
+        let world = &self.world;
+        self.calls("eks-auth:AssumeRoleForPodIdentity");
+        sleep(world.latency()).await;
+        if world.goes_wrong(0.05) {
+            return Err(throttled());
+        }
+        let claims: Value = serde_json::from_slice(&BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap();
+        let text = |pointer: &str| claims.pointer(pointer).unwrap().as_str().unwrap();
+        let bound = ["/kubernetes.io/namespace", "/kubernetes.io/serviceaccount/name", "/kubernetes.io/pod/name", "/kubernetes.io/pod/uid"];
+        let [namespace, account, name, uid] = bound.map(text);
+        let session =
+            world.as_of(world.propagation.get(), |aws| aws.session_of_pod(world.time(), cluster.as_str(), namespace, account, (name, uid)));
+        session.map(|session| AssumedRole::read(&session)).map_err(of_refused)
     }
 
     /// As STS decides where the change has not arrived yet.
@@ -311,9 +538,10 @@ impl world::World for Reached {
     async fn carry_out(&self, action: &Action) -> Result<(), CallError> {
         let world = &self.world;
         world.calls.set(world.calls.get() + 1);
+        self.calls(action.call());
         sleep(world.latency()).await;
-        if world.happens(0.05) {
-            return Err(CallError::new(ErrorKind::Throttled, "Throttling", "Rate exceeded"));
+        if world.goes_wrong(0.05) {
+            return Err(throttled());
         }
         let written = match action {
             Action::CreateRole(role) => {
@@ -348,6 +576,11 @@ impl world::World for Reached {
                 world.write("DetachRolePolicy", &[("RoleName", role.as_str()), ("PolicyArn", policy.as_str())])
             }
             Action::DeleteRole { role } => world.write("DeleteRole", &[("RoleName", role.as_str())]),
+            Action::CreateAssociation(_)
+            | Action::UpdateAssociation { .. }
+            | Action::DeleteAssociation { .. }
+            | Action::TagAssociation { .. }
+            | Action::UntagAssociation { .. } => world.write_association(action),
             Action::ApplyServiceAccount(applied) => {
                 let mut accounts = world.service_accounts.borrow_mut();
                 let present = accounts.get(&applied.subject).cloned();
@@ -385,13 +618,20 @@ impl world::World for Reached {
             other => panic!("a call nobody expected: {other}"),
         };
         // As the adapters: nothing to take away is as good.
-        let gone = matches!(action, Action::UntagRole { .. } | Action::DetachPolicy { .. } | Action::DeleteRole { .. });
+        let gone = matches!(
+            action,
+            Action::UntagRole { .. } | Action::DetachPolicy { .. } | Action::DeleteRole { .. } | Action::DeleteAssociation { .. }
+        );
         match written {
             Err(error) if gone && error.kind.is_missing() => Ok(()),
-            Ok(()) if world.happens(0.03) => Err(CallError::new(ErrorKind::Transient, "NoConnection", "the answer was lost")),
+            Ok(()) if world.goes_wrong(0.03) => Err(CallError::new(ErrorKind::Transient, "NoConnection", "the answer was lost")),
             written => written,
         }
     }
+}
+
+fn throttled() -> CallError {
+    CallError::new(ErrorKind::Throttled, "Throttling", "Rate exceeded")
 }
 
 fn pairs(tags: &BTreeMap<String, String>) -> Vec<(String, String)> {
@@ -435,11 +675,16 @@ pub(crate) fn shared() -> Identity {
     identity(Scope::Shared { retain: false }, RoleOrigin::Managed(Box::new(made)))
 }
 
+/// The same role, by EKS Pod Identity.
+pub(crate) fn associated() -> Identity {
+    Identity { binding: Binding::PodIdentity(Box::default()), ..shared() }
+}
+
 pub(crate) fn place(number: usize) -> Place {
     Place {
         namespace: format!("z{number:0>8}-env").parse().unwrap(),
         issuer: ISSUER.parse().unwrap(),
-        cluster: "demo".parse().ok(),
+        cluster: CLUSTER.parse().ok(),
         region: "eu-west-3".parse().ok(),
         cluster_account: None,
         paths: ["/qovery/".parse().unwrap()].into(),
