@@ -9,6 +9,7 @@ mod access {
     mod ways;
 }
 mod concurrency {
+    mod crowd;
     mod properties;
     mod schedules;
     mod sequences;

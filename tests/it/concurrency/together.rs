@@ -10,18 +10,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     environment::{Environment, job_kubeconfig, open_discovery},
-    fixtures::{GIVEN, NAMESPACE, by_hand, may_assume, namespaces, subject},
+    fixtures::{GIVEN, NAMESPACE, all_at_once, by_hand, may_assume, namespaces, subject},
     repository::{given_roles_statement, read},
 };
 
 const SHARED: &str = "identities: [{serviceAccount: app, role: {scope: shared, name: together, policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}}]";
-
-fn all_at_once(environment: &Environment, namespaces: &[String], command: &str) {
-    let running: Vec<_> = namespaces.iter().map(|namespace| environment.spawn_in(namespace, &[command])).collect();
-    for run in running {
-        run.end().ended(0);
-    }
-}
 
 #[test]
 fn twenty_environments_that_start_at_once_on_one_role_are_all_in_although_reads_show_the_past() {

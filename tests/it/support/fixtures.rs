@@ -71,6 +71,15 @@ pub(crate) fn namespaces(environment: &Environment, count: usize) -> Vec<String>
     names
 }
 
+/// Runs the job in all these namespaces at once, until all have done it.
+#[track_caller]
+pub(crate) fn all_at_once(environment: &Environment, namespaces: &[String], command: &str) {
+    let running: Vec<_> = namespaces.iter().map(|namespace| environment.spawn_in(namespace, &[command])).collect();
+    for run in running {
+        run.end().ended(0);
+    }
+}
+
 /// Which of the ServiceAccounts of these tests exist.
 pub(crate) fn service_accounts(environment: &Environment) -> Vec<String> {
     let names = ["app", "old", "worker", "new"];
