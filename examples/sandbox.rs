@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
+    fs,
     io::Write as _,
     path::Path,
     process::{Command, ExitCode},
@@ -13,7 +14,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use qovery_irsa::{cli::Cli, run};
-use qovery_irsa_sandbox::{Sandbox, Serve, serve};
+use qovery_irsa_sandbox::{Sandbox, Serve, aws::Addon, serve};
+use serde_json::json;
 use tokio::sync::watch;
 
 #[derive(Parser)]
@@ -44,6 +46,9 @@ enum Mode {
 
 const ENVIRONMENT: &str = "z1a2b3c4-shop";
 const CLONE: &str = "z5d6e7f8-shop-clone";
+
+/// A role that environments share, by EKS Pod Identity.
+const ASSOCIATED: &str = "identities: [{serviceAccount: queue, podIdentity: true, role: {scope: shared, name: shop-queue, policies: [arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess]}}]";
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().mode {
@@ -77,7 +82,7 @@ fn story() -> Result<(), Box<dyn Error>> {
         kubernetes.add_namespace(ENVIRONMENT);
         kubernetes.add_namespace(CLONE);
     });
-    let scene = Scene { sandbox: &sandbox };
+    let mut scene = Scene { sandbox: &sandbox, manifest: None };
 
     tell("The first deploy of an environment: nothing is there yet.")?;
     scene.job(ENVIRONMENT, "start", None)?;
@@ -96,7 +101,15 @@ fn story() -> Result<(), Box<dyn Error>> {
     tell("The clone is deleted. Deleting it again finds nothing to do; the first environment keeps its role.")?;
     scene.job(CLONE, "delete", None)?;
     scene.job(CLONE, "delete", Some(0))?;
-    scene.job(ENVIRONMENT, "start", Some(0))
+    scene.job(ENVIRONMENT, "start", Some(0))?;
+
+    tell("Another manifest, with EKS Pod Identity: an association takes the place of the annotation. No pod runs yet to prove it with.")?;
+    scene.use_pod_identity()?;
+    scene.job(CLONE, "start", None)?;
+
+    tell("A pod has started. The next deploy shows EKS a token of this pod, as its agent does.")?;
+    scene.start_pod(CLONE);
+    scene.job(CLONE, "start", Some(0))
 }
 
 fn tell(text: &str) -> std::io::Result<()> {
@@ -105,6 +118,8 @@ fn tell(text: &str) -> std::io::Result<()> {
 
 struct Scene<'a> {
     sandbox: &'a Sandbox,
+    /// The manifest, where it is not that of the repository.
+    manifest: Option<String>,
 }
 
 impl Scene<'_> {
@@ -136,7 +151,33 @@ impl Scene<'_> {
         environment.insert("QOVERY_ENVIRONMENT_ID".to_owned(), format!("{namespace}-id"));
         environment.insert("QOVERY_ENVIRONMENT_NAME".to_owned(), "shop".to_owned());
         environment.insert("IRSA_OUTPUT".to_owned(), output(self.sandbox.files()));
+        environment.extend(self.manifest.clone().map(|manifest| ("IRSA_MANIFEST".to_owned(), manifest)));
         environment
+    }
+
+    /// Another manifest, and the agent of EKS Pod Identity in the cluster.
+    fn use_pod_identity(&mut self) -> Result<(), Box<dyn Error>> {
+        let manifest = self.sandbox.files().join("associated.yml");
+        fs::write(&manifest, ASSOCIATED)?;
+        self.manifest = Some(manifest.display().to_string());
+        let cluster = self.sandbox.cluster().name().to_owned();
+        self.sandbox.aws(|aws| {
+            let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned() };
+            let cluster = aws.cluster_mut(&cluster).ok_or("no such cluster")?;
+            cluster.addons.insert("eks-pod-identity-agent".to_owned(), addon);
+            Ok(())
+        })
+    }
+
+    /// A pod on a node, as EKS admits it.
+    fn start_pod(&self, namespace: &str) {
+        self.sandbox.kubernetes(|kubernetes| {
+            kubernetes.put_admitted_pod(json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": "queue-1"},
+                "spec": {"serviceAccountName": "queue", "nodeName": "node-1", "containers": [{"name": "main", "image": "app"}]},
+                "status": {"phase": "Running"},
+            }));
+        });
     }
 
     fn sabotage(&self) -> Result<(), Box<dyn Error>> {
