@@ -361,6 +361,13 @@ impl Reached {
         Ok(found)
     }
 
+    /// Whether a ServiceAccount of the namespace records that it has a role by an association.
+    fn is_associated(&self) -> bool {
+        let accounts = self.world.service_accounts.borrow();
+        let mut here = accounts.iter().filter(|(subject, _)| subject.namespace == self.place.namespace);
+        here.any(|(_, account)| account.applied.annotations.contains_key("qovery-irsa/associated-role"))
+    }
+
     /// The pods of the namespace.
     fn pods(&self) -> Vec<Use> {
         self.world.pods.borrow().get(&self.place.namespace).cloned().unwrap_or_default()
@@ -449,7 +456,7 @@ impl world::World for Reached {
             };
             sessions.extend(session.ok().map(|session| (name, session)));
         }
-        let by_association = !left && identities.iter().any(|identity| identity.binding.audience().is_none());
+        let by_association = !left && (identities.iter().any(|identity| identity.binding.audience().is_none()) || self.is_associated());
         let associations = if by_association { Some(Box::pin(self.associations(patience)).await?) } else { None };
         let left_behind = if left { self.below(&self.place.all_cluster_paths()) } else { Vec::new() };
         Ok(Observed {
