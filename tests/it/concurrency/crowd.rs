@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use qovery_irsa::{model::names::Namespace, plan::Goal};
 use qovery_irsa_sandbox::{
     aws::{Aws, Role},
-    faults::{Fault, When},
+    faults::{Fault, RuleId, When},
 };
 use tokio::time::{sleep, timeout};
 
@@ -63,6 +63,11 @@ fn is_in(world: &World, number: usize) {
     assert_eq!(found.tags.get("qovery-irsa/owner").map(String::as_str), Some(format!("{namespace}/app").as_str()));
 }
 
+fn has_left(world: &World, number: usize) {
+    assert_eq!(world.associations(&namespace(number)), [], "environment {number}");
+    assert!(!world.service_accounts.borrow().contains_key(&place(number).subject(&associated())), "environment {number}");
+}
+
 /// A run of the job that may crash before it; then it is run again.
 async fn runs(world: &Rc<World>, number: usize, goal: Goal) {
     if world.happens(0.2) {
@@ -76,7 +81,7 @@ async fn runs(world: &Rc<World>, number: usize, goal: Goal) {
     }
 }
 
-/// Joins, and perhaps proves that a pod gets the role. Whether it is in at the end.
+/// Joins, perhaps proves that a pod gets the role, perhaps leaves, perhaps joins again. Whether it is in at the end.
 async fn live(world: Rc<World>, number: usize, over: Duration) -> bool {
     sleep(world.up_to(over)).await;
     runs(&world, number, Goal::Start).await;
@@ -86,8 +91,21 @@ async fn live(world: Rc<World>, number: usize, over: Duration) -> bool {
         sleep(NOTICES).await;
         world.run_pod(&place(number).subject(&associated()), "app-1");
         run_and_prove(world.clone(), associated(), place(number), Duration::from_mins(2)).await.unwrap();
+        world.end_pods(&namespace(number));
     }
-    true
+    if world.happens(0.4) {
+        return true;
+    }
+    sleep(world.up_to(over)).await;
+    runs(&world, number, Goal::Delete).await;
+    has_left(&world, number);
+    // EKS may not have noticed yet that it has left.
+    let joins_again = world.happens(0.3);
+    if joins_again {
+        runs(&world, number, Goal::Start).await;
+        is_in(&world, number);
+    }
+    joins_again
 }
 
 /// What the job calls where nothing goes wrong.
@@ -98,6 +116,15 @@ async fn calls(world: &Rc<World>, number: usize, goal: Goal) -> BTreeMap<&'stati
     world.calm.set(false);
     done.unwrap();
     world.take_calls(&namespace(number))
+}
+
+/// What it calls to join and to leave.
+async fn come_and_go(world: &Rc<World>, number: usize) -> [BTreeMap<&'static str, usize>; 2] {
+    let joining = calls(world, number, Goal::Start).await;
+    is_in(world, number);
+    let leaving = calls(world, number, Goal::Delete).await;
+    has_left(world, number);
+    [joining, leaving]
 }
 
 fn role(world: &World) -> Role {
@@ -125,19 +152,18 @@ fn crowd(seed: u64, environments: usize, lag: Duration) {
         sleep(Duration::from_mins(1)).await;
         world.change_now(|aws| aws.delay_eks(NOTICES));
         let made = role(&world);
-        let first = calls(&world, FIRST, Goal::Start).await;
-        is_in(&world, FIRST);
+        let first = come_and_go(&world, FIRST).await;
 
         let crowd = FIRST + 1..environments - 1;
         let over = Duration::from_millis(100) * u32::try_from(environments).unwrap();
         let in_at_the_end = join_all(crowd.map(|number| live(world.clone(), number, over))).await;
         sleep(Duration::from_mins(1)).await;
-        alive.push(true);
+        alive.push(false);
         alive.extend(in_at_the_end);
 
-        let last = calls(&world, environments - 1, Goal::Start).await;
+        let last = come_and_go(&world, environments - 1).await;
         assert_eq!(last, first, "the last one makes other calls than the first");
-        alive.push(true);
+        alive.push(false);
         sleep(Duration::from_mins(1)).await;
         let alive: BTreeSet<usize> = (0..environments).filter(|number| alive[*number]).collect();
         assert_eq!(with_role(&world, environments), alive);
@@ -147,7 +173,7 @@ fn crowd(seed: u64, environments: usize, lag: Duration) {
 }
 
 #[test]
-fn a_thousand_environments_join_one_role_by_pod_identity_and_it_never_changes() {
+fn a_thousand_environments_join_and_leave_one_role_by_pod_identity_and_it_never_changes() {
     for (seed, lag) in [(1, 0), (2, 1), (3, 3)] {
         crowd(seed, 60, Duration::from_secs(lag));
     }
@@ -188,6 +214,16 @@ fn cluster() -> Environment {
     environment
 }
 
+/// From now on reads show the past, calls are throttled, and an answer is lost.
+fn spoil(environment: &Environment) -> [RuleId; 3] {
+    let faults = environment.sandbox.faults();
+    [
+        faults.add("iam:GetRole|eks:List*|eks:Describe*", When::Always, Fault::Stale { up_to: Duration::from_secs(1) }),
+        faults.add("iam:*|eks:*", When::Probability(0.05), Fault::Throttle),
+        faults.add("eks:CreatePodIdentityAssociation|eks:DeletePodIdentityAssociation", When::Nth(3), Fault::lost_answer()),
+    ]
+}
+
 /// What one process calls, by operation.
 fn calls_of(environment: &Environment, namespace: &str, command: &str) -> BTreeMap<String, usize> {
     let mark = environment.sandbox.witness().mark();
@@ -210,19 +246,14 @@ fn associated_namespaces(environment: &Environment) -> BTreeMap<String, String> 
 }
 
 #[test]
-fn twenty_processes_at_once_get_an_association_each_and_the_role_stays_as_it_was_made() {
+fn twenty_processes_at_once_get_an_association_each_give_it_back_and_the_role_stays_as_it_was_made() {
     let environment = cluster();
     let clones = namespaces(&environment, 21);
     let (crowd, after_twenty) = clones.split_at(20);
     let in_role = |namespaces: &[String]| -> BTreeMap<String, String> {
         namespaces.iter().map(|namespace| (namespace.clone(), ROLE_ARN.to_owned())).collect()
     };
-    let faults = environment.sandbox.faults();
-    let rules = [
-        faults.add("iam:GetRole|eks:List*|eks:Describe*", When::Always, Fault::Stale { up_to: Duration::from_secs(1) }),
-        faults.add("iam:*|eks:*", When::Probability(0.05), Fault::Throttle),
-        faults.add("eks:CreatePodIdentityAssociation|eks:DeletePodIdentityAssociation", When::Nth(3), Fault::lost_answer()),
-    ];
+    let rules = spoil(&environment);
     all_at_once(&environment, crowd, "start");
     assert_eq!(associated_namespaces(&environment), in_role(crowd));
     for rule in rules {
@@ -236,6 +267,19 @@ fn twenty_processes_at_once_get_an_association_each_and_the_role_stays_as_it_was
     fresh.spawn_in(one, &["start"]).end().ended(0);
     assert_eq!(calls_of(&environment, &after_twenty[0], "start"), calls_of(&fresh, after_one, "start"));
     assert_eq!(associated_namespaces(&environment), in_role(&clones));
+    assert_eq!(calls_of(&environment, &after_twenty[0], "delete"), calls_of(&fresh, after_one, "delete"));
+    assert_eq!(associated_namespaces(&environment), in_role(crowd));
+    let rules = spoil(&environment);
+    let (leaving, staying) = crowd.split_at(12);
+    all_at_once(&environment, leaving, "delete");
+    assert_eq!(associated_namespaces(&environment), in_role(staying));
+    all_at_once(&environment, leaving, "start");
+    assert_eq!(associated_namespaces(&environment), in_role(crowd));
+    all_at_once(&environment, crowd, "delete");
+    assert_eq!(associated_namespaces(&environment), BTreeMap::new());
+    for rule in rules {
+        environment.sandbox.faults().remove(rule);
+    }
     assert_eq!(environment.sandbox.aws(|aws| aws.roles()[ROLE].clone()), made);
     let witness = environment.sandbox.witness();
     assert_eq!(witness.count("iam:UpdateAssumeRolePolicy"), 0);

@@ -150,6 +150,11 @@ impl World {
         self.pods.borrow_mut().entry(subject.namespace.clone()).or_default().push(pod);
     }
 
+    /// The pods of a namespace have ended.
+    pub(crate) fn end_pods(&self, namespace: &Namespace) {
+        self.pods.borrow_mut().remove(namespace);
+    }
+
     pub(crate) fn happens(&self, probability: f64) -> bool {
         self.chance.borrow_mut().f64() < probability
     }
