@@ -15,6 +15,7 @@ use super::{
     names::{ClusterName, Namespace, Region, RoleName, RolePath, ServiceAccountName, Subject},
     observed::{AUDIENCE_ANNOTATION, OWNER_TAG, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
+    record::ASSOCIATED_ROLE,
     registry::Entry,
     role::{RoleAttributes, RoleSettings},
     service::DesiredService,
@@ -455,11 +456,14 @@ fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> Desired
     let ServiceAccountSpec { name: _, token_expiration, labels, annotations, automount, keeper: _ } = &identity.service_account;
     let mut annotations: BTreeMap<String, String> =
         annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
-    if let Binding::Irsa { audience } = &identity.binding {
-        annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
-        if *audience != Audience::default() {
-            annotations.insert(AUDIENCE_ANNOTATION.to_owned(), audience.as_str().to_owned());
+    match &identity.binding {
+        Binding::Irsa { audience } => {
+            annotations.insert(ROLE_ANNOTATION.to_owned(), role.to_string());
+            if *audience != Audience::default() {
+                annotations.insert(AUDIENCE_ANNOTATION.to_owned(), audience.as_str().to_owned());
+            }
         }
+        Binding::PodIdentity(_) => drop(annotations.insert(ASSOCIATED_ROLE.to_owned(), role.to_string())),
     }
     if let Some(seconds) = token_expiration {
         annotations.insert("eks.amazonaws.com/token-expiration".to_owned(), seconds.to_string());
@@ -582,7 +586,8 @@ mod tests {
     fn an_identity_of_pod_identity_wants_no_provider_and_no_annotation_and_a_shared_role_trusts_its_cluster() {
         let (desired, role) = of_pod_identity(Scope::Shared { retain: false });
         assert_eq!(desired.audiences(), BTreeSet::new());
-        assert_eq!(desired.service_accounts[0].annotations, BTreeMap::new());
+        let annotations = &desired.service_accounts[0].annotations;
+        assert!(!annotations.contains_key(ROLE_ANNOTATION) && annotations[ASSOCIATED_ROLE].ends_with(":role/app"), "{annotations:?}");
         assert!(matches!(role.anchor, Anchor::PodIdentity(..)));
         let DesiredTrust::Patterns(trusted) = role.trust else { panic!("{:?}", role.trust) };
         assert_eq!(trusted.all().collect::<Vec<_>>(), [&SubjectPattern::everybody()]);

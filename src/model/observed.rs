@@ -13,7 +13,7 @@ use super::{
     names::{Namespace, PolicyName, RoleName, ServiceAccountName, Subject},
     oidc::IssuerUrl,
     pods::Use,
-    record::{EARLIER_ROLES, EarlierRoles},
+    record::{ASSOCIATED_ROLE, EARLIER_ROLES, EarlierRoles},
     role::RoleSettings,
     service::ObservedService,
     sessions::Sessions,
@@ -321,10 +321,22 @@ impl ObservedServiceAccount {
         }))
     }
 
-    /// The role that the tool has set on it.
+    /// The role that the tool has set on it for IRSA: pods get it by the annotation.
     #[must_use]
     pub fn role(&self) -> Option<RoleArn> {
         self.own_annotation(ROLE_ANNOTATION)?.parse().ok()
+    }
+
+    /// The role that the tool has recorded on it for EKS Pod Identity: then there is, was or will be an association of the tool's for it.
+    #[must_use]
+    pub fn associated_role(&self) -> Option<RoleArn> {
+        self.own_annotation(ASSOCIATED_ROLE)?.parse().ok()
+    }
+
+    /// The roles that it has by either binding: while an identity moves from one to the other it has both, perhaps of different roles.
+    #[must_use]
+    pub fn roles(&self) -> BTreeMap<String, RoleArn> {
+        self.role().into_iter().chain(self.associated_role()).map(|role| (role.to_string(), role)).gather()
     }
 
     /// The roles that it had before and that are not left yet.

@@ -1,5 +1,5 @@
-//! The roles that a ServiceAccount had before, or is about to have: recorded on it until each is left, so that a run that ends between two
-//! roles, and a manifest that changes before the next one, lose none.
+//! What a ServiceAccount records of its roles: the one that an association gives its pods, and those that it had before or is about to have.
+//! Each is recorded until it is left, so that a run that ends between two roles, and a manifest that changes before the next one, lose none.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -7,6 +7,10 @@ use super::{arn::RoleArn, date::Date};
 
 /// The annotation of a ServiceAccount that records them.
 pub const EARLIER_ROLES: &str = "qovery-irsa/earlier-roles";
+
+/// The annotation of a ServiceAccount that records the role of its association. The webhook of EKS does not read it: it is for a removal,
+/// which knows by it without the manifest that there are a role and an association.
+pub const ASSOCIATED_ROLE: &str = "qovery-irsa/associated-role";
 
 /// Roles, and since when the ServiceAccount has each only in this record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::model::{
     names::Subject,
     observed::{AUDIENCE_ANNOTATION, Field, MANAGED_BY, ObservedServiceAccount, ROLE_ANNOTATION, is_restorer, is_tools},
     oidc::Audience,
-    record::EARLIER_ROLES,
+    record::{ASSOCIATED_ROLE, EARLIER_ROLES},
 };
 
 /// What a mark says until it is removed.
@@ -308,7 +308,7 @@ fn other_managers(observed: &ObservedServiceAccount) -> impl Iterator<Item = &St
 /// Whether a field is one that only the tool sets, and nobody else claims.
 fn is_ours(field: &Field, observed: &ObservedServiceAccount) -> bool {
     let is_known = match field {
-        Field::Annotation(key) => key == ROLE_ANNOTATION || key == EARLIER_ROLES,
+        Field::Annotation(key) => [ROLE_ANNOTATION, ASSOCIATED_ROLE, EARLIER_ROLES].contains(&key.as_str()),
         Field::Label(key) => marks::is_label(key) || (key == MANAGED_BY.0 && observed.is_made_by_tool()),
         Field::Automount | Field::Other(_) => false,
     };
