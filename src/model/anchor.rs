@@ -117,6 +117,16 @@ pub enum Anchor {
 }
 
 impl Anchor {
+    /// Whether both are of one binding and cluster, whatever their statements ask for.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Oidc(one), Self::Oidc(other)) => one == other,
+            (Self::PodIdentity(one, _), Self::PodIdentity(other, _)) => one == other,
+            _ => false,
+        }
+    }
+
     /// The kind of principal that the statements name, and its name.
     fn principal(&self) -> (&'static str, &str) {
         match self {
@@ -350,6 +360,17 @@ pub(super) fn cluster_of(statement: &Value) -> Option<&str> {
     let [provider] = texts(&statement["Principal"]["Federated"])[..] else { return None };
     let issuer = provider.split_once(":oidc-provider/").map(|(_, issuer)| issuer)?;
     (statement["Action"] == ASSUME).then_some(issuer)
+}
+
+/// Whether a statement is the tool's for EKS Pod Identity, and lets it in: for which cluster. None of it is known if a person has taken the
+/// cluster out of the statement.
+pub(super) fn pod_identity_cluster(statement: &Value) -> Option<Option<ClusterArn>> {
+    let sid = statement["Sid"].as_str()?.strip_prefix(SID_PREFIX)?;
+    if !sid.starts_with(PODS) || statement["Effect"] == "Deny" || texts(&statement["Principal"]["Service"]) != [POD_IDENTITY] {
+        return None;
+    }
+    let cluster = cluster_of(statement).and_then(|cluster| cluster.parse().ok());
+    Some(cluster.filter(|cluster: &ClusterArn| Anchor::PodIdentity(cluster.clone(), SessionTags::default()).is_own(statement)))
 }
 
 fn mark(cluster: &ClusterArn) -> String {

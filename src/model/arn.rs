@@ -171,6 +171,18 @@ impl ClusterArn {
     pub fn account_id(&self) -> &str {
         self.0.split(':').nth(4).unwrap_or_default()
     }
+
+    /// The cluster's region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.0.split(':').nth(3).unwrap_or_default()
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> Option<ClusterName> {
+        self.0.split_once(":cluster/")?.1.parse().ok()
+    }
 }
 
 impl FromStr for ClusterArn {
@@ -216,7 +228,8 @@ mod tests {
     #[test]
     fn the_arn_of_a_cluster_names_its_account() {
         let cluster: ClusterArn = "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap();
-        assert_eq!(cluster.account_id(), "123456789012");
+        assert_eq!((cluster.account_id(), cluster.region()), ("123456789012", "eu-west-3"));
+        assert_eq!(cluster.name(), "demo".parse().ok());
         for text in [
             "demo",
             "arn:aws:eks::123456789012:cluster/demo",

@@ -1,6 +1,6 @@
 //! Associations of EKS Pod Identity: which role the pods of a ServiceAccount get, as it should be and as it was seen.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
@@ -9,6 +9,8 @@ use super::{
     date::Date,
     marks::{JobMark, Marks, OWNER_TAG},
     names::{ClusterName, Subject},
+    observed::OWN_TAG_PREFIX,
+    ownership::{Ownership, Part},
 };
 
 /// Whether EKS gives the sessions of pods tags that say of which cluster, namespace and ServiceAccount they are.
@@ -57,18 +59,36 @@ pub struct DesiredAssociation {
     pub external_id: Option<ExternalId>,
     /// The tags beside the mark of the job: the user's, and the tool's own that says whose it is.
     pub tags: BTreeMap<String, String>,
+    /// Tags that others have put on the one before, where it is made anew.
+    pub kept: BTreeMap<String, String>,
     /// The job whose mark it carries.
     pub job: Option<JobMark>,
 }
 
 impl DesiredAssociation {
-    /// All tags of a new one.
+    /// All tags of a new one: the user's, the tool's own, the mark of the job, the record of which are the user's, and those of others.
     #[must_use]
     pub fn all_tags(&self) -> BTreeMap<String, String> {
+        let mut ownership = Ownership::default();
+        self.user_tags().for_each(|(key, _)| ownership.add(Part::Tag(key)));
+        [self.kept.clone(), self.tags.clone(), self.own_tags(), ownership.to_tags()].into_iter().flatten().collect()
+    }
+
+    /// The tags that the manifest asks for.
+    pub fn user_tags(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.tags.iter().filter(|(key, _)| !key.starts_with(OWN_TAG_PREFIX))
+    }
+
+    /// The tool's own tags: whose it is, and the mark of the job.
+    #[must_use]
+    pub fn own_tags(&self) -> BTreeMap<String, String> {
         let mark = self.job.as_ref().map(|job| (job.tag(), super::marks::Mark::Wanted.value()));
-        self.tags.clone().into_iter().chain(mark).collect()
+        mark.into_iter().chain([(OWNER_TAG.to_owned(), self.subject.to_string())]).collect()
     }
 }
+
+/// How long an association is taken to be unknown somewhere in EKS after it was made or changed. AWS says several seconds.
+pub const PROPAGATION: Duration = Duration::from_mins(5);
 
 /// The id of an association: `a-abcdefghijklmnop1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +133,8 @@ pub struct ObservedAssociation {
     pub add_on: Option<String>,
     /// When it was made.
     pub created: Date,
+    /// When it was last changed; when it was made, if it never was.
+    pub changed: Date,
 }
 
 impl ObservedAssociation {
@@ -120,6 +142,13 @@ impl ObservedAssociation {
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.tags.get(OWNER_TAG).is_some_and(|owner| *owner == self.subject.to_string()) && self.add_on.is_none()
+    }
+
+    /// Whether every pod that starts at this moment gets its role by it as it is: EKS takes some seconds to know what changes.
+    /// <https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html#pod-id-considerations>
+    #[must_use]
+    pub fn is_known_everywhere(&self, at: Date) -> bool {
+        self.created.max(self.changed).after(PROPAGATION) <= at
     }
 
     /// The marks of the jobs that want it.

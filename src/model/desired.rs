@@ -7,13 +7,13 @@ use thiserror::Error;
 use super::{
     anchor::{Anchor, Grant, ProjectMark, StatementKind},
     arn::{Account, ClusterArn, Partition, PolicyArn, RoleArn},
-    association::{AssociationSettings, DesiredAssociation},
+    association::{AssociationSettings, DesiredAssociation, SessionTags},
     fingerprint::fingerprint,
     gather::Gather as _,
     identity::{Binding, Identity, Keeper, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
     marks::JobMark,
     names::{ClusterName, Namespace, Region, RoleName, RolePath, ServiceAccountName, Subject},
-    observed::{AUDIENCE_ANNOTATION, OWNER_TAG, Owner, ROLE_ANNOTATION},
+    observed::{AUDIENCE_ANNOTATION, EXPIRATION_ANNOTATION, OWNER_TAG, Owner, ROLE_ANNOTATION},
     oidc::{Audience, IssuerUrl, Provider},
     record::ASSOCIATED_ROLE,
     registry::Entry,
@@ -117,8 +117,12 @@ fn role_name(issuer: &IssuerUrl, subject: &Subject) -> RoleName {
 pub struct Desired {
     /// The OIDC provider of the cluster. Whether it is wanted is what [`audiences`](Self::audiences) tells.
     pub provider: Provider,
+    /// The ARN of the cluster, if its name and region are known.
+    pub cluster: Option<ClusterArn>,
     /// The roles by name.
     pub roles: BTreeMap<RoleName, DesiredRole>,
+    /// Of roles that identities of both bindings name: what is wanted for the binding that `roles` does not speak of.
+    pub besides: BTreeMap<RoleName, Side>,
     /// The ServiceAccounts, in the order of the manifest.
     pub service_accounts: Vec<DesiredServiceAccount>,
     /// The associations of EKS Pod Identity, by ServiceAccount.
@@ -144,6 +148,15 @@ pub struct DesiredRole {
     pub trust: DesiredTrust,
 }
 
+/// Whom a role trusts by one binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// What this trust rests on.
+    pub anchor: Anchor,
+    /// Whom it trusts.
+    pub trust: DesiredTrust,
+}
+
 /// A role that carries the tool's tag of its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedRole {
@@ -153,13 +166,25 @@ pub struct OwnedRole {
     pub job: Option<JobMark>,
     /// What it is like.
     pub attributes: RoleAttributes,
+    /// What becomes of it when nobody uses it any more.
+    pub unused: Unused,
+}
+
+/// What becomes of a role of many environments that none uses any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unused {
+    /// It goes.
+    #[default]
+    Goes,
+    /// It stays: `retain`.
+    Stays,
 }
 
 impl OwnedRole {
     /// One of which nothing more is wanted.
     #[must_use]
     pub fn bare(owner: Owner) -> Self {
-        Self { owner, job: None, attributes: RoleAttributes::default() }
+        Self { owner, job: None, attributes: RoleAttributes::default(), unused: Unused::default() }
     }
 }
 
@@ -266,7 +291,7 @@ impl DesiredProblem {
             }
             Self::PathTooLong(_) => "shorten `path` in the manifest",
             Self::RoleTwice(_) => {
-                "give each its own `name`, or both the same `role` with scope `shared`; names that differ only by case are one name for IAM"
+                "give each its own `name`, or both the same `role` with scope `shared`: then one may have it by IRSA and the other by EKS Pod Identity; names that differ only by case are one name for IAM"
             }
         }
     }
@@ -296,7 +321,9 @@ impl Desired {
     pub fn nothing(place: &Place, account: &Account) -> Self {
         Self {
             provider: Provider::of(&place.issuer, account),
+            cluster: place.cluster_arn(account),
             roles: BTreeMap::new(),
+            besides: BTreeMap::new(),
             service_accounts: Vec::new(),
             associations: BTreeMap::new(),
             services: Vec::new(),
@@ -311,7 +338,12 @@ impl Desired {
         let association = association(identity, &place, &arn, account)?;
         let anchor = match &association {
             None => Anchor::Oidc(self.provider.clone()),
-            Some((cluster, association)) => Anchor::PodIdentity(cluster.clone(), association.settings.session_tags),
+            Some((cluster, association)) => {
+                // The trust of a shared role never asks for tags: then it is one for all identities, with or without.
+                let is_shared = matches!(identity.role.scope, Scope::Shared { .. });
+                let asks = if is_shared { SessionTags::Off } else { association.settings.session_tags };
+                Anchor::PodIdentity(cluster.clone(), asks)
+            }
         };
         self.add_role(identity, arn.clone(), anchor)?;
         self.associations.extend(association.map(|(_, association)| (association.subject.service_account.clone(), association)));
@@ -335,23 +367,23 @@ impl Desired {
             self.roles.insert(name, role);
             return Ok(());
         };
-        let alike = other.arn == role.arn && other.owned == role.owned && other.anchor == role.anchor;
-        match (&mut other.trust, role.trust) {
-            (
-                DesiredTrust::Registry { entries, declarers, retain, issuer: _ },
-                DesiredTrust::Registry { entries: more, declarers: others, retain: same, issuer: _ },
-            ) if alike && *retain == same => {
-                entries.extend(more);
-                declarers.extend(others);
+        if other.arn != role.arn || other.owned != role.owned || !other.trust.is_of_many() || !role.trust.is_of_many() {
+            return Err(DesiredProblem::RoleTwice(name));
+        }
+        let DesiredRole { anchor, trust, .. } = role;
+        let side = Side { anchor, trust };
+        if other.anchor.is_like(&side.anchor) {
+            return join((&other.anchor, &mut other.trust), side, name);
+        }
+        match self.besides.get_mut(&other.arn.name) {
+            Some(other) => join((&other.anchor, &mut other.trust), side, name),
+            None => {
+                let name = other.arn.name.clone();
+                // Who registers has more to say of the role itself: that it is retained, and who is last.
+                let beside = if matches!(side.trust, DesiredTrust::Registry { .. }) { other.replace(side) } else { side };
+                self.besides.insert(name, beside);
                 Ok(())
             }
-            (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(more)) if alike => {
-                for (grant, subjects) in more.subjects {
-                    trusted.subjects.entry(grant).or_default().extend(subjects);
-                }
-                Ok(())
-            }
-            _ => Err(DesiredProblem::RoleTwice(name)),
         }
     }
 
@@ -359,6 +391,19 @@ impl Desired {
     #[must_use]
     pub fn audiences(&self) -> BTreeSet<Audience> {
         self.service_accounts.iter().filter_map(|account| account.binding.audience()).cloned().collect()
+    }
+
+    /// What is wanted of a role by each binding that identities have it by.
+    pub fn sides<'a>(&'a self, role: &'a DesiredRole) -> impl Iterator<Item = DesiredRole> + 'a {
+        let beside = self.besides.get(&role.arn.name).map(|side| role.only(side));
+        std::iter::once(role.clone()).chain(beside)
+    }
+
+    /// What the tool's statements for this cluster rest on: its provider, and EKS Pod Identity if the cluster's name is known.
+    #[must_use]
+    pub fn anchors(&self) -> Vec<Anchor> {
+        let pods = self.cluster.clone().map(|cluster| Anchor::PodIdentity(cluster, SessionTags::On));
+        std::iter::once(Anchor::Oidc(self.provider.clone())).chain(pods).collect()
     }
 
     /// Whether an identity names this role; IAM ignores the case of names.
@@ -378,6 +423,48 @@ impl Desired {
     pub fn max_session(&self, role: &RoleArn) -> u32 {
         let settings = self.roles.get(&role.name).and_then(|role| role.owned.as_ref()).map(|owned| owned.attributes.settings.clone());
         settings.unwrap_or_default().max_session_duration
+    }
+}
+
+impl DesiredRole {
+    /// Takes another side for its own. Answers the one before.
+    fn replace(&mut self, Side { anchor, trust }: Side) -> Side {
+        Side { anchor: std::mem::replace(&mut self.anchor, anchor), trust: std::mem::replace(&mut self.trust, trust) }
+    }
+
+    /// The same role, as far as another side is concerned.
+    #[must_use]
+    pub fn only(&self, Side { anchor, trust }: &Side) -> Self {
+        Self { arn: self.arn.clone(), owned: None, anchor: anchor.clone(), trust: trust.clone() }
+    }
+}
+
+impl DesiredTrust {
+    /// Whether other environments write to it too.
+    #[must_use]
+    pub fn is_of_many(&self) -> bool {
+        !matches!(self, Self::Environment { .. })
+    }
+}
+
+/// Adds what one more identity asks of a role to what others ask of it by the same binding.
+fn join((anchor, trust): (&Anchor, &mut DesiredTrust), more: Side, role: RoleName) -> Result<(), DesiredProblem> {
+    match (trust, more.trust) {
+        (
+            DesiredTrust::Registry { entries, declarers, retain, issuer: _ },
+            DesiredTrust::Registry { entries: more, declarers: others, retain: same, issuer: _ },
+        ) if *retain == same => {
+            entries.extend(more);
+            declarers.extend(others);
+            Ok(())
+        }
+        (DesiredTrust::Patterns(trusted), DesiredTrust::Patterns(others)) if *anchor == more.anchor && trusted.kind == others.kind => {
+            for (grant, subjects) in others.subjects {
+                trusted.subjects.entry(grant).or_default().extend(subjects);
+            }
+            Ok(())
+        }
+        _ => Err(DesiredProblem::RoleTwice(role)),
     }
 }
 
@@ -412,7 +499,8 @@ fn owned(spec: &RoleSpec, subject: &Subject, place: &Place) -> Option<Box<OwnedR
     let description = settings.description.unwrap_or_else(|| format!("For the pods of {whom}"));
     // An empty one is none: so IAM shows it.
     let settings = RoleSettings { description: Some(description).filter(|text| !text.is_empty()), ..settings };
-    Some(Box::new(OwnedRole { owner, job, attributes: RoleAttributes { settings, ..role.attributes.clone() } }))
+    let unused = if spec.scope == (Scope::Shared { retain: true }) { Unused::Stays } else { Unused::Goes };
+    Some(Box::new(OwnedRole { owner, job, attributes: RoleAttributes { settings, ..role.attributes.clone() }, unused }))
 }
 
 fn trust(identity: &Identity, subject: &Subject, place: &Place) -> DesiredTrust {
@@ -466,7 +554,7 @@ fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> Desired
         Binding::PodIdentity(_) => drop(annotations.insert(ASSOCIATED_ROLE.to_owned(), role.to_string())),
     }
     if let Some(seconds) = token_expiration {
-        annotations.insert("eks.amazonaws.com/token-expiration".to_owned(), seconds.to_string());
+        annotations.insert(EXPIRATION_ANNOTATION.to_owned(), seconds.to_string());
     }
     DesiredServiceAccount {
         subject: place.subject(identity),
@@ -504,6 +592,7 @@ fn association(
         },
         external_id: wanted.target.as_ref().and_then(|target| target.external_id.clone()),
         tags: tags.chain([(OWNER_TAG.to_owned(), subject.to_string())]).collect(),
+        kept: BTreeMap::new(),
         job: place.job.clone(),
         subject,
     };

@@ -33,6 +33,8 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "qovery-ir
 /// The annotation that names the audience of the tokens that pods get.
 /// <https://github.com/aws/amazon-eks-pod-identity-webhook>
 pub const AUDIENCE_ANNOTATION: &str = "eks.amazonaws.com/audience";
+/// The annotation that says how long these tokens live, in seconds.
+pub const EXPIRATION_ANNOTATION: &str = "eks.amazonaws.com/token-expiration";
 /// The tag that says which environment and job made an OIDC provider.
 pub const MAKER_TAG: &str = "qovery-irsa/made-by";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
@@ -343,6 +345,17 @@ impl ObservedServiceAccount {
     #[must_use]
     pub fn earlier_roles(&self) -> EarlierRoles {
         self.own_annotation(EARLIER_ROLES).map(EarlierRoles::read).unwrap_or_default()
+    }
+
+    /// Those of these annotations that the tool's field manager holds, with their values.
+    #[must_use]
+    pub fn held_annotations(&self, keys: &[&str]) -> BTreeMap<String, String> {
+        let held = keys.iter().filter_map(|key| {
+            let field = Field::Annotation((*key).to_owned());
+            let value = self.values.get(&field).filter(|_| self.held_by_tool(&field))?;
+            Some(((*key).to_owned(), value.clone()))
+        });
+        held.gather()
     }
 
     fn own_annotation(&self, key: &str) -> Option<&str> {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{
-    anchor::{Anchor, Grant, StatementKind, cluster_of},
+    anchor::{Anchor, Grant, StatementKind, cluster_of, pod_identity_cluster},
+    arn::ClusterArn,
+    association::SessionTags,
     document::{self, DocumentProblem, Ordered, canonical_statement, texts},
     gather::Gather as _,
     names::Subject,
@@ -195,6 +197,28 @@ impl TrustPolicy {
         self.foreign(anchor).any(|statement| statement["Effect"] != "Deny" && cluster_of(statement).is_none())
     }
 
+    /// The clusters for which a statement of the tool's lets EKS Pod Identity in; none of a statement that a person has taken the cluster out
+    /// of.
+    #[must_use]
+    pub fn pod_identity_clusters(&self) -> BTreeSet<Option<ClusterArn>> {
+        self.statements.iter().filter_map(pod_identity_cluster).gather()
+    }
+
+    /// What the tool's statements for EKS Pod Identity rest on: one anchor for each cluster that they name.
+    #[must_use]
+    pub fn pod_identity_anchors(&self) -> Vec<Anchor> {
+        let clusters = self.pod_identity_clusters().into_iter().flatten();
+        clusters.map(|cluster| Anchor::PodIdentity(cluster, SessionTags::On)).collect()
+    }
+
+    /// The document without the tool's statements for any of these anchors: what is left is of others. It may have no statement.
+    #[must_use]
+    pub fn of_others(&self, anchors: &[Anchor]) -> Self {
+        let is_own = |statement: &&Value| anchors.iter().any(|anchor| anchor.is_own(statement));
+        let statements = self.statements.iter().filter(|statement| !is_own(statement)).cloned().collect();
+        Self { members: self.members.clone(), statements }
+    }
+
     fn own(&self, anchor: &Anchor, kind: StatementKind) -> impl Iterator<Item = &Value> {
         self.statements.iter().filter(move |statement| anchor.is_own_of(statement, kind))
     }
@@ -239,7 +263,6 @@ fn is_adopted(statement: &Value, anchor: &Anchor, trusted: &Trusted) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::association::SessionTags;
     use crate::model::{anchor::ProjectMark, conditions::Conditions, oidc::Provider};
 
     fn provider() -> Provider {
@@ -529,6 +552,32 @@ mod tests {
         );
         assert_eq!(left.rendered(&pods(), &pods_trusted), TrustPolicy::new(&pods(), &pods_trusted));
         assert_eq!(all.rendered(&pods(), &nobody).statements.len(), 2);
+    }
+
+    #[test]
+    fn the_clusters_of_statements_for_pod_identity_are_known_until_a_person_takes_one_out() {
+        let elsewhere = Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/other".parse().unwrap(), SessionTags::Off);
+        let mut everybody = Trusted::nobody(StatementKind::Subjects);
+        everybody.add(&Audience::of_pod_identity().into(), SubjectPattern::everybody());
+        let all = TrustPolicy::new(&anchor(), &trusted(&["z1/app"])).rendered(&pods(), &everybody).rendered(&elsewhere, &everybody);
+        let clusters = |policy: &TrustPolicy| {
+            let name = |cluster: Option<ClusterArn>| cluster.map(|cluster| cluster.name().unwrap().to_string());
+            policy.pod_identity_clusters().into_iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(clusters(&all), [Some("demo".to_owned()), Some("other".to_owned())]);
+        assert_eq!(all.of_others(&[anchor(), pods()]).statements, [all.statements[2].clone()]);
+        assert_eq!(all.of_others(&[]), all);
+        let mut by_hand = all.to_value();
+        by_hand["Statement"][2]["Condition"] = json!({});
+        by_hand["Statement"][1]["Condition"]["StringEquals"]["aws:SourceArn"] = json!("arn:aws:eks:eu-west-3:123456789012:cluster/third");
+        assert_eq!(clusters(&TrustPolicy::parse(&by_hand.to_string()).unwrap()), [None]);
+        // Who is kept out, a statement of somebody else's and one for tokens are none.
+        let nobody = TrustPolicy::new(&pods(), &everybody).rendered(&pods(), &Trusted::nobody(StatementKind::Subjects));
+        let mut foreign = all.statements[1].clone();
+        foreign["Sid"] = json!("ByHand");
+        for policy in [nobody, document(&[foreign]), TrustPolicy::new(&anchor(), &trusted(&["z1/app"]))] {
+            assert_eq!(clusters(&policy), [], "{}", policy.minified());
+        }
     }
 
     #[test]

@@ -224,6 +224,26 @@ pub struct SubjectChange {
     pub loosened: bool,
     /// Whether conditions of one's own come, go or change.
     pub conditions: bool,
+    /// By which binding, where the role is trusted by the other too.
+    pub by: Option<Means>,
+}
+
+/// How subjects get a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// By a token that they show STS.
+    Irsa,
+    /// By an association.
+    PodIdentity,
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Irsa => "IRSA",
+            Self::PodIdentity => "EKS Pod Identity",
+        })
+    }
 }
 
 impl SubjectChange {
@@ -281,7 +301,7 @@ impl fmt::Display for SubjectChange {
         if self.conditions {
             f.write_str(", under other conditions")?;
         }
-        Ok(())
+        self.by.map_or(Ok(()), |by| write!(f, ", by {by}"))
     }
 }
 

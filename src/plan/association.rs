@@ -1,9 +1,12 @@
 //! The association of an identity with EKS Pod Identity: what makes it as it should be.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Action, Refusal};
 use crate::model::{
     association::{DesiredAssociation, ObservedAssociation},
     gather::Gather as _,
+    ownership::{Ownership, Part, is_ownership_tag},
 };
 
 /// | observed | outcome |
@@ -24,7 +27,8 @@ pub(super) fn start(desired: &DesiredAssociation, observed: Option<&ObservedAsso
     let takes_away =
         (present.target.is_some() && wanted.target.is_none()) || (present.session_policy.is_some() && wanted.session_policy.is_none());
     if takes_away {
-        return Ok(vec![Action::DeleteAssociation { cluster, id, subject }, Action::CreateAssociation(Box::new(desired.clone()))]);
+        let desired = DesiredAssociation { kept: kept_tags(observed), ..desired.clone() };
+        return Ok(vec![Action::DeleteAssociation { cluster, id, subject }, Action::CreateAssociation(Box::new(desired))]);
     }
     if let (Some(wanted), Some(present)) = (&desired.external_id, &observed.external_id)
         && wanted != present
@@ -38,12 +42,49 @@ pub(super) fn start(desired: &DesiredAssociation, observed: Option<&ObservedAsso
     }
     let mut actions = Vec::new();
     if wanted != present {
-        actions.push(Action::UpdateAssociation { cluster, id, subject: subject.clone(), settings: wanted.clone() });
+        actions.push(Action::UpdateAssociation { cluster, id, subject, settings: wanted.clone() });
     }
-    let tags: std::collections::BTreeMap<_, _> =
-        desired.all_tags().into_iter().filter(|(key, value)| observed.tags.get(key) != Some(value)).gather();
-    if !tags.is_empty() {
-        actions.push(Action::TagAssociation { arn: observed.arn.clone(), subject, tags });
-    }
+    actions.extend(tags(desired, observed));
     Ok(actions)
+}
+
+/// The tags that stay on one that is made anew: what others have put there, the marks of other jobs among it.
+fn kept_tags(observed: &ObservedAssociation) -> BTreeMap<String, String> {
+    let before = Ownership::from_tags(&observed.tags);
+    // EKS keeps the prefix for itself: <https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html#tag-restrictions>
+    let is_kept = |key: &String| !is_ownership_tag(key) && !before.has(Part::Tag(key)) && !key.to_lowercase().starts_with("aws:");
+    observed.tags.iter().filter(|(key, _)| is_kept(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Tags as on a role: what comes is recorded before, and only what was recorded is ever taken away.
+fn tags(desired: &DesiredAssociation, observed: &ObservedAssociation) -> Vec<Action> {
+    let before = Ownership::from_tags(&observed.tags);
+    let mut after = before.unknown();
+    for (key, value) in desired.user_tags() {
+        // One that somebody else has set to the same value is theirs.
+        if observed.tags.get(key) != Some(value) || before.has(Part::Tag(key)) {
+            after.add(Part::Tag(key));
+        }
+    }
+    let (during, after) = (before.union(&after).to_tags(), after.to_tags());
+    let users = desired.user_tags().map(|(key, value)| (key.clone(), value.clone()));
+    let wanted = users.chain(desired.own_tags()).chain(during.clone());
+    let set: BTreeMap<String, String> = wanted.filter(|(key, value)| observed.tags.get(key) != Some(value)).gather();
+    let is_wanted = |key: &String| desired.user_tags().any(|(wanted, _)| wanted.eq_ignore_ascii_case(key));
+    let is_left = |key: &&String| !is_wanted(key) && !is_ownership_tag(key) && before.has(Part::Tag(key));
+    let mut gone: BTreeSet<String> = observed.tags.keys().filter(is_left).cloned().collect();
+    let record = observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned();
+    let mut stale: BTreeSet<String> = during.keys().cloned().chain(record).filter(|key| !after.contains_key(key)).collect();
+    let kept: BTreeMap<String, String> = after.into_iter().filter(|(key, value)| during.get(key) != Some(value)).gather();
+    if kept.is_empty() {
+        // Nothing has to stand between: one call.
+        gone.append(&mut stale);
+    }
+    let (arn, subject) = (&observed.arn, &desired.subject);
+    let tag = |tags: BTreeMap<String, String>| {
+        (!tags.is_empty()).then(|| Action::TagAssociation { arn: arn.clone(), subject: subject.clone(), tags })
+    };
+    let untag =
+        |keys: BTreeSet<String>| (!keys.is_empty()).then(|| Action::UntagAssociation { arn: arn.clone(), subject: subject.clone(), keys });
+    [tag(set), untag(gone), tag(kept), untag(stale)].into_iter().flatten().collect()
 }

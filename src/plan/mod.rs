@@ -10,6 +10,7 @@ pub mod install;
 mod keys;
 mod lanes;
 mod ledger;
+mod moving;
 mod progress;
 mod provider;
 mod refusal;

@@ -13,6 +13,7 @@ use crate::model::{
     date::Date,
     desired::DesiredServiceAccount,
     gather::Gather as _,
+    identity::Binding,
     lack::binding_annotations,
     marks::{self, JobMark, Mark},
     names::Subject,
@@ -43,8 +44,16 @@ pub(super) struct Applies {
 /// | a field of one that the tool has touched differs, and a person has changed it by hand | set it back |
 /// | a field differs and another manager holds it | refusal |
 /// | another role, set by the tool | record the new role, and in the end apply it and record the old one |
+/// | no record of an association that is to be made | record its role |
 /// | otherwise | apply: takes shared hold of equal fields, lets go of those no longer desired |
-pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedServiceAccount>, at: Date) -> Result<Applies, Vec<Refusal>> {
+///
+/// `kept`: annotations of the other binding that stay beside the desired ones.
+pub(super) fn start(
+    desired: &DesiredServiceAccount,
+    observed: Option<&ObservedServiceAccount>,
+    kept: &BTreeMap<String, String>,
+    at: Date,
+) -> Result<Applies, Vec<Refusal>> {
     if observed.is_some_and(|observed| observed.ends) {
         return Err(vec![Refusal::ServiceAccountEnds(desired.subject.clone())]);
     }
@@ -53,7 +62,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         role: Some(desired.role.clone()),
         how: if observed.is_none() { Applying::Create } else { Applying::Apply },
         seen: None,
-        annotations: desired.annotations.clone(),
+        annotations: kept.clone().into_iter().chain(desired.annotations.clone()).collect(),
         labels: desired.labels.clone(),
         automount: desired.automount,
         taken: BTreeSet::new(),
@@ -67,12 +76,14 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
     let Some(observed) = observed else {
         return Ok(Applies { last: [apply(applied)].into_iter().chain(mark).collect(), ..Applies::default() });
     };
-    let present = observed.role().filter(|present| *present != desired.role);
+    let stays: BTreeSet<&String> = [ROLE_ANNOTATION, ASSOCIATED_ROLE].iter().filter_map(|key| applied.annotations.get(*key)).collect();
+    let (staying, leaving): (Vec<_>, Vec<_>) = observed.roles().into_iter().partition(|(arn, _)| stays.contains(arn));
     let mut earlier = observed.earlier_roles();
-    if let Some(present) = &present {
-        earlier.add(present, at);
-    }
+    leaving.iter().for_each(|(_, role)| earlier.add(role, at));
+    staying.iter().for_each(|(_, role)| earlier.remove(role));
     earlier.remove(&desired.role);
+    // A role that it has already, by whichever binding, is no other.
+    let changes = !leaving.is_empty() && staying.iter().all(|(_, role)| *role != desired.role);
     applied.annotations.extend(earlier.render().map(|text| (EARLIER_ROLES.to_owned(), text)));
     let fields = applied.fields();
     let mut refusals: Vec<Refusal> = Vec::new();
@@ -98,7 +109,7 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         return Err(refusals);
     }
     let takes_role = applied.taken.contains(&Field::Annotation(ROLE_ANNOTATION.to_owned()));
-    if !applied.taken.is_empty() && present.is_some() && !takes_role {
+    if !applied.taken.is_empty() && changes && !takes_role {
         // First what was there before, so that what is forced is what was seen; the other role follows.
         return Ok(Applies { first: None, last: vec![apply(set_back(&applied, observed))], notes });
     }
@@ -108,13 +119,36 @@ pub(super) fn start(desired: &DesiredServiceAccount, observed: Option<&ObservedS
         return Ok(Applies { first: None, last: mark.into_iter().collect(), notes });
     }
     let mut record = observed.earlier_roles();
-    let first = (present.is_some() && !record.contains(&desired.role) && !takes_role).then(|| {
-        record.add(&desired.role, at);
-        apply_held(with_record(held(&applied.subject, observed, Applying::Record), record.render()), observed)
+    let associates = matches!(desired.binding, Binding::PodIdentity(_)) && observed.associated_role().is_none();
+    let before = (associates || (changes && !record.contains(&desired.role) && !takes_role)).then(|| {
+        let mut before = held(&applied.subject, observed, Applying::Record);
+        if associates {
+            before.annotations.insert(ASSOCIATED_ROLE.to_owned(), desired.role.to_string());
+        } else {
+            record.add(&desired.role, at);
+            before = with_record(before, record.render());
+        }
+        before
     });
+    if before.as_ref().is_some_and(|before| before.fields() == applied.fields()) {
+        // The record is all there is to do.
+        applied.seen = Some(seen(observed));
+        return Ok(Applies { first: Some(apply(applied)), last: mark.into_iter().collect(), notes });
+    }
+    let first = before.map(|before| apply_held(before, observed));
     // What was recorded before has given it another version.
     applied.seen = first.is_none().then(|| seen(observed));
     Ok(Applies { first, last: [apply(applied)].into_iter().chain(mark).collect(), notes })
+}
+
+/// What takes the record of an association from it, once it is as desired and the association is gone.
+pub(super) fn without_record(desired: &DesiredServiceAccount, observed: &ObservedServiceAccount, at: Date) -> Option<Action> {
+    let applies = start(desired, Some(observed), &BTreeMap::new(), at).ok()?;
+    let whole = applies.first.into_iter().chain(applies.last).find_map(|action| match action {
+        Action::ApplyServiceAccount(applied) if applied.how != Applying::Record => Some(*applied),
+        _ => None,
+    });
+    whole.map(|applied| apply(AppliedServiceAccount { how: Applying::Forget, seen: None, taken: BTreeSet::new(), ..applied }))
 }
 
 /// The mark of a job that wants it, if that is not on it.
@@ -131,6 +165,7 @@ fn wanted(subject: &Subject, observed: Option<&ObservedServiceAccount>, job: &Jo
 /// That pods must be restarted because the audience of their tokens changes: a pod that runs keeps asking for tokens of the old one, which
 /// the role takes no longer.
 pub(super) fn audience_note(desired: &DesiredServiceAccount, observed: Option<&ObservedServiceAccount>) -> Option<String> {
+    desired.binding.audience()?;
     let default = Audience::default().to_string();
     // A ServiceAccount that was not bound has no pods with such tokens.
     let observed = observed.filter(|observed| observed.values.contains_key(&Field::Annotation(ROLE_ANNOTATION.to_owned())))?;

@@ -108,6 +108,7 @@ mod tests {
             tags: BTreeMap::new(),
             add_on: None,
             created: Date::since_1970(std::time::Duration::ZERO),
+            changed: Date::since_1970(std::time::Duration::ZERO),
         }
     }
 

@@ -190,10 +190,13 @@ fn observed(found: PodIdentityAssociation) -> Result<ObservedAssociation, CallEr
         external_id: found.external_id.as_deref().map(str::parse).transpose().map_err(odd)?,
         tags: found.tags.into_iter().flatten().gather(),
         add_on: found.owner_arn,
-        created: Date::since_1970(std::time::Duration::from_secs(
-            found.created_at.and_then(|at| u64::try_from(at.secs()).ok()).unwrap_or_default(),
-        )),
+        created: date(found.created_at),
+        changed: date(found.modified_at.or(found.created_at)),
     })
+}
+
+fn date(at: Option<aws_sdk_eks::primitives::DateTime>) -> Date {
+    Date::since_1970(std::time::Duration::from_secs(at.and_then(|at| u64::try_from(at.secs()).ok()).unwrap_or_default()))
 }
 
 fn subject(namespace: Option<&str>, service_account: Option<&str>) -> Result<Subject, CallError> {

@@ -12,7 +12,7 @@ use crate::model::{
     association::ObservedAssociation,
     line::one_line,
     names::{Namespace, RoleName, ServiceAccountName, Subject},
-    observed::{Field, Owner},
+    observed::{Field, OWNER_TAG, Owner},
     oidc::IssuerUrl,
     service::{Service, ServiceRef},
 };
@@ -32,6 +32,14 @@ pub enum Refusal {
     ForeignAssociation {
         /// The association.
         observed: Box<ObservedAssociation>,
+    },
+    /// Pods rely on an association that would have to go.
+    #[error("ServiceAccount `{subject}` should get its role by IRSA, but pods rely on its association with EKS Pod Identity: {pods}")]
+    AssociationInUse {
+        /// The ServiceAccount.
+        subject: Subject,
+        /// The pods, in words.
+        pods: String,
     },
     /// The trust of the target role asks for another external ID than EKS gave the association.
     #[error("the association of ServiceAccount `{subject}` assumes role `{target}` with external ID `{observed}`, not `{wanted}`")]
@@ -308,8 +316,12 @@ impl Refusal {
             Self::ForeignAssociation { observed } if observed.add_on.is_some() => {
                 "change it by the add-on, or use another ServiceAccount".to_owned()
             }
-            Self::ForeignAssociation { .. } => {
-                "a ServiceAccount has one association: delete that one (docs/moving-over.md shows how without a gap), or use another ServiceAccount".to_owned()
+            Self::ForeignAssociation { observed } => format!(
+                "use another ServiceAccount; or, if nobody else manages it any more, hand it over: `aws eks tag-resource --resource-arn {} --tags {OWNER_TAG}={}` (docs/moving-over.md)",
+                observed.arn, observed.subject
+            ),
+            Self::AssociationInUse { .. } => {
+                "to keep IRSA without a gap, give the identity another `serviceAccount` name, and restart the pods with that one; or stop these pods, deploy, and start them again; `delete` removes the association with the environment".to_owned()
             }
             Self::OtherExternalId { observed, .. } => {
                 format!("let the trust policy of the target role ask for external ID `{observed}`, and set `targetRoleExternalId` to it")

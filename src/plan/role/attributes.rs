@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{role_plan::RolePlan, trust::update};
+use super::{role_plan::RolePlan, trust::without};
 use crate::{
     model::{
-        anchor::{Anchor, StatementKind},
+        anchor::Anchor,
         arn::PolicyArn,
         date::Date,
         desired::OwnedRole,
@@ -17,7 +17,6 @@ use crate::{
         observed::{LEFT_TAG, OWN_TAG_PREFIX, ObservedRole},
         ownership::{Ownership, Part, is_ownership_tag},
         role::RoleAttributes,
-        trust::Trusted,
     },
     plan::Action,
 };
@@ -81,19 +80,19 @@ impl<'a> Owned<'a> {
     /// | a policy, or the role is in an instance profile | the tool's policies and statement; a `Deny` stands in for it | the role and what is theirs |
     /// | a statement that lets somebody in | the tool's statement | the role with all its policies |
     ///
-    /// A role that stays carries the date, and people are told.
-    pub(super) fn delete(&self, anchor: &Anchor, job: Option<&JobMark>, at: Date) -> RolePlan {
+    /// A role that stays carries the date, and people are told. `anchors`: what the tool's statements rest on that go with the role.
+    pub(super) fn delete(&self, anchors: &[Anchor], job: Option<&JobMark>, at: Date) -> RolePlan {
         let (name, observed) = (self.name, self.observed);
-        let theirs = self.theirs(anchor);
+        let theirs = self.theirs(anchors);
         let detach = |policy: &PolicyArn| Action::DetachPolicy { role: name.clone(), policy: policy.clone() };
         let put_away = |policy: &PolicyName| Action::DeleteInlinePolicy { role: name.clone(), policy: policy.clone() };
         if theirs.is_empty() {
             let policies = observed.attached.iter().map(detach).chain(observed.inline_policies.keys().map(put_away));
             return RolePlan { actions: policies.chain([Action::DeleteRole { role: name.clone() }]).collect(), ..RolePlan::default() };
         }
-        let mut actions: Vec<Action> = update(name, observed, anchor, &Trusted::nobody(StatementKind::Subjects)).into_iter().collect();
+        let mut actions: Vec<Action> = without(name, observed, anchors).into_iter().collect();
         let mut keys: BTreeSet<String> = job.map(JobMark::tag).into_iter().collect();
-        if !self.lets_others_in(anchor) {
+        if !self.lets_others_in(anchors) {
             actions.extend(observed.attached.iter().filter(|policy| !self.is_foreign(policy)).map(detach));
             actions.extend(observed.inline_policies.keys().filter(|policy| !self.is_foreign_inline(policy)).map(put_away));
             keys.extend(observed.tags.keys().filter(|key| is_ownership_tag(key)).cloned());
@@ -106,16 +105,18 @@ impl<'a> Owned<'a> {
     }
 
     /// What somebody else has on the role, or of it.
-    fn theirs(&self, anchor: &Anchor) -> Vec<String> {
+    fn theirs(&self, anchors: &[Anchor]) -> Vec<String> {
         let observed = self.observed;
         let attached = observed.attached.iter().filter(|policy| self.is_foreign(policy));
         let attached = attached.map(|policy| format!("policy `{policy}` was attached by somebody else"));
         let inline = observed.inline_policies.keys().filter(|policy| self.is_foreign_inline(policy));
         let inline = inline.map(|policy| format!("inline policy `{policy}` was put there by somebody else"));
         let profiles = observed.instance_profiles.iter().map(|profile| format!("it is in instance profile `{profile}`"));
-        let trust = &observed.trust;
-        let statement = trust.lets_strangers_in(anchor).then(|| "a statement of its trust policy lets somebody else in".to_owned());
-        let clusters = trust.other_clusters(anchor).into_iter();
+        let trust = observed.trust.of_others(anchors);
+        let lets_in = anchors.iter().any(|anchor| trust.lets_strangers_in(anchor));
+        let statement = lets_in.then(|| "a statement of its trust policy lets somebody else in".to_owned());
+        let clusters: BTreeSet<&str> = anchors.iter().flat_map(|anchor| trust.other_clusters(anchor)).gather();
+        let clusters = clusters.into_iter();
         let clusters = clusters.map(|issuer| format!("a statement of this tool's lets in subjects of another cluster, `{issuer}`"));
         attached.chain(inline).chain(profiles).chain(statement).chain(clusters).collect()
     }
@@ -126,8 +127,9 @@ impl<'a> Owned<'a> {
         self.desired.policies.len() + foreign
     }
 
-    fn lets_others_in(&self, anchor: &Anchor) -> bool {
-        self.observed.trust.has_foreign_allow(anchor)
+    fn lets_others_in(&self, anchors: &[Anchor]) -> bool {
+        let trust = self.observed.trust.of_others(anchors);
+        anchors.iter().any(|anchor| trust.has_foreign_allow(anchor))
     }
 
     fn is_foreign(&self, policy: &PolicyArn) -> bool {
@@ -270,7 +272,8 @@ impl<'a> Owned<'a> {
     }
 
     /// What others put on the role: kept.
-    pub(super) fn notes(&self, anchor: &Anchor) -> impl Iterator<Item = String> {
+    /// `here`: what the tool's statements for this cluster rest on.
+    pub(super) fn notes(&self, anchor: &Anchor, here: &[Anchor]) -> impl Iterator<Item = String> {
         let name = self.name;
         let attached = self.observed.attached.iter().filter(|policy| self.is_foreign(policy));
         let attached = attached.map(move |policy| format!("role `{name}`: policy `{policy}` was attached by somebody else, kept"));
@@ -286,9 +289,10 @@ impl<'a> Owned<'a> {
             .iter()
             .filter(|boundary| self.desired.permissions_boundary.is_none() && !self.before.has(Part::Boundary(boundary)))
             .map(move |boundary| format!("role `{name}`: permissions boundary `{boundary}` was set by somebody else, kept"));
-        let count = self.observed.trust.foreign_count(anchor);
+        let others = self.observed.trust.of_others(here);
+        let count = others.foreign_count(anchor);
         let statements = (count > 0).then(|| format!("role `{name}`: {count} statement(s) of its trust policy are of somebody else, kept"));
-        let clusters = self.observed.trust.other_clusters(anchor).into_iter();
+        let clusters = others.other_clusters(anchor).into_iter();
         let clusters = clusters.map(move |issuer| {
             format!("role `{name}`: a statement of its trust policy is this tool's for another cluster, `{issuer}`, kept")
         });

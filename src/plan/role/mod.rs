@@ -8,15 +8,18 @@ mod attributes;
 mod role_plan;
 mod trust;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use self::role_plan::RolePlan;
 use self::{attributes::Owned, trust::Trust};
+pub(super) use self::{
+    role_plan::RolePlan,
+    trust::{kept_patterns, leave_irsa, leave_pod_identity},
+};
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
     anchor::Anchor,
     date::Date,
-    desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
+    desired::{Desired, DesiredRole, DesiredTrust, OwnedRole, Unused},
     gather::Gather as _,
     names::{Namespace, RoleName, TagValue},
     observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
@@ -42,7 +45,9 @@ pub(super) fn writers(desired: &DesiredRole) -> Writers {
 /// | absent | create it; refusal if it is given by ARN |
 /// | with the ARN and the owner it should have | what differs, field by field |
 /// | with another ARN, or made by somebody else | refusal |
-pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limits: &Limits) -> Result<RolePlan, Refusal> {
+///
+/// `here`: what the tool's statements for this cluster rest on, those of the other binding among them.
+pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limits: &Limits, here: &[Anchor]) -> Result<RolePlan, Refusal> {
     let Some(observed) = observed else {
         return create(desired, limits);
     };
@@ -54,7 +59,7 @@ pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limi
     let trust = Trust::start(desired, observed, limits)?;
     owned.iter().try_for_each(|owned| policies_fit(&desired.arn.name, owned.attached_after(), limits))?;
     let mut tags = owned.as_ref().map(Owned::tags).unwrap_or_default();
-    tags.extend(owned.as_ref().and_then(|_| retained(&desired.trust)).filter(|(key, _)| !observed.tags.contains_key(key)));
+    tags.extend(retained(desired).filter(|(key, _)| !observed.tags.contains_key(key)));
     tags_fit(&desired.arn.name, observed.tags.keys().chain(trust.tags.keys()).chain(tags.keys()), trust.gone.as_ref())?;
     let mut outcome = RolePlan { notes: trust.notes.clone(), ..RolePlan::default() };
     let Some(owned) = owned else {
@@ -62,7 +67,7 @@ pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limi
         outcome.actions.extend(trust.update);
         return Ok(outcome);
     };
-    outcome.notes.extend(owned.notes(&desired.anchor));
+    outcome.notes.extend(owned.notes(&desired.anchor, here));
     let actions = &mut outcome.actions;
     let before = observed.trust.own_subjects(&desired.anchor, trust::kind(&desired.trust));
     let boundary = owned.put_boundary();
@@ -98,19 +103,19 @@ pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limi
     actions.extend(owned.attach());
     actions.extend(new);
     actions.extend(owned.update());
-    actions.extend(owned.clear_up(no_longer_so(&desired.trust, observed)));
+    actions.extend(owned.clear_up(no_longer_so(desired, observed)));
     Ok(outcome)
 }
 
 /// The tag of a shared role that is retained.
-fn retained(trust: &DesiredTrust) -> Option<(String, String)> {
-    matches!(trust, DesiredTrust::Registry { retain: true, .. }).then(|| (RETAIN_TAG.to_owned(), "true".to_owned()))
+fn retained(desired: &DesiredRole) -> Option<(String, String)> {
+    let stays = desired.owned.as_ref().is_some_and(|owned| owned.unused == Unused::Stays);
+    stays.then(|| (RETAIN_TAG.to_owned(), "true".to_owned()))
 }
 
 /// Tags that say what is no longer so: that the role was left, or that it is retained.
-fn no_longer_so(trust: &DesiredTrust, observed: &ObservedRole) -> BTreeSet<String> {
-    let retain = matches!(trust, DesiredTrust::Registry { retain: true, .. });
-    let keys = std::iter::once(LEFT_TAG).chain((!retain).then_some(RETAIN_TAG));
+fn no_longer_so(desired: &DesiredRole, observed: &ObservedRole) -> BTreeSet<String> {
+    let keys = std::iter::once(LEFT_TAG).chain(retained(desired).is_none().then_some(RETAIN_TAG));
     keys.filter(|key| observed.tags.contains_key(*key)).map(str::to_owned).gather()
 }
 
@@ -134,7 +139,7 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         (DesiredTrust::Environment { .. }, Some(owned)) => {
             let (job, marks) = (desired.place.job.as_ref(), found.marks());
             if marks.others(job, &observed.gone_jobs).is_empty() {
-                return Owned::new(owned, found).delete(&wanted.anchor, job, observed.at);
+                return Owned::new(owned, found).delete(std::slice::from_ref(&wanted.anchor), job, observed.at);
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
@@ -211,7 +216,7 @@ pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: D
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
             let anchor = Anchor::Oidc(provider.clone());
-            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&anchor, None, at);
+            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&[anchor], None, at);
         }
         Some(owner) => other_owner(found, owner, None),
         None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
@@ -224,10 +229,36 @@ fn last_out(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Fre
     match (&wanted.trust, wanted.owned.as_deref()) {
         (DesiredTrust::Registry { retain: false, .. }, Some(owned)) if registry::is_empty(&found.tags) => match freshness {
             Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-            Freshness::Settled => Owned::new(owned, found).delete(&wanted.anchor, None, at),
+            Freshness::Settled => Owned::new(owned, found).delete(std::slice::from_ref(&wanted.anchor), None, at),
         },
         _ => RolePlan::default(),
     }
+}
+
+/// The role once these actions are done, as far as whom it trusts and its tags are concerned.
+pub(super) fn after(found: Option<&ObservedRole>, actions: &[Action]) -> Option<ObservedRole> {
+    let mut role = found.cloned();
+    for action in actions {
+        match (action, &mut role) {
+            (Action::CreateRole(new), _) => {
+                role = Some(ObservedRole {
+                    arn: new.arn.clone(),
+                    settings: new.settings.clone(),
+                    permissions_boundary: new.permissions_boundary.clone(),
+                    tags: new.tags.clone(),
+                    trust: new.trust.clone(),
+                    attached: BTreeSet::new(),
+                    inline_policies: BTreeMap::new(),
+                    instance_profiles: BTreeSet::new(),
+                });
+            }
+            (Action::TagRole { tags, .. }, Some(role)) => role.tags.extend(tags.clone()),
+            (Action::UntagRole { keys, .. }, Some(role)) => role.tags.retain(|key, _| !keys.contains(key)),
+            (Action::UpdateTrust { trust, .. }, Some(role)) => role.trust = trust.clone(),
+            _ => {}
+        }
+    }
+    role
 }
 
 fn create(desired: &DesiredRole, limits: &Limits) -> Result<RolePlan, Refusal> {
@@ -239,7 +270,7 @@ fn create(desired: &DesiredRole, limits: &Limits) -> Result<RolePlan, Refusal> {
     policies_fit(name, owned.attributes.policies.len(), limits)?;
     let mut tags = attributes::tags_of_new(owned);
     tags.extend(trust.tags);
-    tags.extend(retained(&desired.trust));
+    tags.extend(retained(desired));
     tags_fit(name, tags.keys(), None)?;
     if let Owner::Identity(subject, _) = &owned.owner
         && subject.to_string().parse::<TagValue>().is_err()

@@ -12,12 +12,12 @@ use crate::{
         gather::Gather as _,
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
-        oidc::IssuerUrl,
+        oidc::{IssuerUrl, Provider},
         registry::{self, Entry, projection},
         subjects::SubjectPattern,
         trust::{TrustPolicy, Trusted},
     },
-    plan::{Action, Refusal, SubjectChange},
+    plan::{Action, Refusal, SubjectChange, action::Means},
 };
 
 /// How large every account lets a trust policy be, in characters without white space; the real quota may be larger.
@@ -117,6 +117,10 @@ impl Trust {
             }
         };
         trust.update = update(name, observed, anchor, &trusted);
+        if is_trusted_otherwise(&observed.trust, anchor) {
+            let means = if matches!(anchor, Anchor::Oidc(_)) { Means::Irsa } else { Means::PodIdentity };
+            trust.update = trust.update.map(|update| by(update, means));
+        }
         trust.in_two_steps = trust.update.as_ref().and_then(|update| in_two_steps(update, name, observed, anchor, &trusted));
         if let Some(Action::UpdateTrust { trust: policy, .. }) = &trust.update {
             small_enough(name, policy, anchor, limits, trust.gone.as_ref())?;
@@ -242,11 +246,81 @@ pub(super) fn update(role: &RoleName, observed: &ObservedRole, anchor: &Anchor, 
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
 }
 
+/// Takes away the tool's statements for these anchors, one after the other.
+pub(super) fn without(role: &RoleName, observed: &ObservedRole, anchors: &[Anchor]) -> Option<Action> {
+    let nobody = Trusted::nobody(StatementKind::Subjects);
+    let trust = anchors.iter().fold(observed.trust.clone(), |trust, anchor| trust.rendered(anchor, &nobody));
+    let subjects = |trust: &TrustPolicy| anchors.iter().flat_map(|anchor| trust.own_subjects(anchor, nobody.kind)).gather();
+    let subjects = SubjectChange::between(&subjects(&observed.trust), &subjects(&trust));
+    (!trust.means_the_same(&observed.trust)).then(|| Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+/// Takes from a role, which pods now get by EKS Pod Identity, what let these ServiceAccounts in by IRSA.
+///
+/// | whose role | outcome |
+/// |---|---|
+/// | one environment's | the statement goes |
+/// | many environments' | the entries of these go, and the statement says what the others say |
+/// | every environment's that matches a pattern | the statement stays: others of the project may need it |
+///
+/// Of a role of many environments the statement is rendered from all entries each time, also where nobody leaves: whoever joins by EKS Pod
+/// Identity writes the whole document, and may have seen one of the past.
+pub(in crate::plan) fn leave_irsa(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    provider: &Provider,
+    left: &BTreeSet<Subject>,
+) -> Vec<Action> {
+    let anchor = Anchor::Oidc(provider.clone());
+    let actions = match &desired.trust {
+        DesiredTrust::Environment { .. } => {
+            without(&desired.arn.name, observed, &[anchor]).filter(|_| !left.is_empty()).into_iter().collect()
+        }
+        DesiredTrust::Patterns(trusted) if trusted.kind == StatementKind::Subjects => {
+            let (own, others) =
+                registry::entries(&observed.tags, &provider.issuer).into_iter().partition(|entry| left.contains(&entry.declared_by));
+            let role = DesiredRole { anchor, ..desired.clone() };
+            unregister(&role, observed, &provider.issuer, &own, &others)
+        }
+        DesiredTrust::Patterns(_) | DesiredTrust::Registry { .. } => Vec::new(),
+    };
+    actions.into_iter().map(|action| by(action, Means::Irsa)).collect()
+}
+
+/// What people should know of patterns that let pods in by IRSA, on a role that they now get by EKS Pod Identity.
+pub(in crate::plan) fn kept_patterns(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider) -> Vec<String> {
+    let name = &desired.arn.name;
+    let patterns = observed.trust.patterns(&Anchor::Oidc(provider.clone())).into_iter();
+    let note = |pattern| {
+        format!("role `{name}`: its trust policy still lets in `{pattern}` by IRSA, kept: remove it by hand if no environment uses it")
+    };
+    patterns.map(note).collect()
+}
+
+/// Takes from one environment's role what let EKS assume it for pods. Of others it stays: other environments may rely on it.
+pub(in crate::plan) fn leave_pod_identity(desired: &DesiredRole, observed: &ObservedRole) -> Option<Action> {
+    let anchors = if desired.trust.is_of_many() { Vec::new() } else { observed.trust.pod_identity_anchors() };
+    without(&desired.arn.name, observed, &anchors).map(|action| by(action, Means::PodIdentity))
+}
+
+/// The same, where it says by which binding subjects come and go: they have the role by the other too.
+fn by(mut action: Action, means: Means) -> Action {
+    if let Action::UpdateTrust { subjects, .. } = &mut action {
+        subjects.by = Some(means);
+    }
+    action
+}
+
 /// Takes away all patterns of a cluster, whichever project has declared them.
 pub(super) fn without_patterns(desired: &DesiredRole, observed: &ObservedRole) -> Option<Action> {
     let trust = observed.trust.without_patterns(&desired.anchor);
     let subjects = SubjectChange::between(&observed.trust.patterns(&desired.anchor), &BTreeSet::new());
     (trust != observed.trust).then(|| Action::UpdateTrust { role: desired.arn.name.clone(), trust, subjects })
+}
+
+/// Whether a statement of the tool's for the other binding is in it.
+fn is_trusted_otherwise(trust: &TrustPolicy, anchor: &Anchor) -> bool {
+    trust.other_clusters(anchor).into_iter().any(|cluster| cluster.starts_with("arn:") == matches!(anchor, Anchor::Oidc(_)))
 }
 
 /// Whoever is about to be let in must not be let in under less than a statement of somebody else's asks for. What stands already is said.

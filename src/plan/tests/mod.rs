@@ -2,6 +2,7 @@
 
 mod install;
 mod ledger;
+mod pod_identity;
 mod role_only;
 mod services;
 mod together;

@@ -274,10 +274,14 @@ impl World {
                     tags: new.all_tags(),
                     add_on: None,
                     created: self.observed.at,
+                    changed: self.observed.at,
                 };
                 assert!(self.associations().insert(new.subject.service_account.clone(), found).is_none(), "ResourceInUse");
             }
-            Action::UpdateAssociation { subject, settings, .. } => self.association(subject).settings = settings.clone(),
+            Action::UpdateAssociation { subject, settings, .. } => {
+                self.association(subject).changed = self.observed.at;
+                self.association(subject).settings = settings.clone();
+            }
             Action::TagAssociation { subject, tags, .. } => self.association(subject).tags.extend(tags.clone()),
             Action::UntagAssociation { subject, keys, .. } => self.association(subject).tags.retain(|key, _| !keys.contains(key)),
             Action::DeleteAssociation { subject, .. } => assert!(self.associations().remove(&subject.service_account).is_some()),

@@ -321,6 +321,7 @@ fn observed_association(aws: &Aws, id: &str) -> Option<ObservedAssociation> {
         tags: found.tags.clone(),
         add_on: found.owner_arn.clone(),
         created: Date::since_1970(since),
+        changed: Date::since_1970(found.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
     })
 }
 

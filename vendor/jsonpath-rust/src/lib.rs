@@ -92,7 +92,9 @@ mod tests {
     #[test]
     fn what_asks_for_more_than_a_member_is_an_error() {
         let value = json!({});
-        for path in ["", "credential", "$.", "$..x", "$.*", "$[*]", "$[?@.x]", "$[0:1]", "$[-1]", "$['x", "$[x]", "$[]", "$.a b", "$x", "$['\\'']"] {
+        for path in
+            ["", "credential", "$.", "$..x", "$.*", "$[*]", "$[?@.x]", "$[0:1]", "$[-1]", "$['x", "$[x]", "$[]", "$.a b", "$x", "$['\\'']"]
+        {
             assert_eq!(value.query(path), Err(PathError(path.to_owned())), "{path}");
         }
         assert!(PathError("$..x".to_owned()).to_string().contains("`$..x`"));
