@@ -32,6 +32,15 @@ identities:
     role: {scope: cluster, name: shop-metrics, namespaces: [z1a2*, "zeta-?"]}
   - serviceAccount: legacy
     role: {arn: "arn:aws:iam::123456789012:role/made-by-hand", scope: cluster, namespaces: [z*], extraSubjects: [kube-system/keda-operator]}
+  - serviceAccount: pods
+    roleOnly: true
+    podIdentity:
+      targetRoleArn: arn:aws:iam::210987654321:role/data
+      targetRoleExternalId: eu-west-3/210987654321
+      disableSessionTags: true
+      sessionPolicy: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:GetObject", Resource: "*"}]}
+      tags: {team: shop}
+    role: {conditions: {StringEquals: {"aws:RequestedRegion": eu-west-3}}}
 "#;
 
 /// The identities of a manifest, read with the built-in variables.
@@ -94,6 +103,9 @@ fn every_key_of_an_identity_is_read() {
     assert_eq!((patterns(&identities[3]), identities[3].role.extra_subjects.len()), (vec!["z*"], 1));
     let RoleOrigin::Given(arn) = &identities[3].role.origin else { panic!() };
     assert_eq!(arn.name.as_str(), "made-by-hand");
+    // Its own keys are read in `pod_identity.rs`.
+    assert!(matches!(identities[4].binding, Binding::PodIdentity(_)));
+    assert!(!identities[4].role.conditions.is_empty());
 }
 
 #[test]

@@ -539,7 +539,7 @@ const SLIP: &str = "[ \\-:{}\\[\\]&*!$'\"|>?#,~a1\n\t]{0,4}";
 proptest! {
     #[test]
     fn any_manifest_and_any_values_load_or_are_problems(
-        manifest in "(?s).{0,200}|(identities: |- |\\{|\\}|\\[|\\]|role: |serviceAccount: |app|, |\n|  |&a |\\*a|\\$\\{A\\}|\"|'|!x |\\? |: |policies: |<<: |---\n|[|>]|#|\t){0,40}",
+        manifest in "(?s).{0,200}|(identities: |- |\\{|\\}|\\[|\\]|role: |serviceAccount: |app|, |\n|  |&a |\\*a|\\$\\{A\\}|\"|'|!x |\\? |: |policies: |podIdentity: |roleOnly: |true|inlinePolicies: |file: |<<: |---\n|[|>]|#|\t){0,40}",
         values in proptest::collection::vec("(?s).{0,20}", 24),
     ) {
         let names = ["QOVERY_KUBERNETES_NAMESPACE_NAME", "QOVERY_KUBERNETES_CLUSTER_NAME", "QOVERY_CLOUD_PROVIDER_REGION", "QOVERY_ENVIRONMENT_ID",

@@ -220,6 +220,21 @@ fn a_delete_lets_go_and_never_deletes_it() {
 }
 
 #[test]
+fn a_role_of_many_environments_is_joined_and_left_without_a_record() {
+    let shared = |world: &World| world.observed.roles.values().next().unwrap().trust.minified();
+    for found in [None, Some(of_chart(Some("arn:aws:iam::123456789012:role/shared")))] {
+        let mut world = World::empty(given());
+        role_only(&mut world);
+        world.observed.service_accounts.extend(found.clone().map(|found| (app(), found)));
+        let before = shared(&world);
+        world.apply(Goal::Start);
+        assert!(shared(&world).contains("system:serviceaccount:z1:app"));
+        world.apply(Goal::Delete);
+        assert_eq!((shared(&world), world.observed.service_accounts.get(&app())), (before, found.as_ref()));
+    }
+}
+
+#[test]
 fn one_that_the_tool_is_to_keep_again_is_applied_again() {
     let mut world = World::in_sync(vec![own_role("app")]);
     role_only(&mut world);
