@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::{
     arn::{ExternalId, RoleArn},
     date::Date,
-    marks::{JobMark, Marks, OWNER_TAG},
+    marks::{JobMark, Marks, OWN_TAG_PREFIX, OWNER_TAG},
     names::{ClusterName, Subject},
-    observed::OWN_TAG_PREFIX,
     ownership::{Ownership, Part},
 };
 

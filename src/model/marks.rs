@@ -9,6 +9,8 @@ use super::{date::Date, gather::Gather as _, names::name};
 
 /// The tag that says whose role it is: `<namespace>/<service account>`, `shared` or `cluster`.
 pub const OWNER_TAG: &str = "qovery-irsa/owner";
+/// With what every tag of the tool begins.
+pub const OWN_TAG_PREFIX: &str = "qovery-irsa/";
 
 name!(
     /// The first eight digits of a job's id, by which its marks are told apart. Qovery names the outputs of a job by the same digits.

@@ -39,8 +39,6 @@ pub const EXPIRATION_ANNOTATION: &str = "eks.amazonaws.com/token-expiration";
 pub const MAKER_TAG: &str = "qovery-irsa/made-by";
 /// The tag that says of which cluster one environment's role is: the issuer without `https://`.
 pub const ISSUER_TAG: &str = "qovery-irsa/issuer";
-/// With what every tag of the tool begins.
-pub const OWN_TAG_PREFIX: &str = "qovery-irsa/";
 /// The tag of a role that a removal could not take away, with the date: somebody else relies on the role.
 pub const LEFT_TAG: &str = "qovery-irsa/left";
 /// The tag of a shared role that stays when its last subject leaves, for a removal that has no manifest to ask.
