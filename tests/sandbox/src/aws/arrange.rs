@@ -261,6 +261,15 @@ impl Aws {
         eks_auth::session_of_pod(self, now, cluster, [namespace, service_account, pod.0, pod.1]).map_err(refused)
     }
 
+    /// Whether the policies of a user allow an action on a resource, with these condition keys: for calls past the API.
+    #[must_use]
+    pub fn allows(&self, user: &str, action: &str, resource: &str, keys: &[(&str, &str)]) -> bool {
+        let mut matter = authorize::Matter::of(resource);
+        matter.context.extend(keys.iter().map(|(key, value)| (key.to_lowercase(), vec![(*value).to_owned()])));
+        let documents = authorize::user_documents(self, user);
+        authorize::judge_documents(&documents, None, action, &matter) == authorize::Verdict::Allowed
+    }
+
     /// The OIDC providers by issuer without `https://`.
     #[must_use]
     pub fn providers(&self) -> &BTreeMap<String, OidcProvider> {

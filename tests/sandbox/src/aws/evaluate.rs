@@ -72,6 +72,14 @@ pub fn who_may_assume_under(
     subjects.iter().filter(may).cloned().collect()
 }
 
+/// Whether a role with this trust policy lets a service of AWS do this, in a request with these keys.
+#[must_use]
+pub fn service_may(trust_document: &Value, service: &str, action: &str, keys: &Context) -> bool {
+    let context = keys.iter().map(|(key, values)| (key.to_lowercase(), values.clone())).collect();
+    let question = Question { asker: Asker::Service(service), action, resource: None, context: &context };
+    decide([trust_document], &question) == Decision::Allowed
+}
+
 /// The condition keys that a web identity token sets.
 pub(crate) fn web_identity_context(issuer_host: &str, subject: &str, audience: &str) -> Context {
     let key = |claim: &str| format!("{issuer_host}:{claim}").to_lowercase();
