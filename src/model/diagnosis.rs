@@ -1,4 +1,5 @@
-//! Why a token does not get a role: the links of the chain, each held against what was observed; and what STS says then.
+//! Why a token does not get a role, or an association does not give it: the links of the chain, each held against what was observed; and
+//! what STS says then.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     anchor::Anchor,
-    explain::{Said, Verdict, explain, named, verdict},
+    arn::{ExternalId, RoleArn},
+    explain::{PodSession, Said, Verdict, explain, named, verdict},
     observed::{ObservedProvider, ObservedRole},
     oidc::Provider,
     token::Claims,
@@ -118,7 +120,35 @@ pub fn diagnose(claims: &Claims, provider: &Provider, observed: Option<&Observed
 }
 
 fn trust(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Diagnosis {
-    let said = explain(trust, provider, claims);
+    let own = Anchor::Oidc(provider.clone());
+    judged(trust, &explain(trust, provider, claims), |statement| own.is_own(statement))
+}
+
+/// Whether a trust policy lets EKS Pod Identity open this session.
+#[must_use]
+pub fn diagnose_session(trust: &TrustPolicy, session: &PodSession<'_>) -> Diagnosis {
+    let own = Anchor::PodIdentity(session.cluster.clone(), session.tags);
+    let of_action = |action: &&str| judged(trust, &session.explain(trust, action), |statement| own.is_own(statement));
+    worst(session.actions().iter().map(of_action))
+}
+
+/// Whether the trust policy of a target role lets the role of an association go on to it. It is not the tool's to write.
+#[must_use]
+pub fn diagnose_target(trust: &TrustPolicy, role: &RoleArn, external_id: Option<&ExternalId>, session: &PodSession<'_>) -> Diagnosis {
+    let of_action = |action: &&str| judged(trust, &session.explain_target(trust, role, external_id, action), |_| false);
+    worst(session.actions().iter().map(of_action))
+}
+
+/// What is broken, else what is not known, of several that must all hold.
+fn worst(all: impl Iterator<Item = Diagnosis>) -> Diagnosis {
+    all.fold(Diagnosis::Holds, |worst, next| match (&worst, &next) {
+        (Diagnosis::Broken(_), _) | (Diagnosis::Unknown(_), Diagnosis::Holds | Diagnosis::Unknown(_)) => worst,
+        _ => next,
+    })
+}
+
+/// What the statements say together, and which of them decide it.
+fn judged(trust: &TrustPolicy, said: &[Said], is_own: impl Fn(&Value) -> bool) -> Diagnosis {
     // Only what decides is worth naming: nothing outweighs a certain denial, and what may allow does not matter beside what does.
     let (denied, allowed) = (said.contains(&Said::Denies), said.contains(&Said::Allows));
     let decides = |said: &Said| match said {
@@ -127,16 +157,15 @@ fn trust(trust: &TrustPolicy, provider: &Provider, claims: &Claims) -> Diagnosis
         Said::MayDeny(_) => !denied,
         Said::MayAllow(_) | Said::Silent(_) => !denied && !allowed,
     };
-    let verdict = verdict(&said);
-    let deciding = (1..).zip(&said).zip(trust.statements()).filter(|((_, said), _)| decides(said));
+    let verdict = verdict(said);
+    let deciding = (1..).zip(said).zip(trust.statements()).filter(|((_, said), _)| decides(said));
     let evidence = deciding.filter(|((_, said), _)| verdict != Verdict::Unknown || !matches!(said, Said::Silent(_)));
     let evidence = evidence.map(|((number, said), statement)| in_words(number, statement, said)).collect();
     match verdict {
         Verdict::Allowed => Diagnosis::Holds,
         Verdict::Unknown => Diagnosis::Unknown(evidence),
         Verdict::Refused => {
-            let own = Anchor::Oidc(provider.clone());
-            let is_foreign = said.iter().zip(trust.statements()).any(|(said, statement)| *said == Said::Denies && !own.is_own(statement));
+            let is_foreign = said.iter().zip(trust.statements()).any(|(said, statement)| *said == Said::Denies && !is_own(statement));
             let remedy = if is_foreign {
                 "remove or narrow that statement of the trust policy by hand"
             } else {

@@ -1,15 +1,20 @@
-//! What a trust policy says to a token: statement by statement, condition by condition, in words.
+//! What a trust policy says to a token, or to EKS Pod Identity: statement by statement, condition by condition, in words.
 //!
-//! A verdict has three values. `sub`, `aud` and `amr` of the token are known. The network, the region, the name of the session and all
-//! else that a condition may ask for are not known here: then only STS can say.
+//! A verdict has three values. `sub`, `aud` and `amr` of the token are known, and so are cluster and tags of a session of EKS Pod Identity.
+//! The network, the region, the name of the session and all else that a condition may ask for are not known here: then only AWS can say.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use super::{
     anchor::{ASSUME, Anchor, POD_IDENTITY, POD_IDENTITY_ACTIONS},
+    arn::{ClusterArn, ExternalId, RoleArn},
+    association::SessionTags,
     document::{pattern_matches, texts},
+    gather::Gather as _,
     names::Subject,
     oidc::{Audience, Provider},
     subjects::SubjectPattern,
@@ -117,11 +122,88 @@ pub(super) fn named(number: usize, statement: &Value) -> String {
     format!("statement {number}{name}")
 }
 
-/// Whether a trust policy lets EKS Pod Identity do this.
-#[must_use]
-pub fn lets_pod_identity(trust: &TrustPolicy, action: &str) -> Verdict {
-    let request = Request::Service { name: POD_IDENTITY, action };
-    verdict(&trust.statements().iter().map(|statement| said(statement, &request)).collect::<Vec<_>>())
+/// A session that EKS Pod Identity opens for a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct PodSession<'a> {
+    /// The cluster.
+    pub cluster: &'a ClusterArn,
+    /// Namespace and ServiceAccount.
+    pub subject: &'a Subject,
+    /// Whether the session says so by tags.
+    pub tags: SessionTags,
+}
+
+impl PodSession<'_> {
+    /// What must be allowed: with tags the second action too.
+    #[must_use]
+    pub fn actions(&self) -> &'static [&'static str] {
+        match self.tags {
+            SessionTags::On => &POD_IDENTITY_ACTIONS,
+            SessionTags::Off => &POD_IDENTITY_ACTIONS[..1],
+        }
+    }
+
+    /// What each statement says to EKS, which assumes the role of an association, in order.
+    #[must_use]
+    pub fn explain(&self, trust: &TrustPolicy, action: &str) -> Vec<Said> {
+        let account = self.cluster.account_id().to_owned();
+        let known = self.known([
+            ("aws:SourceAccount", account),
+            ("aws:SourceArn", self.cluster.as_str().to_owned()),
+            ("aws:PrincipalServiceName", POD_IDENTITY.to_owned()),
+        ]);
+        let request = Request::Session { principal: ("Service", POD_IDENTITY), action, known: &known };
+        trust.statements().iter().map(|statement| said(statement, &request)).collect()
+    }
+
+    /// What each statement of a target role says to the role of the association, which assumes it in turn, in order.
+    #[must_use]
+    pub fn explain_target(&self, trust: &TrustPolicy, role: &RoleArn, external_id: Option<&ExternalId>, action: &str) -> Vec<Said> {
+        let arn = role.to_string();
+        let mut known = self.known([("aws:PrincipalArn", arn.clone()), ("aws:PrincipalAccount", role.account.id.to_string())]);
+        known.0.insert("sts:externalid".to_owned(), external_id.into_iter().map(ToString::to_string).collect());
+        let request = Request::Session { principal: ("AWS", &arn), action, known: &known };
+        trust.statements().iter().map(|statement| said(statement, &request)).collect()
+    }
+
+    /// The condition keys of these values, and of the tags.
+    /// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html>
+    fn known<const N: usize>(&self, values: [(&str, String); N]) -> KnownKeys {
+        let cluster = self.cluster.as_str();
+        let tags = [
+            ("eks-cluster-arn", cluster),
+            ("eks-cluster-name", cluster.rsplit('/').next().unwrap_or_default()),
+            ("kubernetes-namespace", self.subject.namespace.as_str()),
+            ("kubernetes-service-account", self.subject.service_account.as_str()),
+        ];
+        let tags = tags.into_iter().filter(|_| self.tags == SessionTags::On);
+        let tags = tags.map(|(tag, value)| (format!("{TAG}{tag}"), vec![value.to_owned()]));
+        let values = values.into_iter().map(|(key, value)| (key.to_lowercase(), vec![value]));
+        KnownKeys(tags.chain(values).gather())
+    }
+}
+
+/// With what the condition key of a session's tag begins, in lower case.
+const TAG: &str = "aws:requesttag/";
+/// The tags of a session whose values differ from pod to pod.
+const TAGS_OF_PODS: [&str; 2] = ["kubernetes-pod-name", "kubernetes-pod-uid"];
+
+/// What a session has for condition keys, by their names in lower case. What is named here without a value it does not have.
+struct KnownKeys(BTreeMap<String, Vec<String>>);
+
+impl KnownKeys {
+    fn actual(&self, key: &str) -> Actual<'_> {
+        let key = key.to_lowercase();
+        let has_tags = self.0.keys().any(|known| known.starts_with(TAG));
+        match (self.0.get(&key).map(Vec::as_slice), key.strip_prefix(TAG)) {
+            (Some([]), _) => Actual::Absent,
+            (Some(values), _) => Actual::Values(values),
+            (None, Some(tag)) if has_tags && TAGS_OF_PODS.contains(&tag) => Actual::Unknown,
+            // EKS sets no other tags.
+            (None, Some(_)) => Actual::Absent,
+            (None, None) => Actual::Unknown,
+        }
+    }
 }
 
 /// Who asks, and for what.
@@ -131,16 +213,33 @@ enum Request<'a> {
     Token { provider: &'a Provider, claims: &'a Claims },
     /// Some pod of the cluster shows its token.
     Anybody { provider: &'a Provider, audiences: &'a [String] },
-    /// A service of AWS assumes the role.
+    /// A service of AWS assumes the role, for whom is not known.
     Service { name: &'a str, action: &'a str },
+    /// A principal of this kind and name assumes the role for a pod of which much is known.
+    Session { principal: (&'a str, &'a str), action: &'a str, known: &'a KnownKeys },
 }
 
 impl Request<'_> {
     fn action(&self) -> &str {
         match self {
             Self::Token { .. } | Self::Anybody { .. } => ASSUME,
-            Self::Service { action, .. } => action,
+            Self::Service { action, .. } | Self::Session { action, .. } => action,
         }
+    }
+
+    /// What has the values that conditions ask for.
+    fn asker(&self) -> &'static str {
+        match self {
+            Self::Token { .. } | Self::Anybody { .. } => "token",
+            Self::Service { .. } | Self::Session { .. } => "request",
+        }
+    }
+
+    /// Whether a principal is the account of the role that asks: then the role's own policies decide.
+    fn is_account(&self, name: &str) -> bool {
+        let Self::Session { principal: ("AWS", role), .. } = self else { return false };
+        let Some((of_account, _)) = role.split_once(":role/") else { return false };
+        name == format!("{of_account}:root") || of_account.rsplit(':').next() == Some(name)
     }
 
     /// The kind of principal that it is, and its name.
@@ -148,6 +247,7 @@ impl Request<'_> {
         match self {
             Self::Token { provider, .. } | Self::Anybody { provider, .. } => ("Federated", &provider.arn),
             Self::Service { name, .. } => ("Service", name),
+            Self::Session { principal, .. } => *principal,
         }
     }
 
@@ -161,6 +261,7 @@ impl Request<'_> {
                 return if is_audience { Actual::Values(audiences) } else { Actual::Unknown };
             }
             Self::Service { .. } => return Actual::Unknown,
+            Self::Session { known, .. } => return known.actual(key),
         };
         let key = key.to_lowercase();
         let Some((issuer, claim)) = key.rsplit_once(':') else { return Actual::Unknown };
@@ -251,10 +352,21 @@ fn truths(members: &Map<String, Value>, request: &Request<'_>) -> Vec<Truth> {
 /// `"*"` and `{"AWS": "*"}` are everybody, also those who come with a token. Of a name only the whole counts, never a pattern.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-anonymous>
 fn principal(members: &Map<String, Value>, request: &Request<'_>) -> Truth {
+    let allows = members.get("Effect").is_some_and(|effect| effect == "Allow");
     match (members.get("Principal"), members.get("NotPrincipal")) {
         (Some(principal), None) => match names(principal, request) {
+            Some(false) if texts(&principal["AWS"]).iter().any(|name| request.is_account(name)) => {
+                if allows {
+                    let (_, role) = request.principal();
+                    Truth::Unknown(format!("whether the policies of role `{role}` allow it, as its account is trusted"))
+                } else {
+                    Truth::Holds
+                }
+            }
             Some(named) => Truth::of(named, || match (request, texts(&principal["Federated"]).as_slice()) {
-                (Request::Service { name, .. }, _) => format!("its principal is not `{name}`"),
+                (Request::Service { name, .. } | Request::Session { principal: (_, name), .. }, _) => {
+                    format!("its principal is not `{name}`")
+                }
                 (Request::Token { .. } | Request::Anybody { .. }, []) => "its principal is no OIDC provider".to_owned(),
                 (Request::Token { provider, .. } | Request::Anybody { provider, .. }, others) => {
                     format!("its principal is `{}`, the token's provider is `{}`", others.join("`, `"), provider.arn)
@@ -318,7 +430,10 @@ fn action(members: &Map<String, Value>, asked: &str) -> Truth {
 
 fn conditions(operators: &Map<String, Value>, request: &Request<'_>) -> Vec<Truth> {
     let of_operator = |(operator, keys): (&String, &Value)| match keys.as_object() {
-        Some(keys) => keys.iter().map(|(key, values)| condition(operator, key, values, &request.actual(key))).collect::<Vec<_>>(),
+        Some(keys) => {
+            let of_key = |(key, values): (&String, &Value)| condition(operator, key, values, &request.actual(key), request.asker());
+            keys.iter().map(of_key).collect::<Vec<_>>()
+        }
         None => vec![Truth::Unknown(format!("its condition `{operator}`"))],
     };
     operators.iter().flat_map(of_operator).collect()
@@ -335,7 +450,7 @@ enum Actual<'a> {
 }
 
 /// Whether a condition holds.
-fn condition(operator: &str, key: &str, values: &Value, actual: &Actual<'_>) -> Truth {
+fn condition(operator: &str, key: &str, values: &Value, actual: &Actual<'_>, asker: &str) -> Truth {
     let name = key.rsplit(':').next().unwrap_or(key);
     let not_understood = || Truth::Unknown(format!("its condition `{operator}` on `{name}`"));
     let actual = match actual {
@@ -355,7 +470,7 @@ fn condition(operator: &str, key: &str, values: &Value, actual: &Actual<'_>) -> 
     let Some(operator) = Operator::of(operator) else { return not_understood() };
     let Some(actual) = actual else {
         return match operator.of_absent() {
-            Some(holds) => Truth::of(holds, || format!("it wants `{key}` = {}, which the token does not have", shown())),
+            Some(holds) => Truth::of(holds, || format!("it wants `{key}` = {}, which the {asker} does not have", shown())),
             None => not_understood(),
         };
     };
@@ -366,7 +481,7 @@ fn condition(operator: &str, key: &str, values: &Value, actual: &Actual<'_>) -> 
         Some(results) if results.iter().all(|holds| !holds) => {
             let has = actual.join("` and `");
             let not = if operator.negated { " not to be" } else { " =" };
-            Truth::Fails(format!("it wants `{name}`{not} {}, the token has `{has}`", shown()))
+            Truth::Fails(format!("it wants `{name}`{not} {}, the {asker} has `{has}`", shown()))
         }
         _ => not_understood(),
     }
@@ -399,6 +514,8 @@ enum Test {
     Equals,
     EqualsIgnoreCase,
     Like,
+    /// Part by part, each with wildcards.
+    Arn,
 }
 
 /// An operator on texts, taken apart: `ForAnyValue:StringNotLikeIfExists`. The others compare what no claim is.
@@ -426,6 +543,10 @@ impl Operator {
             "StringNotEqualsIgnoreCase" => (Test::EqualsIgnoreCase, true),
             "StringLike" => (Test::Like, false),
             "StringNotLike" => (Test::Like, true),
+            // The two are one.
+            // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html#Conditions_ARN>
+            "ArnEquals" | "ArnLike" => (Test::Arn, false),
+            "ArnNotEquals" | "ArnNotLike" => (Test::Arn, true),
             _ => return None,
         };
         Some(Self { quantifier, test, negated, if_exists })
@@ -447,6 +568,15 @@ impl Operator {
         let fits = match self.test {
             Test::Equals => wanted.iter().any(|wanted| wanted == text),
             Test::Like => wanted.iter().any(|pattern| pattern_matches(pattern, text)),
+            Test::Arn => {
+                let parts = |arn: &str| arn.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
+                let actual = parts(text);
+                if actual.len() != 6 || wanted.iter().any(|wanted| parts(wanted).len() != 6) {
+                    return None;
+                }
+                let fits = |wanted: &String| parts(wanted).iter().zip(&actual).all(|(pattern, part)| pattern_matches(pattern, part));
+                wanted.iter().any(fits)
+            }
             Test::EqualsIgnoreCase if wanted.iter().all(|wanted| wanted.is_ascii()) && text.is_ascii() => {
                 wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(text))
             }
@@ -481,7 +611,11 @@ mod tests {
 
     fn said(statement: &Value) -> String {
         let trust = TrustPolicy::parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()).unwrap();
-        match explain(&trust, &provider(), &claims()).remove(0) {
+        in_words(explain(&trust, &provider(), &claims()).remove(0))
+    }
+
+    fn in_words(said: Said) -> String {
+        match said {
             Said::Allows => "allows".to_owned(),
             Said::Denies => "denies".to_owned(),
             Said::MayAllow(unknown) => format!("may allow: {}", unknown.join(", ")),
@@ -644,22 +778,86 @@ mod tests {
         }
     }
 
+    const DEMO: &str = "arn:aws:eks:eu-west-3:123456789012:cluster/demo";
+
+    /// What a statement for EKS Pod Identity says, with tags of the session and without.
+    fn said_to_pods(statement: &Value, tags: SessionTags) -> Vec<String> {
+        let trust = TrustPolicy::parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()).unwrap();
+        let (cluster, subject) = (DEMO.parse().unwrap(), "z1/app".parse().unwrap());
+        let session = PodSession { cluster: &cluster, subject: &subject, tags };
+        session.actions().iter().map(|action| in_words(session.explain(&trust, action).remove(0))).collect()
+    }
+
     #[test]
-    fn pod_identity_needs_both_actions_and_its_conditions_are_not_known_here() {
-        let trust = |action: Value, condition: Value| {
-            let statement = json!({"Effect": "Allow", "Principal": {"Service": POD_IDENTITY}, "Action": action, "Condition": condition});
-            TrustPolicy::parse(&json!({"Statement": [statement]}).to_string()).unwrap()
+    fn a_session_of_pod_identity_is_known_by_its_cluster_and_its_tags() {
+        let statement = |condition: Value| json!({"Effect": "Allow", "Principal": {"Service": POD_IDENTITY}, "Action": POD_IDENTITY_ACTIONS, "Condition": condition});
+        let (source, account) = ("aws:SourceArn", "aws:SourceAccount");
+        let (namespace, name) = ("aws:RequestTag/kubernetes-namespace", "aws:requesttag/Kubernetes-Service-Account");
+        for (condition, text) in [
+            (json!({}), "allows"),
+            (json!({"StringEquals": {source: DEMO, account: "123456789012", namespace: "z1", name: "app"}}), "allows"),
+            (json!({"StringLike": {namespace: "z*"}, "ArnLike": {source: "arn:aws:eks:*:123456789012:cluster/*"}}), "allows"),
+            (json!({"ArnEquals": {source: DEMO}, "ArnNotLike": {source: "arn:aws:eks:*:*:cluster/other"}}), "allows"),
+            (json!({"StringEquals": {"aws:RequestTag/eks-cluster-name": "demo"}}), "allows"),
+            (json!({"ArnLike": {source: "arn:aws:eks*"}}), "may allow: its condition `ArnLike` on `SourceArn`"),
+            (
+                json!({"StringEquals": {account: "210987654321"}}),
+                "it wants `SourceAccount` = `210987654321`, the request has `123456789012`",
+            ),
+            (json!({"StringEquals": {namespace: "z2"}}), "it wants `RequestTag/kubernetes-namespace` = `z2`, the request has `z1`"),
+            (
+                json!({"StringEquals": {"aws:RequestTag/team": "x"}}),
+                "it wants `aws:RequestTag/team` = `x`, which the request does not have",
+            ),
+            (json!({"StringLike": {"aws:RequestTag/kubernetes-pod-name": "api-*"}}), "may allow: `aws:RequestTag/kubernetes-pod-name`"),
+            (json!({"StringEquals": {"aws:SourceOrgID": "o-1"}}), "may allow: `aws:SourceOrgID`"),
+        ] {
+            assert_eq!(said_to_pods(&statement(condition.clone()), SessionTags::On), [text, text], "{condition}");
+        }
+        // Without tags there is one action less to be allowed, and no tag to ask for.
+        let tagged = statement(json!({"StringEquals": {namespace: "z1"}}));
+        let lacks = "it wants `aws:RequestTag/kubernetes-namespace` = `z1`, which the request does not have";
+        assert_eq!(said_to_pods(&tagged, SessionTags::Off), [lacks]);
+        let name = json!({"StringLike": {"aws:RequestTag/kubernetes-pod-name": "api-*"}});
+        assert!(said_to_pods(&statement(name), SessionTags::Off)[0].ends_with("which the request does not have"));
+        let mut half = statement(json!({}));
+        half["Action"] = json!("sts:AssumeRole");
+        assert_eq!(said_to_pods(&half, SessionTags::On), ["allows", "its action is `sts:AssumeRole`, not `sts:TagSession`"]);
+        assert_eq!(said_to_pods(&half, SessionTags::Off), ["allows"]);
+        half["Principal"] = json!({"Service": "ec2.amazonaws.com"});
+        assert_eq!(said_to_pods(&half, SessionTags::Off), ["its principal is not `pods.eks.amazonaws.com`"]);
+    }
+
+    #[test]
+    fn a_target_role_may_trust_the_role_its_account_or_everybody_and_ask_for_the_external_id() {
+        let (cluster, subject) = (DEMO.parse().unwrap(), "z1/app".parse().unwrap());
+        let session = PodSession { cluster: &cluster, subject: &subject, tags: SessionTags::On };
+        let role: RoleArn = "arn:aws:iam::123456789012:role/qovery/app".parse().unwrap();
+        let id = "eu-west-3/123456789012/demo/z1/app".parse().unwrap();
+        let said = |effect: &str, principal: &str, condition: Value, id: Option<&ExternalId>| {
+            let statement =
+                json!({"Effect": effect, "Principal": {"AWS": principal}, "Action": POD_IDENTITY_ACTIONS, "Condition": condition});
+            let trust = TrustPolicy::parse(&json!({ "Statement": [statement] }).to_string()).unwrap();
+            in_words(session.explain_target(&trust, &role, id, "sts:AssumeRole").remove(0))
         };
-        let verdicts = |trust: &TrustPolicy| POD_IDENTITY_ACTIONS.map(|action| lets_pod_identity(trust, action));
-        let both = json!(["sts:AssumeRole", "sts:TagSession"]);
-        assert_eq!(verdicts(&trust(both.clone(), json!({}))), [Verdict::Allowed; 2]);
-        assert_eq!(verdicts(&trust(json!("sts:AssumeRole"), json!({}))), [Verdict::Allowed, Verdict::Refused]);
-        assert_eq!(verdicts(&trust(both, json!({"StringEquals": {"aws:SourceAccount": "123456789012"}}))), [Verdict::Unknown; 2]);
-        let of_pods = TrustPolicy::new(
-            &Anchor::Oidc(provider()),
-            &crate::model::trust::Trusted::named(&crate::model::oidc::Audience::default(), [&"z1/app".parse().unwrap()]),
+        let asks = json!({"StringEquals": {"sts:ExternalId": "eu-west-3/123456789012/demo/z1/app"}});
+        let arn = role.to_string();
+        assert_eq!(said("Allow", &arn, asks.clone(), Some(&id)), "allows");
+        assert_eq!(said("Allow", "*", asks.clone(), Some(&id)), "allows");
+        let of_account =
+            "may allow: whether the policies of role `arn:aws:iam::123456789012:role/qovery/app` allow it, as its account is trusted";
+        for account in ["123456789012", "arn:aws:iam::123456789012:root"] {
+            assert_eq!(said("Allow", account, asks.clone(), Some(&id)), of_account);
+            assert_eq!(said("Deny", account, json!({}), Some(&id)), "denies");
+        }
+        assert_eq!(said("Allow", "arn:aws:iam::210987654321:root", json!({}), Some(&id)), format!("its principal is not `{arn}`"));
+        let other = "it wants `sts:ExternalId` = `eu-west-3/123456789012/demo/z1/app`, which the request does not have";
+        assert_eq!(said("Allow", &arn, asks, None), other);
+        let wrong = json!({"StringEquals": {"sts:ExternalId": "x"}});
+        assert_eq!(
+            said("Allow", &arn, wrong, Some(&id)),
+            "it wants `ExternalId` = `x`, the request has `eu-west-3/123456789012/demo/z1/app`"
         );
-        assert_eq!(verdicts(&of_pods), [Verdict::Refused; 2]);
     }
 
     #[test]

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    containers::{Certainty, Container, Finding, Remedy, Volume, Wanted, judge},
+    containers::{Beside, Certainty, Container, Finding, Node, Others, POD_IDENTITY, Remedy, Volume, WEB_IDENTITY, Wanted, Way, judge},
     names::{Namespace, ServiceAccountName},
 };
+
+/// The label of the pods that the tool makes for a proof, which never run.
+pub const PROOF_LABEL: &str = "qovery-irsa/proof";
 
 /// A pod that runs or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its name.
-    pub name: String,
+    /// Its name, and what tells it from others of that name.
+    pub found: PodRef,
+    /// Where it runs.
+    pub node: Node,
     /// Kind and name of what made it.
     pub owner: Option<(String, String)>,
     /// Its containers, those of initialisation among them.
@@ -84,6 +89,10 @@ pub struct Judged {
     pub with_role: usize,
     /// How many pods these are in.
     pub pods: usize,
+    /// Who made the pods that have it by a web identity from before the association, as `Deployment api`, and how each is made anew.
+    pub earlier: BTreeMap<String, String>,
+    /// How many pods these are.
+    pub earlier_pods: usize,
     /// What keeps others from it, what is certain first; what several pods share is told once.
     pub findings: Vec<Told>,
 }
@@ -104,19 +113,31 @@ pub struct Told {
 pub fn judge_all(pods: &[Pod], wanted: &Wanted<'_>) -> Judged {
     let mut judged = Judged::default();
     let mut found: BTreeMap<(Finding, (String, String), String), usize> = BTreeMap::new();
+    let is_injected = |container: &Container| match wanted.way {
+        Way::WebIdentity { .. } => container.has(WEB_IDENTITY),
+        Way::PodIdentity(_) => container.has(WEB_IDENTITY) || container.has(POD_IDENTITY),
+    };
     for pod in pods {
-        let owner = pod.owner.clone().unwrap_or_else(|| ("Pod".to_owned(), pod.name.clone()));
-        let mut with_role = 0;
+        let owner = pod.owner.clone().unwrap_or_else(|| ("Pod".to_owned(), pod.found.name.clone()));
+        let (mut with_role, mut earlier) = (0, 0);
         for (at, container) in pod.containers.iter().enumerate() {
-            let others = pod.containers.iter().enumerate().any(|(other, found)| other != at && found.is_injected());
-            let findings = judge(container, &pod.volumes, others, wanted);
+            let others = pod.containers.iter().enumerate().any(|(other, found)| other != at && is_injected(found));
+            let others = if others { Others::Injected } else { Others::Without };
+            let findings = judge(container, &Beside { volumes: &pod.volumes, others, node: pod.node }, wanted);
             with_role += usize::from(findings.is_empty());
+            let by_association = matches!(wanted.way, Way::PodIdentity(_));
+            let has_it = findings.iter().all(|finding| finding.certainty == Certainty::Possible);
+            earlier += usize::from(by_association && has_it && container.has(WEB_IDENTITY));
             for finding in findings {
                 *found.entry((finding, owner.clone(), container.name.clone())).or_default() += 1;
             }
         }
         judged.with_role += with_role;
         judged.pods += usize::from(with_role > 0);
+        if earlier > 0 {
+            judged.earlier_pods += 1;
+            judged.earlier.insert(format!("{} `{}`", owner.0, owner.1), restart(&owner, wanted.namespace));
+        }
     }
     judged.findings = found
         .into_iter()
@@ -155,7 +176,7 @@ mod tests {
     use super::*;
     use crate::model::{
         arn::RoleArn,
-        containers::{Given, Mount, ProjectedToken},
+        containers::{Earlier, Given, Mount, ProjectedToken},
         oidc::Audience,
     };
 
@@ -166,13 +187,15 @@ mod tests {
 
     fn pod(name: &str, owner: Option<(&str, &str)>, containers: Vec<Container>) -> Pod {
         let owner = owner.map(|(kind, name)| (kind.to_owned(), name.to_owned()));
-        Pod { name: name.to_owned(), owner, containers, volumes: BTreeMap::new() }
+        let found = PodRef { name: name.to_owned(), uid: name.to_owned(), phase: Phase::Running };
+        Pod { found, node: Node::Linux, owner, containers, volumes: BTreeMap::new() }
     }
 
     fn judged(pods: &[Pod]) -> Judged {
         let role: RoleArn = "arn:aws:iam::123456789012:role/app".parse().unwrap();
         let (audience, namespace) = (Audience::default(), "z1".parse().unwrap());
-        judge_all(pods, &Wanted { role: &role, audience: &audience, namespace: &namespace, associated: None })
+        let way = Way::WebIdentity { audience: &audience, associated: None };
+        judge_all(pods, &Wanted { role: &role, namespace: &namespace, way })
     }
 
     #[test]
@@ -209,5 +232,36 @@ mod tests {
         let seen = judged(&[whole]);
         assert_eq!((seen.with_role, seen.pods, seen.findings.len()), (2, 1, 1));
         assert!(!seen.findings[0].is_certain && seen.findings[0].evidence.starts_with("container `proxy` of Pod `a` has no role though"));
+    }
+
+    #[test]
+    fn pods_from_before_an_association_are_named_by_owner_and_have_the_role_as_long_as_sts_takes_their_web_identity() {
+        let role: RoleArn = "arn:aws:iam::123456789012:role/app".parse().unwrap();
+        let (audience, namespace) = (Audience::default(), "z1".parse().unwrap());
+        let pair = |(first, second): (&str, &str), one: &str| container("main", &[(first, one), (second, "/t/token")]);
+        let mounted = |name: &str, owner: Option<(&str, &str)>, container: Container, audience: &str| {
+            let token = ProjectedToken { path: "token".to_owned(), audience: Some(audience.to_owned()) };
+            let mount = Mount { volume: "token".to_owned(), path: "/t".to_owned(), sub_path: String::new() };
+            let volumes = [("token".to_owned(), Volume::Projected(vec![token]))].into();
+            Pod { volumes, ..pod(name, owner, vec![Container { mounts: vec![mount], ..container }]) }
+        };
+        let old = pair(WEB_IDENTITY, "arn:aws:iam::123456789012:role/app");
+        let new = pair(POD_IDENTITY, "http://169.254.170.23/v1/credentials");
+        let pods = [
+            mounted("a", Some(("Deployment", "api")), old.clone(), "sts.amazonaws.com"),
+            mounted("b", Some(("Deployment", "api")), old, "sts.amazonaws.com"),
+            mounted("c", Some(("Deployment", "api")), new, "pods.eks.amazonaws.com"),
+            pod("d", None, vec![container("main", &[])]),
+        ];
+        let judged = |earlier| judge_all(&pods, &Wanted { role: &role, namespace: &namespace, way: Way::PodIdentity(earlier) });
+        let seen = judged(Earlier::Works { role: &role, audience: &audience });
+        assert_eq!((seen.with_role, seen.pods, seen.earlier_pods, seen.findings.len()), (3, 3, 2, 1));
+        let restart = [("Deployment `api`".to_owned(), "kubectl -n z1 rollout restart deployment/api".to_owned())];
+        assert_eq!(seen.earlier, restart.into());
+        assert!(seen.findings[0].is_certain && seen.findings[0].evidence.contains("is older than the association"), "{seen:?}");
+        let seen = judged(Earlier::Refused);
+        assert_eq!((seen.with_role, seen.earlier_pods, seen.findings.len()), (1, 0, 2), "{seen:?}");
+        let seen = judged(Earlier::Unknown);
+        assert_eq!((seen.with_role, seen.earlier_pods, seen.findings.iter().filter(|told| told.is_certain).count()), (1, 2, 1), "{seen:?}");
     }
 }

@@ -21,7 +21,7 @@ use qovery_irsa::{
         association::SessionTags,
         desired::DesiredServiceAccount,
         document,
-        explain::{Said, Verdict, explain, verdict},
+        explain::{PodSession, Said, Verdict, explain, verdict},
         identity::{Binding, Keeper, RoleOrigin, Scope},
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
@@ -34,7 +34,7 @@ use qovery_irsa::{
         trust::{TrustPolicy, Trusted},
     },
 };
-use qovery_irsa_sandbox::aws::evaluate::who_may_assume_under;
+use qovery_irsa_sandbox::aws::evaluate::{service_may, who_may_assume_under};
 use serde_json::{Value, json};
 
 /// The longest list of problems that a person is shown of any configuration, in bytes.
@@ -250,6 +250,59 @@ pub fn trust_policy(data: &[u8]) {
     }
     let _ = policy.deleted_principals();
     is_judged_as_iam_does(&policy, &provider, &claims);
+    for tags in [SessionTags::On, SessionTags::Off] {
+        is_judged_as_iam_does_for_pods(&policy, &subject, tags);
+    }
+}
+
+/// The same of a session that EKS opens for a pod: what is certain holds whichever pod it is, and whatever else the request has.
+///
+/// # Panics
+/// The product says that EKS is let in or kept out, and the sandbox's evaluator says otherwise.
+fn is_judged_as_iam_does_for_pods(policy: &TrustPolicy, subject: &Subject, tags: SessionTags) {
+    let (arn, document) = ("arn:aws:eks:eu-west-3:123456789012:cluster/demo", policy.to_value());
+    let cluster = parsed(arn);
+    let session = PodSession { cluster: &cluster, subject, tags };
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut add = |key: &str, value: &str| drop(known.insert(key.to_owned(), vec![value.to_owned()]));
+    add("aws:sourceaccount", "123456789012");
+    add("aws:sourcearn", arn);
+    add("aws:principalservicename", "pods.eks.amazonaws.com");
+    if tags == SessionTags::On {
+        add("aws:requesttag/eks-cluster-arn", arn);
+        add("aws:requesttag/eks-cluster-name", "demo");
+        add("aws:requesttag/kubernetes-namespace", subject.namespace.as_str());
+        add("aws:requesttag/kubernetes-service-account", subject.service_account.as_str());
+    }
+    let pods = ["aws:requesttag/kubernetes-pod-name", "aws:requesttag/kubernetes-pod-uid"];
+    let conditions =
+        policy.statements().iter().flat_map(|statement| statement["Condition"].as_object().into_iter().flat_map(|of| of.values()));
+    let asked =
+        conditions.flat_map(|keys| keys.as_object().into_iter().flatten()).map(|(key, values)| (key.to_lowercase(), values.clone()));
+    let asked: Vec<(String, Value)> = asked
+        .filter(|(key, _)| !known.contains_key(key) && (!key.starts_with("aws:requesttag/") || pods.contains(&key.as_str())))
+        .collect();
+    for action in session.actions() {
+        let verdict = verdict(&session.explain(policy, action));
+        for setting in 0..3 {
+            let mut context = known.clone();
+            for (key, values) in &asked {
+                // Every pod has a name and an id, where there are tags.
+                let is_tag = pods.contains(&key.as_str());
+                if (is_tag && tags == SessionTags::Off) || (!is_tag && setting == 0) {
+                    continue;
+                }
+                let value = document::texts(values).first().map(|value| value.replace('*', "x")).filter(|_| setting == 1);
+                context.insert(key.clone(), vec![value.unwrap_or_else(|| "else".to_owned())]);
+            }
+            let allowed = service_may(&document, "pods.eks.amazonaws.com", action, &context);
+            match verdict {
+                Verdict::Allowed => assert!(allowed, "said to be let in, under {context:?}: {document}"),
+                Verdict::Refused => assert!(!allowed, "said to be kept out, under {context:?}: {document}"),
+                Verdict::Unknown => {}
+            }
+        }
+    }
 }
 
 /// What is certain holds whatever else a request has: the keys that the document names absent, as it asks for them, and otherwise.

@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn any_trust_policy_is_read_to_its_meaning_and_keeps_what_is_foreign(data in nearly(seeds!["trust_policy/both.json", "trust_policy/two-cases.json", "trust_policy/foreign.json", "trust_policy/perimeter.json"])) {
+    fn any_trust_policy_is_read_to_its_meaning_and_keeps_what_is_foreign(data in nearly(seeds!["trust_policy/both.json", "trust_policy/two-cases.json", "trust_policy/foreign.json", "trust_policy/perimeter.json", "trust_policy/pods.json"])) {
         properties::trust_policy(&data);
     }
 

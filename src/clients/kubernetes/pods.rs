@@ -1,6 +1,6 @@
 //! Pods and what makes pods: with which ServiceAccount they run, and which role each was given when it was created.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -12,10 +12,10 @@ use super::{Kubernetes, pages};
 use crate::{
     clients::call::CallError,
     model::{
-        containers::{Container, Given, Mount, ProjectedToken, Source, SourceKind, Volume},
+        containers::{Container, Given, Mount, Node, ProjectedToken, Source, SourceKind, Volume},
         gather::Gather as _,
         names::{Namespace, Subject},
-        pods::{Credentials, Phase, Pod, PodRef, Use},
+        pods::{Credentials, PROOF_LABEL, Phase, Pod, PodRef, Use},
     },
 };
 
@@ -36,6 +36,16 @@ struct Spec {
     init_containers: Option<Vec<AContainer>>,
     containers: Option<Vec<AContainer>>,
     volumes: Option<Vec<Value>>,
+    node_name: Option<String>,
+    scheduler_name: Option<String>,
+    node_selector: Option<BTreeMap<String, String>>,
+    os: Option<Os>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Os {
+    #[serde(default)]
+    name: String,
 }
 
 /// Of a container what is looked at; its parts as they are, since a type for each would cost more code than it saves.
@@ -102,14 +112,16 @@ const WORKLOADS: [(&str, &str, &str); 5] = [
 ];
 
 impl Kubernetes {
-    /// The pods of a ServiceAccount that run or are about to, and are not terminating.
+    /// The pods of a ServiceAccount that run or are about to, and are not terminating; none that the tool made for a proof.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn pods_of(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
         let path = v1::Pod::url_path(&(), Some(subject.namespace.as_str()));
         let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
-        let running = |pod: Seen| Ok((!has_ended(&pod) && pod.metadata.deletion_timestamp.is_none()).then(|| observed(pod)));
+        let is_of_proof = |pod: &Seen| pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROOF_LABEL));
+        let runs = |pod: &Seen| !has_ended(pod) && !is_of_proof(pod) && pod.metadata.deletion_timestamp.is_none();
+        let running = |pod: Seen| Ok(runs(&pod).then(|| observed(pod)));
         pages::all(self, &path, parameters, 100, running).await
     }
 
@@ -121,13 +133,7 @@ impl Kubernetes {
         let path = v1::Pod::url_path(&(), Some(namespace.as_str()));
         let user = |pod: Seen| {
             let ends = pod.metadata.deletion_timestamp.is_some();
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            let runs = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
-            let found = PodRef {
-                phase: if runs { Phase::Running } else { Phase::Pending },
-                uid: pod.metadata.uid.clone().unwrap_or_default(),
-                name,
-            };
+            let found = found(&pod);
             Ok((!has_ended(&pod)).then(|| Use { pod: Some(found.clone()), ..used(format!("pod `{}`", found.name), &pod.spec, ends) }))
         };
         pages::all(self, &path, ListParams::default(), 100, user).await
@@ -149,6 +155,15 @@ impl Kubernetes {
             pages::all(self, &path, ListParams::default(), 100, user).await
         });
         Ok(try_join_all(of_kind).await?.concat())
+    }
+}
+
+fn found(pod: &Seen) -> PodRef {
+    let runs = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+    PodRef {
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        phase: if runs { Phase::Running } else { Phase::Pending },
     }
 }
 
@@ -191,6 +206,23 @@ fn roles_of(spec: &Spec) -> BTreeSet<String> {
         .gather()
 }
 
+/// Where EKS runs a pod. A label and a scheduler mark those of Fargate before they have a node.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/fargate-pod-configuration.html>
+fn node(metadata: &ObjectMeta, spec: &Spec) -> Node {
+    let labelled = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("eks.amazonaws.com/fargate-profile"));
+    let on_fargate = spec.node_name.as_deref().is_some_and(|node| node.starts_with("fargate-"));
+    let selects_windows = |label: &str| spec.node_selector.iter().any(|labels| labels.get(label).is_some_and(|os| os == "windows"));
+    if labelled || on_fargate || spec.scheduler_name.as_deref() == Some("fargate-scheduler") {
+        Node::Fargate
+    } else if spec.os.as_ref().is_some_and(|os| os.name == "windows")
+        || ["kubernetes.io/os", "beta.kubernetes.io/os"].into_iter().any(selects_windows)
+    {
+        Node::Windows
+    } else {
+        Node::Linux
+    }
+}
+
 /// The pod annotation with the containers that the webhook of EKS passes over, with commas between.
 /// <https://github.com/aws/amazon-eks-pod-identity-webhook>
 const SKIPPED: &str = "eks.amazonaws.com/skip-containers";
@@ -199,6 +231,7 @@ const SKIPPED: &str = "eks.amazonaws.com/skip-containers";
 const MAIN: &str = "kubectl.kubernetes.io/default-container";
 
 fn observed(pod: Seen) -> Pod {
+    let (found, node) = (found(&pod), node(&pod.metadata, &pod.spec));
     let Object { metadata, spec, .. } = pod;
     let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let hash = metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
@@ -221,7 +254,7 @@ fn observed(pod: Seen) -> Pod {
     });
     let containers = containers.collect();
     let volumes = spec.volumes.iter().flatten().map(|volume| (text(&volume["name"]), tokens(&volume["projected"])));
-    Pod { name: metadata.name.unwrap_or_default(), owner, containers, volumes: volumes.gather() }
+    Pod { found, node, owner, containers, volumes: volumes.gather() }
 }
 
 fn judgeable(container: AContainer) -> Container {
