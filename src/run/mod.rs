@@ -261,13 +261,12 @@ async fn examine_all(config: &Config, connection: &Connection, patience: &Patien
     let account = account.map_err(Failed::to("ask who the job is for AWS", call))?;
     report.place(connection.place.namespace.as_str(), connection.place.issuer.as_str(), account.id.as_str());
     let desired = Desired::new(&config.identities, &connection.place, &account)?;
-    let of_manifest = desired.service_accounts.into_iter().map(|wanted| Patient { subject: wanted.subject, role: Some(wanted.role) });
     let named = config.examined.clone().map(|service_account| {
         let subject = Subject { namespace: connection.place.namespace.clone(), service_account };
-        Patient { subject, role: None }
+        Patient { subject, wanted: None }
     });
     let (mut broken, mut unknown) = (0, 0);
-    let patients: Vec<Patient> = of_manifest.chain(named).collect();
+    let patients: Vec<Patient> = Patient::of(&desired).chain(named).collect();
     for patient in &patients {
         let checks = examine(patient, connection, &account, patience).await;
         let count = |state| checks.iter().filter(|check| check.state == state).count();

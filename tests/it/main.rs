@@ -43,6 +43,7 @@ mod permissions {
 mod pod_identity {
     mod configuration;
     mod deploy;
+    mod doctor;
     mod role_only;
 }
 mod proof {

@@ -215,10 +215,9 @@ fn an_association_with_the_role_of_the_annotation_is_ok_if_the_role_trusts_pod_i
     let environment = made();
     let role = format!("arn:aws:iam::123456789012:role/qovery/demo/{NAMESPACE}/{}", environment.role_name());
     environment.sandbox.aws(|aws| aws.cluster_mut("demo").unwrap().associations.insert("a-1".to_owned(), association(&role)));
-    let of = |what: &str| format!("does not allow `pods.eks.amazonaws.com` `{what}`");
     for (actions, missing) in [
-        (json!([]), Some(of("sts:AssumeRole` and `sts:TagSession"))),
-        (json!(["sts:AssumeRole"]), Some(of("sts:TagSession"))),
+        (json!([]), Some("its action is `sts:AssumeRoleWithWebIdentity`, not `sts:AssumeRole`")),
+        (json!(["sts:AssumeRole"]), Some("statement 2 does not let it in: its action is `sts:AssumeRole`, not `sts:TagSession`")),
         (json!(["sts:AssumeRole", "sts:TagSession"]), None),
     ] {
         if actions != json!([]) {
@@ -232,7 +231,8 @@ fn an_association_with_the_role_of_the_annotation_is_ok_if_the_role_trusts_pod_i
         match missing {
             Some(evidence) => {
                 assert_eq!(found.len(), 1, "{found:?}");
-                assert!(found[0].0 == "pod identity" && found[0].1.ends_with(&evidence), "{found:?}");
+                assert!(found[0].0 == "pod identity" && found[0].1.ends_with(evidence), "{found:?}");
+                assert!(found[0].1.contains("its trust policy does not let in `pods.eks.amazonaws.com`: "), "{found:?}");
             }
             None => assert_eq!(found, []),
         }
