@@ -279,15 +279,15 @@ fn of_overridden(overridden: &Overridden) -> String {
     )
 }
 
-/// The name of the policy in `docs/permissions/admission-guard.yaml`.
-const GUARD: &str = "qovery-irsa";
+/// The names of the policies in `docs/permissions/admission-guard.yaml` and `docs/permissions/admission-guard-pods.yaml`.
+const GUARDS: [&str; 2] = ["qovery-irsa", "qovery-irsa-pods"];
 
 fn of_admission(admission: &Admission) -> String {
     match admission {
         Admission::Webhook(name) => format!(
             "admission webhook `{name}` of the cluster refuses it, no right of the job helps: give the identity what it asks for (`labels`, `annotations` in the manifest), or have it leave this namespace out"
         ),
-        Admission::Policy(name) if name == GUARD => format!(
+        Admission::Policy(name) if GUARDS.contains(&name.as_str()) => format!(
             "the guard of the cluster refuses it; if it is wanted, change the variables of that policy ({})",
             docs("permissions.md#the-guard")
         ),

@@ -304,6 +304,150 @@ fn an_audience_that_is_not_listed_gets_no_token() {
     assert!(environment.start().out.contains("proven: "));
 }
 
+const GUARD_OF_PODS: &str = "docs/permissions/admission-guard-pods.yaml";
+const PODS: &str = "/api/v1/namespaces/z1a2b3c4-shop/pods";
+
+/// The permissions for a proof before the first pod, with the guard or without.
+fn with_proof_pods(guarded: bool) -> Environment {
+    let environment = environment();
+    environment.sandbox.kubernetes(|kubernetes| {
+        let files = ["docs/permissions/rbac-proof-pod.yaml", GUARD_OF_PODS];
+        for object in files.into_iter().take(if guarded { 2 } else { 1 }).flat_map(objects) {
+            kubernetes.put_object(object);
+        }
+    });
+    environment
+}
+
+/// A pod that never runs, as the job makes one.
+fn proof_pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"qovery-irsa/proof": "app"}},
+        "spec": {"serviceAccountName": "own", "schedulingGates": [{"name": "qovery-irsa/proof"}],
+            "containers": [{"name": "none", "image": "registry.k8s.io/pause:3.10"}]}})
+}
+
+/// The same, with one thing different.
+fn proof_pod_with(pointer: &str, value: Value) -> Value {
+    let (mut pod, (parent, key)) = (proof_pod("changed"), pointer.rsplit_once('/').unwrap());
+    pod.pointer_mut(parent).unwrap()[key.replace("~1", "/")] = value;
+    pod
+}
+
+#[test]
+fn without_its_guard_the_right_to_create_pods_is_the_right_to_run_anything() {
+    let environment = with_proof_pods(false);
+    let job = Caller::of(&environment.variables["KUBECONFIG"]);
+    let (code, answer) = job.send(&format!("POST {PODS}"), JSON, &proof_pod_with("/spec/schedulingGates", json!([])));
+    assert_eq!(code, 200, "{answer}");
+}
+
+#[test]
+fn the_group_creates_no_pod_that_could_run_and_deletes_no_other() {
+    let environment = with_proof_pods(true);
+    let job = Caller::of(&environment.variables["KUBECONFIG"]);
+    let running = proof_pod_with("/spec/schedulingGates", json!([]));
+    let foreign = |name: &str, gates: Value, labels: Value| {
+        let mut pod = proof_pod(name);
+        pod["spec"]["schedulingGates"] = gates;
+        pod["metadata"]["labels"] = labels;
+        pod
+    };
+    let gate = json!([{"name": "qovery-irsa/proof"}]);
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.put_object(foreign("service", json!([]), json!({"app": "api"})));
+        kubernetes.put_object(foreign("labelled", json!([]), json!({"qovery-irsa/proof": "app"})));
+        kubernetes.put_object(foreign("gated", gate.clone(), json!({})));
+    });
+    let before = environment.sandbox.kubernetes(|kubernetes| kubernetes.state());
+    let never_runs = "the job may create only pods that never run";
+    let only_own = "the job may delete only pods of the proof";
+    let mut elsewhere = proof_pod("changed");
+    elsewhere["metadata"]["namespace"] = json!("kube-system");
+    for (line, body, said) in [
+        (format!("POST {PODS}"), running.clone(), never_runs),
+        // What the job asks first, to see whether the guard stands.
+        (format!("POST {PODS}?dryRun=All"), running, never_runs),
+        (format!("POST {PODS}"), proof_pod_with("/spec/schedulingGates", json!([{"name": "example.com/other"}])), never_runs),
+        (format!("POST {PODS}"), proof_pod_with("/spec/nodeName", json!("node-1")), never_runs),
+        (format!("POST {PODS}"), proof_pod_with("/metadata/labels", json!({})), "only pods with label `qovery-irsa/proof`"),
+        (
+            format!("POST {PODS}"),
+            proof_pod_with("/metadata/labels/pod-template-hash", json!("5d4f")),
+            "only pods whose labels match `labels` of this policy",
+        ),
+        (format!("POST {PODS}"), proof_pod_with("/metadata/finalizers", json!(["example.com/never"])), "without owner and finalizers"),
+        ("POST /api/v1/namespaces/kube-system/pods".to_owned(), elsewhere, "namespace `kube-system` matches no pattern"),
+        (format!("DELETE {PODS}/service"), Value::Null, only_own),
+        (format!("DELETE {PODS}/labelled"), Value::Null, only_own),
+        (format!("DELETE {PODS}/gated"), Value::Null, only_own),
+    ] {
+        let (code, answer) = job.send(&line, JSON, &body);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(code, 422, "{line} {body}: {answer}");
+        assert!(message.contains("ValidatingAdmissionPolicy 'qovery-irsa-pods'") && message.contains(said), "{line} {body}: {message}");
+    }
+    assert_eq!(environment.sandbox.kubernetes(|kubernetes| kubernetes.state()), before);
+    let (code, answer) = job.send(&format!("POST {PODS}"), JSON, &proof_pod("proof-1"));
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!(job.send(&format!("DELETE {PODS}/proof-1"), JSON, &Value::Null).0, 200);
+}
+
+/// Not by RBAC, which has no such verb, and not by a wider one either.
+#[test]
+fn the_gate_of_a_pod_cannot_be_taken_off_whatever_rbac_allows() {
+    let environment = with_proof_pods(true);
+    environment.sandbox.kubernetes(|kubernetes| {
+        let mut role = objects("docs/permissions/rbac-proof-pod.yaml").remove(0);
+        role["rules"] = json!([{"apiGroups": [""], "resources": ["pods", "pods/*"], "verbs": ["*"]}]);
+        kubernetes.put_object(role);
+        kubernetes.put_object(proof_pod("proof-1"));
+    });
+    let job = Caller::of(&environment.variables["KUBECONFIG"]);
+    for (line, media, body) in [
+        (format!("PATCH {PODS}/proof-1"), MERGE, json!({"spec": {"schedulingGates": null}})),
+        (format!("PATCH {PODS}/proof-1"), MERGE, json!({"metadata": {"labels": {"app": "api"}}})),
+        (format!("PUT {PODS}/proof-1"), JSON, proof_pod("proof-1")),
+        (format!("DELETE {PODS}"), JSON, Value::Null),
+    ] {
+        let (code, answer) = job.send(&line, media, &body);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(code, 422, "{line}: {answer}");
+        assert!(message.contains("ValidatingAdmissionPolicy 'qovery-irsa-pods'"), "{line}: {message}");
+    }
+    assert_eq!(job.send(&format!("DELETE {PODS}/proof-1"), JSON, &Value::Null).0, 200);
+}
+
+/// A token that is bound to such a pod is for AWS, and for no pod of another ServiceAccount.
+#[test]
+fn a_token_bound_to_a_pod_of_the_proof_is_for_aws_alone() {
+    let environment = with_proof_pods(true);
+    let job = Caller::of(&environment.variables["KUBECONFIG"]);
+    let (code, pod) = job.send(&format!("POST {PODS}"), JSON, &proof_pod("proof-1"));
+    assert_eq!(code, 200, "{pod}");
+    let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "proof-1", "uid": pod["metadata"]["uid"]});
+    let token = |account: &str, audience: &str| {
+        job.token(NAMESPACE, account, &json!({"audiences": [audience], "expirationSeconds": 600, "boundObjectRef": bound})).0
+    };
+    assert_eq!(token("own", "pods.eks.amazonaws.com"), 200);
+    assert_ne!(token("chart", "pods.eks.amazonaws.com"), 200);
+    assert_eq!(token("own", API_AUDIENCE), 422);
+}
+
+#[test]
+fn the_guard_of_pods_names_whom_the_other_guard_names() {
+    let [policy, binding] = objects(GUARD_OF_PODS).try_into().unwrap();
+    let other = objects(GUARD).remove(0);
+    assert_eq!(policy["spec"]["matchConditions"], other["spec"]["matchConditions"]);
+    let namespaces = |policy: &Value| policy["spec"]["variables"].as_array().unwrap().iter().find(|v| v["name"] == "namespaces").cloned();
+    assert_eq!(namespaces(&policy), namespaces(&other));
+    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+    assert_eq!((&policy["spec"]["failurePolicy"], &binding["spec"]["validationActions"]), (&json!("Fail"), &json!(["Deny"])));
+    let role = objects("docs/permissions/rbac-proof-pod.yaml").remove(0);
+    assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "delete"]}]));
+    let subjects = |file: &str| objects(file)[1]["subjects"].clone();
+    assert_eq!(subjects("docs/permissions/rbac-proof-pod.yaml"), subjects("docs/permissions/rbac.yaml"));
+}
+
 #[test]
 fn the_guard_alone_allows_nothing() {
     let environment = environment();

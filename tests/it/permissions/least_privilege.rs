@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     environment::Environment,
     fixtures::{GIVEN, MANIFEST, association, by_hand},
+    pod_identity::{ASSOCIATED, add_agent, add_pod, associations},
     repository::{actions, given_roles_statement, objects, read},
 };
 
@@ -179,4 +180,69 @@ fn a_role_given_by_arn_needs_the_documented_addition_and_no_more() {
         let run = environment.run(&[command]).ended(1);
         assert!(run.err.contains(&format!("hint: allow `{action}`")), "{action}: {}", run.err);
     }
+}
+
+/// The addition for EKS Pod Identity, without one of its actions.
+fn pod_identity_without(action: &str) -> Environment {
+    let addition: Value = serde_json::from_str(&read("docs/permissions/pod-identity-policy.json")).unwrap();
+    let mut statements = addition["Statement"].as_array().cloned().unwrap();
+    for statement in &mut statements {
+        match &mut statement["Action"] {
+            Value::Array(actions) => actions.retain(|other| other != action),
+            one if one == action => *one = json!("sts:GetCallerIdentity"),
+            _ => {}
+        }
+    }
+    let mut environment = Environment::new(ASSOCIATED).with_permissions("docs/permissions/iam-policy.json", &statements);
+    environment.set("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
+    add_agent(&environment);
+    environment
+}
+
+/// What each action of the addition is for: without it exactly that fails, by name.
+#[test]
+fn each_action_for_pod_identity_is_needed() {
+    let policy: Value = serde_json::from_str(&read("docs/permissions/pod-identity-policy.json")).unwrap();
+    let mut tried: BTreeSet<String> = BTreeSet::new();
+    for action in ["eks:CreatePodIdentityAssociation", "eks:TagResource", "iam:PassRole"] {
+        let environment = pod_identity_without(action);
+        let run = environment.run(&["start"]).ended(1);
+        assert!(run.err.contains(&format!("hint: allow `{action}`")), "{action}: {}", run.err);
+        assert_eq!(associations(&environment).len(), 0, "{action}");
+        tried.insert(action.to_owned());
+    }
+    let environment = pod_identity_without("eks:UpdatePodIdentityAssociation");
+    environment.start();
+    environment.write_manifest("identities: [{serviceAccount: app, podIdentity: true, role: {name: other}}]");
+    let run = environment.run(&["start"]).ended(1);
+    assert!(run.err.contains("hint: allow `eks:UpdatePodIdentityAssociation`"), "{}", run.err);
+    tried.insert("eks:UpdatePodIdentityAssociation".to_owned());
+    // What only looks: without it less is known, and said.
+    for (action, link) in [("eks:DescribeAddon", "agent"), ("eks-auth:AssumeRoleForPodIdentity", "session")] {
+        let environment = pod_identity_without(action);
+        environment.start();
+        add_pod(&environment, "z1a2b3c4-shop", "app", "app-1");
+        let run = environment.run(&["doctor"]).ended(1);
+        assert!(run.out.contains(&format!("  unknown {link}:")), "{action}: {}", run.out);
+        assert!(run.out.contains(&format!("→ the job needs `{action}`")), "{action}: {}", run.out);
+        tried.insert(action.to_owned());
+    }
+    let of_delete = ["eks:DeletePodIdentityAssociation", "eks:UntagResource"].map(str::to_owned);
+    assert_eq!(tried.into_iter().chain(of_delete).collect::<BTreeSet<_>>(), actions(&policy));
+}
+
+/// The last job that wants an association deletes it; one of two takes its mark and leaves the rest.
+#[test]
+fn each_action_for_pod_identity_that_a_delete_takes_is_needed() {
+    let environment = pod_identity_without("eks:DeletePodIdentityAssociation");
+    environment.start();
+    let run = environment.run(&["delete"]).ended(1);
+    assert!(run.err.contains("hint: allow `eks:DeletePodIdentityAssociation`"), "{}", run.err);
+    let environment = pod_identity_without("eks:UntagResource");
+    environment.start();
+    let mut other = environment.variables.clone();
+    other.insert("QOVERY_JOB_ID".to_owned(), "2b3c4d5e-0000-4000-8000-000000000000".to_owned());
+    environment.run_with(&["start"], &other).ended(0);
+    let run = environment.run(&["delete"]).ended(1);
+    assert!(run.err.contains("hint: allow `eks:UntagResource`"), "{}", run.err);
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     environment::Environment,
     fixtures::{EC2_TRUST, MANIFEST, NAMESPACE, association},
+    pod_identity::{ASSOCIATED, add_agent, add_pod},
     repository::{actions, objects, read},
 };
 
@@ -160,6 +161,50 @@ fn a_provider_says_who_made_it_and_one_that_is_there_is_left_as_it_is() {
     assert_eq!(tags(&environment), [("creator".to_owned(), "terraform".to_owned())].into());
 }
 
+/// What the addition for EKS Pod Identity allows and what it refuses, call by call.
+#[test]
+fn the_pod_identity_policy_reaches_no_role_outside_the_path_and_no_association_of_somebody_else() {
+    let environment = Environment::of_pod_identity(ASSOCIATED);
+    let allows =
+        |action: &str, resource: &str, keys: &[(&str, &str)]| environment.sandbox.aws(|aws| aws.allows("job", action, resource, keys));
+    let (cluster, association) =
+        ("arn:aws:eks:eu-west-3:123456789012:cluster/demo", "arn:aws:eks:eu-west-3:123456789012:podidentityassociation/demo/a-1");
+    let (own, other) = ("arn:aws:iam::123456789012:role/qovery/demo/z1/app", "arn:aws:iam::123456789012:role/administrator");
+    let to = |service: &'static str| [("iam:PassedToService", service)];
+    assert!(allows("iam:PassRole", own, &to("pods.eks.amazonaws.com")));
+    for (role, keys) in [
+        (other, to("pods.eks.amazonaws.com").as_slice()),
+        ("arn:aws:iam::123456789012:role/qoveryx/app", &to("pods.eks.amazonaws.com")),
+        (own, &to("ec2.amazonaws.com")),
+        (own, &to("eks.amazonaws.com")),
+        (own, &[]),
+    ] {
+        assert!(!allows("iam:PassRole", role, keys), "{role} {keys:?}");
+    }
+    let owner = "aws:RequestTag/qovery-irsa/owner";
+    assert!(allows("eks:CreatePodIdentityAssociation", cluster, &[(owner, "z1/app")]));
+    for tags in [&[][..], &[("aws:RequestTag/team", "x")], &[(owner, "")], &[(owner, "app")]] {
+        assert!(!allows("eks:CreatePodIdentityAssociation", cluster, tags), "{tags:?}");
+    }
+    for action in ["eks:DeletePodIdentityAssociation", "eks:UpdatePodIdentityAssociation", "eks:UntagResource"] {
+        assert!(allows(action, association, &[("aws:ResourceTag/qovery-irsa/owner", "z1/app")]), "{action}");
+        for tags in [&[][..], &[("aws:ResourceTag/owner", "z1/app")], &[(owner, "z1/app")]] {
+            assert!(!allows(action, association, tags), "{action} {tags:?}");
+        }
+    }
+    for (action, resource) in [
+        ("eks:TagResource", cluster),
+        ("eks:TagResource", "arn:aws:eks:eu-west-3:123456789012:access-entry/demo/role/123456789012/admin/1"),
+        ("eks:UntagResource", cluster),
+        ("eks:CreateAccessEntry", cluster),
+        ("eks:CreateAddon", cluster),
+        ("eks:DescribeAddon", "arn:aws:eks:eu-west-3:123456789012:addon/demo/vpc-cni/1"),
+        ("iam:PassRole", other),
+    ] {
+        assert!(!allows(action, resource, &[("aws:ResourceTag/qovery-irsa/owner", "z1/app")]), "{action} {resource}");
+    }
+}
+
 /// From now on with the permissions of a pipeline that shows what a pull request would change.
 fn reading_only(environment: &mut Environment) {
     let policy: Value = serde_json::from_str(&read("docs/permissions/read-only-policy.json")).unwrap();
@@ -299,6 +344,28 @@ fn the_permissions_to_read_are_all_used() {
     }
     // The issuer is asked for with a kubeconfig only.
     assert!(!used.iter().any(|call| call.contains(".well-known")));
+}
+
+/// The same of an identity by EKS Pod Identity, whose agent is looked for.
+#[test]
+fn with_permissions_to_read_plan_and_doctor_see_an_identity_of_pod_identity() {
+    let mut environment = Environment::of_pod_identity(ASSOCIATED);
+    add_agent(&environment);
+    let own = environment.variables.clone();
+    reading_only(&mut environment);
+    let first = environment.run(&["plan"]).ended(10);
+    let reader = std::mem::replace(&mut environment.variables, own);
+    assert_eq!(environment.start().done(), first.planned());
+    add_pod(&environment, NAMESPACE, "app", "app-1");
+    environment.variables = reader;
+    environment.sandbox.witness().clear();
+    assert_eq!(environment.run(&["plan"]).ended(0).writes, 0);
+    let doctor = environment.run(&["doctor", "--format=json"]).ended(1);
+    let checks = doctor.json()["examined"][0]["checks"].as_array().unwrap().clone();
+    let unknown: Vec<_> = checks.iter().filter(|check| check["state"] == "unknown").map(|check| &check["link"]).collect();
+    // Nobody who only reads may request a token.
+    assert_eq!((doctor.writes, unknown), (0, vec![&json!("session")]), "{}", doctor.out);
+    assert!(environment.sandbox.witness().operations().iter().any(|call| call == "eks:DescribeAddon"));
 }
 
 /// Nothing in the files changes anything, and in neither world can a caller with them.
