@@ -156,12 +156,14 @@ fn variables() -> BTreeSet<String> {
 }
 
 /// What the SDK of AWS reads by itself, and what SDKs in the pods of services read.
-const OF_AWS: [&str; 14] = [
+const OF_AWS: [&str; 16] = [
     "AWS_ACCESS_KEY",
     "AWS_ACCESS_KEY_ID",
     "AWS_CA_BUNDLE",
     "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_EKS",
     "AWS_ENDPOINT_URL_STS",
