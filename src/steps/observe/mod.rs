@@ -35,7 +35,8 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
     };
     let (seen, pods, services) =
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::No), observer.services_to_bind(identities));
-    Ok(with_services(with_pods(seen?, pods?), services))
+    let seen = observer.with_bindings_before(identities, with_pods(seen?, pods?)).await?;
+    Ok(with_services(seen, services))
 }
 
 /// Sees the same, and whether the namespace is being deleted. That this cannot be seen is no error: then it is not known to be.
@@ -87,7 +88,8 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
     };
     let (seen, pods, services) =
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::AtOnce), observer.services_to_bind(identities));
-    Ok(with_services(with_pods(seen?, pods?), services))
+    let seen = observer.with_bindings_before(identities, with_pods(seen?, pods?)).await?;
+    Ok(with_services(seen, services))
 }
 
 /// Sees what one environment has made: the roles and ServiceAccounts of each identity, and the ledger, with all that is in the roles.

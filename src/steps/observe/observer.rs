@@ -423,31 +423,72 @@ impl Observer<'_> {
         let Some(cluster) = self.connection.place.cluster.as_ref().filter(|_| !wanted.is_empty()) else {
             return Ok(SeenOfPods::default());
         };
-        let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
-        let associations = async {
-            let listed = self
-                .call("list the associations of the namespace", "eks:ListPodIdentityAssociations", async || {
-                    self.connection.aws.associations(cluster, Some(namespace), None).await
-                })
-                .await?;
-            let described = listed.iter().map(async |listed| {
-                let doing = format!("read the association of ServiceAccount `{}`", listed.subject);
-                let call = "eks:DescribePodIdentityAssociation";
-                self.call(doing, call, async || self.connection.aws.association(cluster, &listed.id).await).await
-            });
-            let found = try_join_all(described).await?.into_iter().flatten();
-            Ok(found.map(|found| (found.subject.service_account.clone(), found)).gather())
-        };
         let of_pods = async {
-            let pods = self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await).await?;
-            let sessions = match sessions {
-                Asked::No => Sessions::default(),
-                Asked::AtOnce => self.sessions_of_pods(cluster, &wanted, &pods).await,
+            let pods = self.pods().await?;
+            let sessions = match (&pods, sessions) {
+                (Some(pods), Asked::AtOnce) => self.sessions_of_pods(cluster, &wanted, pods).await,
+                (None, _) | (_, Asked::No) => Sessions::default(),
             };
             Ok((pods, sessions))
         };
-        let (associations, (pods, sessions)) = tokio::try_join!(associations, of_pods)?;
-        Ok(SeenOfPods { associations: Some(associations), pods: Some(pods), sessions })
+        let (associations, (pods, sessions)) = tokio::try_join!(self.associations(cluster), of_pods)?;
+        Ok(SeenOfPods { associations: Some(associations), pods, sessions })
+    }
+
+    /// The pods of the namespace. That they may not be listed is no failure: then it is not known who uses what.
+    async fn pods(&self) -> Result<Option<Vec<Use>>, Failed> {
+        let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
+        Ok(readable(self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await).await)?.ok())
+    }
+
+    /// The associations of the namespace.
+    async fn associations(&self, cluster: &ClusterName) -> Result<BTreeMap<ServiceAccountName, ObservedAssociation>, Failed> {
+        let namespace = &self.connection.place.namespace;
+        let listed = self
+            .call("list the associations of the namespace", "eks:ListPodIdentityAssociations", async || {
+                self.connection.aws.associations(cluster, Some(namespace), None).await
+            })
+            .await?;
+        let described = listed.iter().map(async |listed| {
+            let doing = format!("read the association of ServiceAccount `{}`", listed.subject);
+            let call = "eks:DescribePodIdentityAssociation";
+            self.call(doing, call, async || self.connection.aws.association(cluster, &listed.id).await).await
+        });
+        let found = try_join_all(described).await?.into_iter().flatten();
+        Ok(found.map(|found| (found.subject.service_account.clone(), found)).gather())
+    }
+
+    /// With the associations that identities had before they were to have IRSA, and the pods that may rely on them: where the record of a
+    /// ServiceAccount or the trust of one environment's role says that there are any. Where nothing does, nothing is asked.
+    pub(super) async fn with_bindings_before(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
+        let to_irsa: Vec<&Identity> = identities.iter().filter(|identity| identity.binding.audience().is_some()).collect();
+        let is_recorded = |identity: &&&Identity| {
+            let account = seen.service_accounts.get(&identity.service_account.name);
+            account.is_some_and(|account| account.associated_role().is_some())
+        };
+        let is_trusted = |identity: &&&Identity| {
+            let role = seen.roles.get(&self.connection.place.role_name(identity));
+            role.is_some_and(|role| {
+                matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(..))) && !role.trust.pod_identity_anchors().is_empty()
+            })
+        };
+        let may_be = to_irsa.iter().any(|identity| is_recorded(&identity) || is_trusted(&identity));
+        let Some(cluster) = self.connection.place.cluster.as_ref().filter(|_| may_be) else { return Ok(seen) };
+        let (associations, pods) = tokio::try_join!(
+            async {
+                match seen.associations.clone() {
+                    Some(known) => Ok(Some(known)),
+                    None => Ok(readable(self.associations(cluster).await)?.ok()),
+                }
+            },
+            async {
+                match seen.pods.clone() {
+                    Some(known) => Ok(Some(known)),
+                    None => self.pods().await,
+                }
+            },
+        )?;
+        Ok(Observed { associations, pods, ..seen })
     }
 
     async fn sessions_of_pods(&self, cluster: &ClusterName, wanted: &[&ServiceAccountName], pods: &[Use]) -> Sessions {
