@@ -100,6 +100,12 @@ fn no_cluster(name: &str) -> AwsError {
     not_found(format!("No cluster found for name: {name}."))
 }
 
+/// The ARN of the role that a pod gets for its token, whoever asks.
+pub(super) fn role_of(aws: &Aws, name: &str, token: &str, now: SystemTime) -> Result<String, AwsError> {
+    let cluster = cluster_named(aws, name)?;
+    session(aws, cluster, &Pod::of(aws, cluster, token, now)?, now).map(|(_, session)| session.role_arn)
+}
+
 /// Everything that decides about a session.
 struct Ask<'a> {
     aws: &'a Aws,

@@ -16,6 +16,7 @@ mod error;
 pub mod evaluate;
 mod iam;
 mod managed;
+mod pods;
 mod query;
 mod sigv4;
 mod state;
