@@ -33,6 +33,14 @@ pub(crate) struct Environment {
 /// Roles made by hand, which tests give by ARN: the documented addition to the policy names them.
 const GIVEN_ROLES: [&str; 2] = ["by-hand", "my-s3-role"];
 
+/// The documented addition to the policy that names them.
+pub(crate) fn of_given_roles() -> Value {
+    let roles: Vec<String> = GIVEN_ROLES.iter().map(|name| format!("arn:aws:iam::123456789012:role/{name}")).collect();
+    let mut addition = given_roles_statement();
+    addition["Resource"] = json!(roles);
+    addition
+}
+
 /// The bearer token of the job in kubeconfigs.
 const TOKEN: &str = "a-token-that-must-not-show";
 
@@ -180,10 +188,7 @@ impl Environment {
             variables.insert(name.to_owned(), value);
         }
         let environment = Self { sandbox, variables };
-        let roles: Vec<String> = GIVEN_ROLES.iter().map(|name| format!("arn:aws:iam::123456789012:role/{name}")).collect();
-        let mut addition = given_roles_statement();
-        addition["Resource"] = json!(roles);
-        environment.with_permissions("docs/permissions/iam-policy.json", &[addition])
+        environment.with_permissions("docs/permissions/iam-policy.json", &[of_given_roles()])
     }
 
     /// The job may do what this policy and these further statements say, and in Kubernetes what `rbac.yaml` says and the guard leaves of it.
