@@ -2,11 +2,15 @@
 //!
 //! IAM replaces a trust policy whole and the last write wins, but merges tags by key. So each environment writes only its own
 //! tags, and the tool's statement in the trust policy is a projection of all of them.
+//!
+//! For EKS Pod Identity one tag stands for each cluster, and every environment writes the same: so whoever writes the document for IRSA knows
+//! the statement, also where the document that it read is one of the past.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     anchor::{Grant, StatementKind},
+    arn::ClusterArn,
     conditions::Conditions,
     fingerprint::fingerprint,
     gather::Gather as _,
@@ -60,9 +64,7 @@ impl Entry {
     #[must_use]
     pub fn tags(&self, issuer: &IssuerUrl) -> BTreeMap<String, String> {
         let key = self.tag_key(issuer);
-        let encoded = if self.conditions.is_empty() { String::new() } else { self.conditions.encoded() };
-        let chunks = encoded.as_bytes().chunks(LONGEST_VALUE).map(|chunk| String::from_utf8_lossy(chunk).into_owned());
-        let of_conditions = chunks.zip(1..).map(|(chunk, number)| (conditions_key(&key, number), chunk)).collect::<Vec<_>>();
+        let of_conditions = of_conditions(&key, &self.conditions);
         std::iter::once((key, self.tag_value())).chain(of_conditions).gather()
     }
 
@@ -80,6 +82,57 @@ impl Entry {
     }
 }
 
+/// With what the key of a tag begins that says that EKS may assume the role for the pods of a cluster.
+pub const PODS_PREFIX: &str = "qovery-irsa/pods/";
+
+/// That EKS may assume the role for all pods of a cluster that associations give it to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodsEntry {
+    /// The cluster.
+    pub cluster: ClusterArn,
+    /// Under which conditions of one's own.
+    pub conditions: Conditions,
+}
+
+impl PodsEntry {
+    /// Its tags: the cluster's ARN, then ` if <fingerprint of the conditions>` where there are any, and those that hold the conditions.
+    #[must_use]
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let mut value = self.cluster.as_str().to_owned();
+        if !self.conditions.is_empty() {
+            value = format!("{value} if {}", self.conditions.fingerprint());
+        }
+        let key = format!("{PODS_PREFIX}{}", fingerprint(&[&value], FINGERPRINT));
+        let of_conditions = of_conditions(&key, &self.conditions);
+        std::iter::once((key, value)).chain(of_conditions).gather()
+    }
+
+    /// Those among the tags of a role. What is of unknown form is none.
+    #[must_use]
+    pub fn all(tags: &BTreeMap<String, String>) -> Vec<Self> {
+        let of_tag = |(key, value): (&String, &String)| {
+            let (cluster, conditions) = with_conditions(key, value, tags)?;
+            let entry = Self { cluster: cluster.parse().ok()?, conditions };
+            (entry.tags().get(key) == Some(value)).then_some(entry)
+        };
+        tags.iter().filter(|(key, _)| key.starts_with(PODS_PREFIX)).filter_map(of_tag).collect()
+    }
+}
+
+/// The tags that hold conditions.
+fn of_conditions(key: &str, conditions: &Conditions) -> Vec<(String, String)> {
+    let encoded = if conditions.is_empty() { String::new() } else { conditions.encoded() };
+    let chunks = encoded.as_bytes().chunks(LONGEST_VALUE).map(|chunk| String::from_utf8_lossy(chunk).into_owned());
+    chunks.zip(1..).map(|(chunk, number)| (conditions_key(key, number), chunk)).collect()
+}
+
+/// What stands before the fingerprint of conditions, and these, if the tags hold them.
+fn with_conditions<'a>(key: &str, value: &'a str, tags: &BTreeMap<String, String>) -> Option<(&'a str, Conditions)> {
+    let Some((rest, fingerprint)) = value.split_once(" if ") else { return Some((value, Conditions::default())) };
+    let encoded: String = (1..).map_while(|number| tags.get(&conditions_key(key, number))).map(String::as_str).collect();
+    Some((rest, Conditions::decoded(&encoded).filter(|conditions| conditions.fingerprint() == fingerprint)?))
+}
+
 /// The length of the fingerprint in a key.
 const FINGERPRINT: usize = 16;
 
@@ -95,13 +148,7 @@ fn key(issuer: &IssuerUrl, value: &str) -> String {
 }
 
 fn parse(tag_key: &str, value: &str, tags: &BTreeMap<String, String>) -> Option<Entry> {
-    let (value, conditions) = match value.split_once(" if ") {
-        Some((rest, fingerprint)) => {
-            let encoded: String = (1..).map_while(|number| tags.get(&conditions_key(tag_key, number))).map(String::as_str).collect();
-            (rest, Conditions::decoded(&encoded).filter(|conditions| conditions.fingerprint() == fingerprint)?)
-        }
-        None => (value, Conditions::default()),
-    };
+    let (value, conditions) = with_conditions(tag_key, value, tags)?;
     let (rest, audience) = match value.split_once(" aud ") {
         Some((rest, audience)) => (rest, audience.parse().ok()?),
         None => (value, Audience::default()),
@@ -208,6 +255,23 @@ mod tests {
         assert_eq!(entries(&tags, &theirs), BTreeSet::from([entry]));
         assert_eq!(unknown(&tags), [("qovery-irsa/subject/by-hand", "z2/app")]);
         assert!(!is_empty(&tags));
+    }
+
+    #[test]
+    fn the_clusters_of_eks_pod_identity_read_back_from_tags_of_their_own() {
+        let cluster: ClusterArn = "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap();
+        let networks: Vec<String> = (0..40).map(|number| format!("10.{number}.0.0/16")).collect();
+        let narrow = Conditions::read(&serde_json::json!({"IpAddress": {"aws:SourceIp": networks}})).unwrap();
+        for (conditions, count) in [(Conditions::default(), 1), (narrow, 5)] {
+            let entry = PodsEntry { cluster: cluster.clone(), conditions };
+            let mut tags = entry.tags();
+            assert_eq!(tags.len(), count);
+            assert!(tags.iter().all(|(key, value)| key.len() <= 128 && value.parse::<TagValue>().is_ok()), "{tags:?}");
+            assert_eq!(PodsEntry::all(&tags), [entry]);
+            assert!(is_empty(&tags) && unknown(&tags).is_empty(), "they register nobody");
+            tags.iter_mut().for_each(|(_, value)| value.push('x'));
+            assert_eq!(PodsEntry::all(&tags), []);
+        }
     }
 
     #[test]

@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     model::{
         anchor::{Anchor, Grant, StatementKind},
+        arn::ClusterArn,
+        association::SessionTags,
         desired::{DesiredRole, DesiredTrust},
         explain::{perimeters, perimeters_of_pattern},
         gather::Gather as _,
         names::{RoleName, Subject},
         observed::{Limits, ObservedRole},
-        oidc::{IssuerUrl, Provider},
-        registry::{self, Entry, projection},
+        oidc::{Audience, IssuerUrl, Provider},
+        registry::{self, Entry, PodsEntry, projection},
         subjects::SubjectPattern,
         trust::{TrustPolicy, Trusted},
     },
@@ -65,7 +67,7 @@ impl Trust {
                 short_enough(name, entries)?;
                 (projection(entries), tags_of(entries, issuer))
             }
-            DesiredTrust::Patterns(trusted) => (trusted.clone(), BTreeMap::new()),
+            DesiredTrust::Patterns(trusted) => (trusted.clone(), pods_tags(&desired.anchor, trusted)),
         };
         let trust = TrustPolicy::new(&desired.anchor, &trusted);
         small_enough(name, &trust, &desired.anchor, limits, None)?;
@@ -113,9 +115,18 @@ impl Trust {
                         "role `{name}`: its trust policy also lets in `{pattern}`, which the manifest of another project declares, kept"
                     )
                 }));
+                let tags = pods_tags(anchor, trusted);
+                let known = PodsEntry::all(&observed.tags).into_iter().filter(|entry| anchor_of(entry).is_like(anchor));
+                let known: BTreeMap<_, _> = known.flat_map(|entry| entry.tags()).collect();
+                trust.keys = known.into_keys().filter(|key| !tags.contains_key(key)).collect();
+                trust.tags = tags.into_iter().filter(|(key, value)| observed.tags.get(key) != Some(value)).gather();
                 trusted.clone()
             }
         };
+        trust.notes.extend(lost(observed, anchor).into_iter().map(|(cluster, _)| {
+            let cluster = cluster.as_str();
+            format!("role `{name}`: its trust policy lacks the statement for EKS Pod Identity in cluster `{cluster}`, which a tag asks for: put back")
+        }));
         trust.update = update(name, observed, anchor, &trusted);
         if is_trusted_otherwise(&observed.trust, anchor) {
             let means = if matches!(anchor, Anchor::Oidc(_)) { Means::Irsa } else { Means::PodIdentity };
@@ -236,7 +247,10 @@ pub(super) fn unread_in_words(role: &RoleName, observed: &ObservedRole) -> Vec<S
 }
 
 pub(super) fn update(role: &RoleName, observed: &ObservedRole, anchor: &Anchor, trusted: &Trusted) -> Option<Action> {
-    let trust = observed.trust.rendered(anchor, trusted);
+    // Somebody who saw the past may have dropped them: tags merge, documents do not.
+    let put_back = |trust: TrustPolicy, (cluster, lost)| trust.rendered(&Anchor::PodIdentity(cluster, SessionTags::Off), &lost);
+    let whole = lost(observed, anchor).into_iter().fold(observed.trust.clone(), put_back);
+    let trust = whole.rendered(anchor, trusted);
     if trust.means_the_same(&observed.trust) {
         return None;
     }
@@ -244,6 +258,35 @@ pub(super) fn update(role: &RoleName, observed: &ObservedRole, anchor: &Anchor, 
     let (before, after) = (observed.trust.own_trusted(anchor, trusted.kind), trust.own_trusted(anchor, trusted.kind));
     let subjects = SubjectChange::between(&own(&observed.trust), &own(&trust)).with_grants(&before, &after);
     Some(Action::UpdateTrust { role: role.clone(), trust, subjects })
+}
+
+/// The tags that say that associations give the role to pods of the cluster, so that whoever writes the document for IRSA knows.
+fn pods_tags(anchor: &Anchor, trusted: &Trusted) -> BTreeMap<String, String> {
+    let Anchor::PodIdentity(cluster, _) = anchor else { return BTreeMap::new() };
+    if trusted.kind != StatementKind::Subjects {
+        return BTreeMap::new();
+    }
+    let entry = |grant: &Grant| PodsEntry { cluster: cluster.clone(), conditions: grant.conditions.clone() };
+    trusted.subjects.keys().map(entry).flat_map(|entry| entry.tags()).collect()
+}
+
+/// What an entry stands for.
+fn anchor_of(entry: &PodsEntry) -> Anchor {
+    Anchor::PodIdentity(entry.cluster.clone(), SessionTags::Off)
+}
+
+/// The statements for EKS Pod Identity that tags ask for and the document lacks; without those of this anchor, which are rendered anyhow.
+fn lost(observed: &ObservedRole, anchor: &Anchor) -> Vec<(ClusterArn, Trusted)> {
+    let mut asked: BTreeMap<ClusterArn, Trusted> = BTreeMap::new();
+    for entry in PodsEntry::all(&observed.tags).into_iter().filter(|entry| !anchor_of(entry).is_like(anchor)) {
+        let grant = Grant { audience: Audience::of_pod_identity(), conditions: entry.conditions };
+        let trusted = asked.entry(entry.cluster).or_insert_with(|| Trusted::nobody(StatementKind::Subjects));
+        trusted.add(&grant, SubjectPattern::everybody());
+    }
+    let is_lost = |(cluster, trusted): &(ClusterArn, Trusted)| {
+        observed.trust.own_trusted(&Anchor::PodIdentity(cluster.clone(), SessionTags::Off), trusted.kind) != *trusted
+    };
+    asked.into_iter().filter(is_lost).collect()
 }
 
 /// Takes away the tool's statements for these anchors, one after the other.

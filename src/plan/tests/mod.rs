@@ -111,6 +111,7 @@ fn a_shared_role_of_pod_identity_trusts_its_cluster_and_stays() {
     let mut world = World::empty(given());
     world.identities[0].binding = Binding::PodIdentity(Box::default());
     insta::assert_snapshot!(start(&world), @"
+    tag role `shared` with `qovery-irsa/pods/ozgj6uhbci563xzl`
     update the trust policy of role `shared`: trust `system:serviceaccount:*:*`
     associate ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`

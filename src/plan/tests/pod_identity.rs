@@ -277,6 +277,31 @@ fn an_environment_that_moves_leaves_the_entries_of_others_in_a_shared_role() {
     ");
 }
 
+/// IAM may show an environment of IRSA a document without the statement, and it writes that back.
+#[test]
+fn a_statement_for_pods_that_a_writer_for_irsa_has_lost_is_put_back_by_the_next_of_any() {
+    for identities in [together(Scope::Shared { retain: false }), given()] {
+        let irsa = World::in_sync(identities);
+        let mut world = bound(&irsa, pod_identity());
+        settle(&mut world);
+        let whole = role(&world).trust.clone();
+        role_mut(&mut world).trust = role(&irsa).trust.clone();
+        let mut other = irsa.clone();
+        other.place.namespace = "z2".parse().unwrap();
+        other.observed.roles = world.observed.roles.clone();
+        other.observed.service_accounts.clear();
+        other.apply(Goal::Start);
+        assert_eq!(trusted(&other), "IRSA: system:serviceaccount:z1:app system:serviceaccount:z2:app; pods: system:serviceaccount:*:*");
+        // One that is in already finds it too.
+        let mut same = irsa.clone();
+        same.observed.roles = world.observed.roles.clone();
+        let plan = start(&same);
+        assert!(plan.contains("which a tag asks for: put back"), "{plan}");
+        same.apply(Goal::Start);
+        assert!(role(&same).trust.means_the_same(&whole) && start(&same).is_empty(), "{}", start(&same));
+    }
+}
+
 /// Everybody, as the trust of a shared role has it.
 fn world_trust(world: &World) -> crate::model::trust::Trusted {
     match world.desired().roles.into_values().next().unwrap().trust {
