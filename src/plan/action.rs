@@ -338,6 +338,12 @@ impl Action {
         )
     }
 
+    /// Whether it takes something from an association, or the association itself.
+    #[must_use]
+    pub fn takes_from_association(&self) -> bool {
+        matches!(self, Self::UntagAssociation { .. } | Self::DeleteAssociation { .. })
+    }
+
     /// Whether it changes who gets this role, so that it may take a while until STS knows.
     #[must_use]
     pub fn changes_chain_to(&self, name: &RoleName) -> bool {

@@ -34,7 +34,7 @@ pub(super) fn meaning(action: &Action, lane: &[Action], writers: Writers, failur
     };
     let of_many = writers == Writers::Many;
     match (failure, action) {
-        (ErrorKind::NotFound(_), action) if action.takes_from_role() => Meaning::Done,
+        (ErrorKind::NotFound(_), action) if action.takes_from_role() || action.takes_from_association() => Meaning::Done,
         (ErrorKind::NotFound(Missing::Role(name)), _) if is_new(name) => Meaning::Settling,
         // IAM does not say which principal it does not know: one that was made a moment ago may show.
         (ErrorKind::Document(DocumentFault::Principal), action) if !names_the_deleted(action) => Meaning::Settling,
@@ -82,7 +82,15 @@ mod tests {
         let live = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}"#;
         let deleted = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"AROAEXAMPLEEXAMPLE123"},"Action":"sts:AssumeRole"}]}"#;
         let principal = || ErrorKind::Document(DocumentFault::Principal);
+        let disassociate = || Action::DeleteAssociation {
+            cluster: "demo".parse().unwrap(),
+            id: crate::model::association::AssociationId::read("a-1"),
+            subject: "z1/app".parse().unwrap(),
+        };
+        let gone = || ErrorKind::NotFound(Missing::Thing);
         let cases = [
+            (disassociate(), vec![disassociate()], Writers::One, gone(), Meaning::Done),
+            (disassociate(), vec![disassociate()], Writers::One, ErrorKind::denied(), Meaning::Failed),
             (delete(), vec![delete()], Writers::One, missing(), Meaning::Done),
             (delete(), vec![delete()], Writers::Many, missing(), Meaning::Done),
             (tag(), vec![new(), tag()], Writers::One, missing(), Meaning::Settling),
