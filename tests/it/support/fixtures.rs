@@ -93,11 +93,15 @@ pub(crate) fn an_hour_passes(environment: &Environment) {
         let words = text.split(' ').map(|word| if word.parse::<Date>().is_ok() { LONG_AGO } else { word });
         words.collect::<Vec<_>>().join(" ")
     };
+    let cluster = environment.sandbox.cluster().name().to_owned();
     environment.sandbox.aws(|aws| {
         let names: Vec<String> = aws.roles().keys().cloned().collect();
         for name in names {
             let tags = &mut aws.role_mut(&name).unwrap().tags;
             tags.iter_mut().filter(|(key, _)| key.starts_with("qovery-irsa/job/")).for_each(|(_, value)| *value = older(value));
+        }
+        for association in aws.cluster_mut(&cluster).unwrap().associations.values_mut() {
+            association.tags.values_mut().for_each(|value| *value = older(value));
         }
     });
     for name in service_accounts(environment) {
