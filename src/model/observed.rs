@@ -60,6 +60,8 @@ pub struct Observed {
     pub service_accounts: BTreeMap<ServiceAccountName, ObservedServiceAccount>,
     /// The associations of EKS Pod Identity in the namespace, by ServiceAccount. None if nobody looked.
     pub associations: Option<BTreeMap<ServiceAccountName, ObservedAssociation>>,
+    /// What the service said where there was reason to look for associations, and they may not be read.
+    pub unread_associations: Option<String>,
     /// Whether the cluster can give pods the credentials of associations. Looked up only before one is made.
     pub agent: KnownAgent,
     /// The pods of the namespace that run or are about to. Looked up by a deploy where a pod's token is the proof.
@@ -80,6 +82,10 @@ pub struct Observed {
     pub sessions: Sessions,
     /// For a sweep: roles of single environments of this cluster whose namespace does not exist.
     pub left_behind: Vec<ObservedRole>,
+    /// For a sweep: associations of this cluster that the tool made, in namespaces that do not exist.
+    pub left_associations: Vec<ObservedAssociation>,
+    /// For a sweep: whether associations give these roles to pods. Looked up only for what nothing else keeps.
+    pub users: BTreeMap<RoleName, Users>,
     /// The services of the environment, if any is to be bound.
     pub services: Vec<ObservedService>,
     /// Whether the services could not be seen: then none is bound.
@@ -99,6 +105,7 @@ impl Observed {
             roles: BTreeMap::new(),
             service_accounts: BTreeMap::new(),
             associations: None,
+            unread_associations: None,
             agent: KnownAgent::NotRead,
             pods: None,
             uses: None,
@@ -109,6 +116,8 @@ impl Observed {
             unread_roles: BTreeMap::new(),
             sessions: Sessions::default(),
             left_behind: Vec::new(),
+            left_associations: Vec::new(),
+            users: BTreeMap::new(),
             services: Vec::new(),
             services_unseen: false,
             limits: Limits::default(),
@@ -121,6 +130,7 @@ impl Observed {
     #[must_use]
     pub fn marked_by(&self) -> BTreeSet<JobMark> {
         let marks = self.roles.values().map(ObservedRole::marks).chain(self.service_accounts.values().map(ObservedServiceAccount::marks));
+        let marks = marks.chain(self.associations.iter().flatten().map(|(_, association)| association.marks()));
         marks.flat_map(|marks| marks.jobs().cloned().collect::<Vec<_>>()).gather()
     }
 
@@ -133,6 +143,17 @@ impl Observed {
             Jobs::Exist(exist) => self.marked_by().difference(exist).cloned().gather(),
         };
     }
+}
+
+/// Whether associations give a role to pods: of the clusters that the tool's statements in its trust policy name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// None does.
+    Nobody,
+    /// One does.
+    Somebody,
+    /// It cannot be known from here: why, in words.
+    Unknown(String),
 }
 
 /// How much a role may hold here, and whose entries could go; each if it is known.

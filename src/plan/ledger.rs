@@ -11,10 +11,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Action, Lane, Plan, Writers, service_account};
+use super::{Action, Lane, Plan, Writers, role, service_account};
 use crate::model::{
     anchor::Anchor,
     arn::RoleArn,
+    association::ObservedAssociation,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole},
     gather::Gather as _,
@@ -24,6 +25,7 @@ use crate::model::{
     observed::{Observed, ObservedRole, ObservedServiceAccount, Owner, RETAIN_TAG},
     oidc::Audience,
     pods::Use,
+    registry,
 };
 
 /// How long after it was dated a thing is removed: a deploy that was a mistake can be taken back.
@@ -34,6 +36,8 @@ const GRACE: Duration = Duration::from_hours(1);
 pub(super) struct Removal {
     /// The roles, or the parts of them that are this environment's.
     pub(super) roles: BTreeMap<RoleName, DesiredRole>,
+    /// The associations, by ServiceAccount: before the roles that they give to pods.
+    pub(super) associations: BTreeSet<ServiceAccountName>,
     /// The ServiceAccounts.
     pub(super) accounts: BTreeMap<ServiceAccountName, Fate>,
     pub(super) notes: Vec<String>,
@@ -86,6 +90,24 @@ fn unnamed_accounts<'a>(
     observed.service_accounts.iter().filter(|(name, found)| found.is_touched() && !desired.names_service_account(name))
 }
 
+/// The associations of the namespace that the tool made.
+fn own_associations(observed: &Observed) -> impl Iterator<Item = (&ServiceAccountName, &ObservedAssociation)> {
+    observed.associations.iter().flatten().filter(|(_, found)| found.is_own())
+}
+
+/// Those whose ServiceAccount no identity names. What becomes of one whose identity gets its role otherwise now is for `start` to say.
+fn unnamed_associations<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a ServiceAccountName, &'a ObservedAssociation)> {
+    own_associations(observed).filter(|(name, _)| !desired.names_service_account(name))
+}
+
+/// An association, as people are told of it.
+fn of_service_account(association: &ObservedAssociation) -> String {
+    format!("the association of ServiceAccount `{}`", association.subject)
+}
+
 fn subject(desired: &Desired, name: &ServiceAccountName) -> Subject {
     Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() }
 }
@@ -113,6 +135,16 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
                 plan.notes.push(leaves(&thing, observed.at, &role.marks().others(job, &observed.gone_jobs)));
             }
             _ => plan.notes.extend(note(&thing, &role.marks(), desired, observed)),
+        }
+    }
+    for (_, found) in unnamed_associations(desired, observed) {
+        let thing = of_service_account(found);
+        match (found.marks().of(job), desired.prune) {
+            (Some(Mark::Wanted), Prune::On) => {
+                lane(vec![date_association(found, job, observed.at)]);
+                plan.notes.push(leaves(&thing, observed.at, &found.marks().others(job, &observed.gone_jobs)));
+            }
+            _ => plan.notes.extend(note(&thing, &found.marks(), desired, observed)),
         }
     }
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| !found.ends) {
@@ -158,6 +190,9 @@ pub(super) fn inherit(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             inherits(&format!("role `{}`", role.arn.name), vec![date_role(&role.arn.name, Some(job), observed.at)]);
         }
     }
+    for (_, found) in unnamed_associations(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {
+        inherits(&of_service_account(found), vec![date_association(found, Some(job), observed.at)]);
+    }
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {
         let subject = subject(desired, name);
         inherits(&format!("ServiceAccount `{subject}`"), service_account::date(&subject, found, job, observed.at));
@@ -175,11 +210,17 @@ fn date_role(role: &RoleName, job: Option<&JobMark>, at: Date) -> Action {
     Action::TagRole { role: role.clone(), tags: mark.into_iter().gather() }
 }
 
+fn date_association(found: &ObservedAssociation, job: Option<&JobMark>, at: Date) -> Action {
+    let mark = job.map(|job| (job.tag(), Mark::LeftSince(at).value()));
+    Action::TagAssociation { arn: found.arn.clone(), subject: found.subject.clone(), tags: mark.into_iter().gather() }
+}
+
 /// The marks on what no identity names.
 fn unnamed_marks<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<Item = (String, Marks)> + 'a {
     let roles = unnamed(desired, observed).filter(|unnamed| unnamed.subject.is_some());
     let roles = roles.map(|unnamed| (format!("role `{}`", unnamed.role.arn.name), unnamed.role.marks()));
-    roles.chain(
+    let associations = unnamed_associations(desired, observed).map(|(_, found)| (of_service_account(found), found.marks()));
+    roles.chain(associations).chain(
         unnamed_accounts(desired, observed).map(|(name, found)| (format!("ServiceAccount `{}`", subject(desired, name)), found.marks())),
     )
 }
@@ -274,8 +315,24 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
             removal.kept.push(kept(&thing, by));
             continue;
         }
+        if let Some(why) = unread_association(observed).filter(|_| !role.trust.pod_identity_clusters().is_empty()) {
+            removal.notes.push(format!("{thing} stays: {why}"));
+            continue;
+        }
         removal.kept.extend(kept_by_mark(&thing, &role.marks(), desired, observed));
         removal.roles.insert(role.arn.name.clone(), of_environment(role, desired));
+    }
+    for (name, found) in unnamed_associations(desired, observed) {
+        if !is_mark_over(found.marks().of(job), observed.at) {
+            continue;
+        }
+        match user_of_account(name, uses) {
+            Some(by) => removal.kept.push(kept(&of_service_account(found), by)),
+            None => {
+                removal.kept.extend(kept_by_mark(&of_service_account(found), &found.marks(), desired, observed));
+                removal.associations.insert(name.clone());
+            }
+        }
     }
     for (name, found) in unnamed_accounts(desired, observed) {
         if !is_mark_over(found.marks().of(job), observed.at) {
@@ -285,6 +342,10 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         let thing = format!("ServiceAccount `{subject}`");
         if let Some(by) = user_of_account(name, uses) {
             removal.kept.push(kept(&thing, by));
+            continue;
+        }
+        if let Some(why) = unread_association(observed).filter(|_| found.associated_role().is_some()) {
+            removal.notes.push(format!("{thing} stays: {why}"));
             continue;
         }
         removal.kept.extend(kept_by_mark(&thing, &found.marks(), desired, observed));
@@ -318,6 +379,11 @@ fn is_left(role: &RoleArn, desired: &Desired, observed: &Observed, removal: &Rem
         Some(found) if own_subject(found, desired).is_some() => removal.roles.contains_key(&role.name),
         _ => true,
     }
+}
+
+/// Why it is not known what associations there are, where there should be any.
+fn unread_association(observed: &Observed) -> Option<String> {
+    observed.unread_associations.as_ref().map(|why| format!("its association could not be read: {why}"))
 }
 
 /// That only this job's mark goes, while another job's is on the thing.
@@ -356,6 +422,17 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     removal.notes.extend(observed.unread.iter().cloned());
     removal.left.extend(observed.unread_roles.keys().filter_map(|role| Some(format!("role `{role}`: {}", out_of_reach(role, observed)?))));
     let running: Vec<Use> = observed.uses.iter().flatten().filter(|used| !used.ends).cloned().collect();
+    for (name, found) in observed.associations.iter().flatten() {
+        let thing = of_service_account(found);
+        if !found.is_own() {
+            removal.notes.push(format!("left alone: {thing} with role `{}`: {}", found.settings.role, whose(found)));
+        } else if !removal.is_others(&thing, &found.marks(), desired, observed) {
+            match user_of_account(name, &running) {
+                Some(user) => removal.kept.push(kept(&thing, user)),
+                None => drop(removal.associations.insert(name.clone())),
+            }
+        }
+    }
     for wanted in &desired.service_accounts {
         let name = &wanted.subject.service_account;
         let found = observed.service_accounts.get(name);
@@ -419,6 +496,14 @@ pub(super) fn all(desired: &Desired, observed: &Observed) -> Removal {
     removal
 }
 
+/// Why an association is not this tool's to remove.
+fn whose(association: &ObservedAssociation) -> String {
+    match &association.add_on {
+        Some(owner) => format!("add-on `{owner}` owns it"),
+        None => "this tool did not make it".to_owned(),
+    }
+}
+
 /// Why a role below this environment's path stays.
 fn not_ours(role: &ObservedRole, desired: &Desired) -> Option<String> {
     let below = format!("/{}/", desired.place.namespace);
@@ -464,13 +549,36 @@ impl Removal {
         }
         let named = desired.service_accounts.iter().filter(|account| account.subject == *subject).map(|account| account.role.clone());
         let recorded = found.earlier_roles().iter().map(|(role, _)| role.clone()).chain(found.role()).collect::<Vec<_>>();
-        for role in recorded.into_iter().chain(named).gather::<BTreeSet<_>>() {
+        if let Some(role) = found.associated_role() {
+            let unread = unread_association(observed);
+            self.lost.extend(unread.map(|why| format!("the association of ServiceAccount `{subject}` with role `{role}`: {why}")));
+        }
+        let recorded = recorded.into_iter().chain(found.associated_role());
+        for role in recorded.chain(named).gather::<BTreeSet<_>>() {
             if let Some(why) = out_of_reach(&role, observed) {
                 self.lost.push(format!("role `{role}`: {why}"));
                 continue;
             }
             self.leaves(subject, &role, desired, observed);
         }
+    }
+
+    /// Whether a ServiceAccount has a role of many environments by an association alone: then nothing on the role is its own, and it stays.
+    fn is_only_associated(&mut self, subject: &Subject, found: &ObservedRole, desired: &Desired, observed: &Observed) -> bool {
+        let role = &found.arn;
+        let account = observed.service_accounts.get(&subject.service_account);
+        let named = desired.service_accounts.iter().find(|account| account.subject == *subject && account.role == *role);
+        let is_associated = named.is_some_and(|account| account.binding.audience().is_none())
+            || account.is_some_and(|account| account.associated_role().as_ref() == Some(role));
+        let by_token = named.is_some_and(|account| account.binding.audience().is_some())
+            || account.is_some_and(|account| account.role().as_ref() == Some(role) || account.earlier_roles().contains(role));
+        let entries = registry::entries(&found.tags, &desired.provider.issuer);
+        let is_registered = entries.iter().any(|entry| entry.declared_by == *subject);
+        let is_only_associated = is_associated && !by_token && !is_registered && !found.trust.pod_identity_clusters().is_empty();
+        if is_only_associated {
+            self.notes.extend(role::stays_for_pods(found));
+        }
+        is_only_associated
     }
 
     /// A ServiceAccount leaves a role that many environments have together; one environment's role goes by its own mark.
@@ -480,6 +588,9 @@ impl Removal {
             Some(Owner::Identity(..) | Owner::Cluster) => return,
             owner => owner.map(|owner| Box::new(OwnedRole::bare(owner))),
         };
+        if self.is_only_associated(subject, found, desired, observed) {
+            return;
+        }
         let wanted = self.roles.entry(role.name.clone()).or_insert_with(|| match desired.roles.get(&role.name) {
             Some(named) if matches!(named.trust, DesiredTrust::Registry { .. }) => without_declarers(named),
             _ => {

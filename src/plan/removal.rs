@@ -1,14 +1,14 @@
 //! The plans that remove: `delete` all of an environment, and of a deploy what no identity names any more.
 //!
-//! For each role first the role or this environment's part of it; in the end the ServiceAccounts, which record the roles until these are
-//! left. The OIDC provider stays: the cluster and other roles live by it.
+//! For each role first the associations that give it to pods, then the role or this environment's part of it; in the end the
+//! ServiceAccounts, which record the roles until these are left. The OIDC provider stays: the cluster and other roles live by it.
 
 use super::{
-    Action, Freshness, Lane, Plan,
+    Action, Freshness, Lane, Plan, Writers,
     ledger::{self, Fate, Removal},
     role, service_account,
 };
-use crate::model::{desired::Desired, names::Subject, observed::Observed};
+use crate::model::{association::ObservedAssociation, desired::Desired, names::Subject, observed::Observed};
 
 /// What takes away exactly that which this environment added. What is not there is believed to be gone a settle time later: a run that was
 /// cancelled may have been in its last call.
@@ -26,12 +26,20 @@ pub(super) fn prune(desired: &Desired, observed: &Observed, freshness: Freshness
 }
 
 fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: Freshness) -> Plan {
+    let mut associations = disassociate(&removal, desired, observed);
     let mut plan = Plan { notes: removal.notes, kept: removal.kept, left: removal.left, lost: removal.lost, ..Plan::default() };
     for (name, wanted) in &removal.roles {
         let Some(found) = observed.roles.get(name) else { continue };
-        let outcome = role::delete(wanted, found, desired, observed, freshness);
-        plan.add(role::writers(wanted), outcome);
+        let mut outcome = role::delete(wanted, found, desired, observed, freshness);
+        let writers = role::writers(wanted);
+        // What gives it to pods goes before it.
+        if writers == Writers::One && !outcome.actions.is_empty() {
+            let of_role = associations.extract_if(.., |(association, _)| association.settings.role == found.arn);
+            outcome.actions.splice(0..0, of_role.map(|(_, action)| action).collect::<Vec<_>>());
+        }
+        plan.add(writers, outcome);
     }
+    plan.lanes.extend(associations.into_iter().map(|(_, action)| Lane { writers: Writers::One, actions: vec![action] }));
     // A role that goes only once it is certain that nobody is just coming in is recorded until then.
     if plan.waits {
         return plan;
@@ -57,9 +65,24 @@ fn remove(removal: Removal, desired: &Desired, observed: &Observed, freshness: F
     plan
 }
 
+/// Takes the associations that leave from the job: while another job wants one, only the job's mark goes.
+fn disassociate<'a>(removal: &Removal, desired: &Desired, observed: &'a Observed) -> Vec<(&'a ObservedAssociation, Action)> {
+    let job = desired.place.job.as_ref();
+    let found = removal.associations.iter().filter_map(|name| observed.associations.as_ref()?.get(name));
+    let action = |found: &ObservedAssociation| {
+        let subject = found.subject.clone();
+        if found.marks().others(job, &observed.gone_jobs).is_empty() {
+            return Some(Action::DeleteAssociation { cluster: desired.place.cluster.clone()?, id: found.id.clone(), subject });
+        }
+        let job = job.filter(|job| found.marks().of(Some(job)).is_some())?;
+        Some(Action::UntagAssociation { arn: found.arn.clone(), subject, keys: [job.tag()].into() })
+    };
+    found.filter_map(|found| Some((found, action(found)?))).collect()
+}
+
 impl Plan {
     /// Adds what is to be done with a role.
-    pub(super) fn add(&mut self, writers: super::Writers, outcome: role::RolePlan) {
+    pub(super) fn add(&mut self, writers: Writers, outcome: role::RolePlan) {
         self.notes.extend(outcome.notes);
         self.left.extend(outcome.left);
         self.waits |= outcome.waits;

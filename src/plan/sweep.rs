@@ -2,8 +2,9 @@
 //!
 //! The first fails closed: without a list of namespaces, or where that list cannot be this cluster's, there is nothing to do.
 
-use super::{Action, Freshness, Plan, Provision, Refusal, Refusals, Writers, role};
+use super::{Action, Freshness, Lane, Plan, Provision, Refusal, Refusals, Writers, role};
 use crate::model::{
+    association::ObservedAssociation,
     desired::{Desired, DesiredRole},
     observed::{KnownProvider, Observed, ObservedRole},
 };
@@ -18,13 +19,13 @@ pub(super) fn sweep(desired: &Desired, observed: &Observed, freshness: Freshness
     if !exist.contains(own) {
         return Err(Refusals(vec![Refusal::NamespaceNotListed(own.clone())]));
     }
-    let sweep = |wanted: &DesiredRole, found: &ObservedRole| role::sweep(wanted, found, exist, observed.at, freshness);
+    let sweep = |wanted: &DesiredRole, found: &ObservedRole| role::sweep(wanted, found, desired, observed, exist, freshness);
     Ok(without(desired, observed, sweep))
 }
 
 /// What removes all that belongs to the issuer of `desired`, which no longer exists, and with it no namespace of its cluster.
 pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provision, freshness: Freshness) -> Plan {
-    let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, observed.at, freshness);
+    let retire = |wanted: &DesiredRole, found: &ObservedRole| role::retire(wanted, found, desired, observed, freshness);
     let mut plan = without(desired, observed, retire);
     match (&observed.provider, provision) {
         (KnownProvider::Read(Some(found)), Provision::Remove) if found.is_own => {
@@ -42,11 +43,26 @@ pub(super) fn retire(desired: &Desired, observed: &Observed, provision: Provisio
     plan
 }
 
-/// Removes the roles that are left behind whole, and of those that many environments have together what `of_many` says.
+/// Removes the roles that are left behind whole, each after the associations that give it to pods, and of those that many environments have
+/// together what `of_many` says.
 fn without(desired: &Desired, observed: &Observed, of_many: impl Fn(&DesiredRole, &ObservedRole) -> role::RolePlan) -> Plan {
     let mut plan = Plan { notes: observed.unread.clone(), ..Plan::default() };
+    let mut associations: Vec<&ObservedAssociation> = observed.left_associations.iter().collect();
+    let delete = |association: &ObservedAssociation| {
+        let cluster = desired.place.cluster.clone()?;
+        let (id, subject) = (association.id.clone(), association.subject.clone());
+        Some(Action::DeleteAssociation { cluster, id, subject })
+    };
     for role in &observed.left_behind {
-        plan.add(Writers::One, role::sweep_environment(role, &desired.provider, observed.at));
+        let mut outcome = role::sweep_environment(role, desired, observed);
+        if !outcome.actions.is_empty() {
+            let of_role = associations.extract_if(.., |association| association.settings.role == role.arn);
+            outcome.actions.splice(0..0, of_role.filter_map(delete).collect::<Vec<_>>());
+        }
+        plan.add(Writers::One, outcome);
+    }
+    for action in associations.into_iter().filter_map(delete) {
+        plan.lanes.push(Lane { writers: Writers::One, actions: vec![action] });
     }
     for (name, wanted) in &desired.roles {
         if let Some(found) = observed.roles.get(name) {

@@ -17,12 +17,14 @@ pub(super) use self::{
 };
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{
-    anchor::Anchor,
+    anchor::{Anchor, StatementKind},
+    arn::ClusterArn,
+    association::SessionTags,
     date::Date,
     desired::{Desired, DesiredRole, DesiredTrust, OwnedRole, Unused},
     gather::Gather as _,
     names::{Namespace, RoleName, TagValue},
-    observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG},
+    observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG, Users},
     oidc::Provider,
     registry::{self, Entry},
     role::NewRole,
@@ -122,8 +124,8 @@ fn no_longer_so(desired: &DesiredRole, observed: &ObservedRole) -> BTreeSet<Stri
 /// | whose role | outcome |
 /// |---|---|
 /// | one environment's | delete it, policies first; while another job wants it, only this job's mark goes |
-/// | many environments' | remove this one's subjects; the last one out deletes an owned role unless it is retained |
-/// | every environment's that matches a pattern | it stays |
+/// | many environments' | remove this one's subjects; the last one out deletes an owned role unless it is retained, or lets EKS Pod Identity in |
+/// | every environment's that matches a pattern, or that associations give to pods | it stays |
 /// | given by ARN | remove this environment's subjects |
 /// | not the one that is desired | nothing, with a note |
 ///
@@ -139,7 +141,8 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         (DesiredTrust::Environment { .. }, Some(owned)) => {
             let (job, marks) = (desired.place.job.as_ref(), found.marks());
             if marks.others(job, &observed.gone_jobs).is_empty() {
-                return Owned::new(owned, found).delete(std::slice::from_ref(&wanted.anchor), job, observed.at);
+                let cluster = desired.place.cluster_arn(&observed.account);
+                return Owned::new(owned, found).delete(&anchors(found, &desired.provider, cluster), job, observed.at);
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
@@ -157,20 +160,49 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
             match freshness {
                 // Nothing of this environment is seen, but it may have been written by a run that has just been killed.
                 Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-                Freshness::Settled => last_out(wanted, found, observed.at, freshness),
+                Freshness::Settled if is_last_out(wanted, found) => delete_unused(wanted, found, observed.at, freshness),
+                Freshness::Settled => RolePlan { notes: stays_for_pods(found).into_iter().collect(), ..RolePlan::default() },
             }
         }
         (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => RolePlan::default(),
     }
 }
 
+/// What the tool's statements in the trust of a role rest on that one environment has, or that nobody uses any more: all of this issuer, and
+/// all for EKS Pod Identity. `cluster` is meant by one from which a person has taken it out.
+fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<ClusterArn>) -> Vec<Anchor> {
+    let clusters = found.trust.pod_identity_clusters().into_iter().filter_map(|named| named.or_else(|| cluster.clone()));
+    let pods = clusters.gather::<BTreeSet<_>>().into_iter().map(|cluster| Anchor::PodIdentity(cluster, SessionTags::default()));
+    std::iter::once(Anchor::Oidc(provider.clone())).chain(pods).collect()
+}
+
+/// That a role of many environments stays, since associations may give it to pods of others: an environment knows only its own.
+pub(super) fn stays_for_pods(found: &ObservedRole) -> Option<String> {
+    let is_shared = Owner::from_tags(&found.tags) == Some(Owner::Shared) && !found.tags.contains_key(RETAIN_TAG);
+    (is_shared && !found.trust.pod_identity_clusters().is_empty()).then(|| {
+        format!(
+            "role `{}` stays: pods of other environments may have it by EKS Pod Identity. `sweep` removes it when no association uses it",
+            found.arn.name
+        )
+    })
+}
+
+/// Whether a role of many environments stays when none uses it any more.
+fn is_retained(wanted: &DesiredRole, found: &ObservedRole) -> bool {
+    let by_manifest = matches!(wanted.trust, DesiredTrust::Registry { retain: true, .. })
+        || wanted.owned.as_ref().is_some_and(|owned| owned.unused == Unused::Stays);
+    // A manifest of another environment may say so: its tag is all that is known of it.
+    by_manifest || (!found.trust.pod_identity_clusters().is_empty() && found.tags.contains_key(RETAIN_TAG))
+}
+
 /// Whether nobody is left once this environment has gone, so that the role goes too as soon as that is certain.
 fn is_last_out(wanted: &DesiredRole, found: &ObservedRole) -> bool {
-    let DesiredTrust::Registry { issuer, declarers, retain: false, .. } = &wanted.trust else { return false };
+    let DesiredTrust::Registry { issuer, declarers, .. } = &wanted.trust else { return false };
     let own = registry::entries(&found.tags, issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
     let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(issuer).into_keys()).collect();
     let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-    wanted.owned.is_some() && registry::is_empty(&others)
+    let is_for_pods = !found.trust.pod_identity_clusters().is_empty();
+    wanted.owned.is_some() && !is_retained(wanted, found) && !is_for_pods && registry::is_empty(&others)
 }
 
 /// Removes what environments have left whose namespace does not exist.
@@ -178,45 +210,95 @@ fn is_last_out(wanted: &DesiredRole, found: &ObservedRole) -> bool {
 /// | role | outcome |
 /// |---|---|
 /// | with entries of such environments | remove these |
-/// | owned, without subjects, not retained | delete it |
+/// | owned, without subjects, not retained | delete it; one that lets EKS Pod Identity in only if no association uses it |
 /// | otherwise | nothing |
-pub(super) fn sweep(wanted: &DesiredRole, found: &ObservedRole, exist: &BTreeSet<Namespace>, at: Date, freshness: Freshness) -> RolePlan {
+pub(super) fn sweep(
+    wanted: &DesiredRole,
+    found: &ObservedRole,
+    desired: &Desired,
+    observed: &Observed,
+    exist: &BTreeSet<Namespace>,
+    freshness: Freshness,
+) -> RolePlan {
+    let Some(wanted) = of_registry(wanted, &desired.provider) else { return RolePlan::default() };
     let DesiredTrust::Registry { issuer, .. } = &wanted.trust else { return RolePlan::default() };
-    if refuse_other(wanted, found).is_err() {
+    if refuse_other(&wanted, found).is_err() {
         return RolePlan::default();
     }
     let (gone, others): (BTreeSet<Entry>, BTreeSet<Entry>) =
         registry::entries(&found.tags, issuer).into_iter().partition(|entry| !exist.contains(&entry.declared_by.namespace));
-    let actions = trust::unregister(wanted, found, issuer, &gone, &others);
-    if actions.is_empty() { last_out(wanted, found, at, freshness) } else { RolePlan { actions, ..RolePlan::default() } }
+    let actions = trust::unregister(&wanted, found, issuer, &gone, &others);
+    if !actions.is_empty() {
+        return RolePlan { actions, ..RolePlan::default() };
+    }
+    if wanted.owned.is_none() || is_retained(&wanted, found) || !registry::is_empty(&found.tags) {
+        return RolePlan::default();
+    }
+    match observed.users.get(&found.arn.name) {
+        _ if found.trust.pod_identity_clusters().is_empty() => delete_unused(&wanted, found, observed.at, freshness),
+        Some(Users::Nobody) => delete_unused(&wanted, found, observed.at, freshness),
+        Some(Users::Unknown(why)) => RolePlan {
+            notes: vec![format!("role `{}` stays: it is not known whether an association uses it: {why}", found.arn.name)],
+            ..RolePlan::default()
+        },
+        Some(Users::Somebody) | None => RolePlan::default(),
+    }
+}
+
+/// A role of many environments as its registry is concerned, whatever the identities of the manifest get it by. None if it has none.
+fn of_registry(wanted: &DesiredRole, provider: &Provider) -> Option<DesiredRole> {
+    match (&wanted.trust, wanted.owned.as_deref()) {
+        (DesiredTrust::Registry { .. }, _) => Some(wanted.clone()),
+        (DesiredTrust::Patterns(trusted), owned) if trusted.kind == StatementKind::Subjects => {
+            let retain = owned.is_some_and(|owned| owned.unused == Unused::Stays);
+            let (entries, declarers) = (BTreeSet::new(), BTreeSet::new());
+            let trust = DesiredTrust::Registry { issuer: provider.issuer.clone(), entries, declarers, retain };
+            Some(DesiredRole { anchor: Anchor::Oidc(provider.clone()), trust, ..wanted.clone() })
+        }
+        (DesiredTrust::Environment { .. } | DesiredTrust::Patterns(_), _) => None,
+    }
 }
 
 /// Removes all that belongs to an issuer which no longer exists: the entries of its environments, and the statements of patterns, which no
 /// environment removes.
-pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Freshness) -> RolePlan {
+///
+/// A statement for EKS Pod Identity names a cluster and no issuer. A cluster that is made again under its name has the same ARN, and its
+/// environments rely on the statement: so it stays with the role.
+pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, desired: &Desired, observed: &Observed, freshness: Freshness) -> RolePlan {
     if matches!(wanted.trust, DesiredTrust::Environment { .. }) || refuse_other(wanted, found).is_err() {
         return RolePlan::default();
     }
-    let Some(without) = trust::without_patterns(wanted, found) else {
-        return sweep(wanted, found, &BTreeSet::new(), at, freshness);
-    };
+    let wanted = DesiredRole { anchor: Anchor::Oidc(desired.provider.clone()), ..wanted.clone() };
+    let nobody = BTreeSet::new();
+    let without = trust::without_patterns(&wanted, found);
     let mut narrowed = found.clone();
-    if let Action::UpdateTrust { trust, .. } = &without {
+    if let Some(Action::UpdateTrust { trust, .. }) = &without {
         narrowed.trust = trust.clone();
     }
-    let mut outcome = sweep(wanted, &narrowed, &BTreeSet::new(), at, freshness);
-    if !outcome.actions.iter().any(|action| matches!(action, Action::DeleteRole { .. })) {
-        outcome.actions.insert(0, without);
+    let mut outcome = sweep(&wanted, &narrowed, desired, observed, &nobody, freshness);
+    if outcome.actions.iter().any(|action| matches!(action, Action::DeleteRole { .. })) {
+        return outcome;
     }
+    outcome.actions.splice(0..0, without);
+    let clusters = found.trust.pod_identity_clusters().into_iter().flatten().filter(|_| !outcome.waits).collect::<Vec<_>>();
+    let clusters = clusters.into_iter();
+    outcome.notes.extend(clusters.map(|cluster| {
+        format!(
+            "role `{}`: its statement for EKS Pod Identity in cluster `{}` stays: it holds for each cluster of that name. Remove it by hand if there will be none",
+            found.arn.name,
+            cluster.as_str()
+        )
+    }));
     outcome
 }
 
 /// Deletes the role of an environment that no longer exists, whichever jobs wanted it.
-pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: Date) -> RolePlan {
+pub(super) fn sweep_environment(found: &ObservedRole, desired: &Desired, observed: &Observed) -> RolePlan {
+    let provider = &desired.provider;
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
-            let anchor = Anchor::Oidc(provider.clone());
-            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&[anchor], None, at);
+            let anchors = anchors(found, provider, desired.place.cluster_arn(&observed.account));
+            return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&anchors, None, observed.at);
         }
         Some(owner) => other_owner(found, owner, None),
         None => Refusal::ForeignRole { observed: Box::new(found.arn.clone()) },
@@ -224,14 +306,12 @@ pub(super) fn sweep_environment(found: &ObservedRole, provider: &Provider, at: D
     RolePlan { notes: vec![format!("left alone: {refusal}")], ..RolePlan::default() }
 }
 
-/// A shared role that the tool made goes with its last subject, once it is certain that nobody is just coming in.
-fn last_out(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Freshness) -> RolePlan {
-    match (&wanted.trust, wanted.owned.as_deref()) {
-        (DesiredTrust::Registry { retain: false, .. }, Some(owned)) if registry::is_empty(&found.tags) => match freshness {
-            Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
-            Freshness::Settled => Owned::new(owned, found).delete(std::slice::from_ref(&wanted.anchor), None, at),
-        },
-        _ => RolePlan::default(),
+/// A shared role that the tool made goes with its last user, once it is certain that nobody is just coming in.
+fn delete_unused(wanted: &DesiredRole, found: &ObservedRole, at: Date, freshness: Freshness) -> RolePlan {
+    let (Some(owned), Anchor::Oidc(provider)) = (wanted.owned.as_deref(), &wanted.anchor) else { return RolePlan::default() };
+    match freshness {
+        Freshness::Unsettled => RolePlan { waits: true, ..RolePlan::default() },
+        Freshness::Settled => Owned::new(owned, found).delete(&anchors(found, provider, None), None, at),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
+mod associations;
 mod install;
 mod ledger;
 mod pod_identity;
