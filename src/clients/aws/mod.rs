@@ -8,6 +8,7 @@ mod iam;
 mod words;
 
 pub use access::{Aws, AwsProblem};
+pub use associations::Listed;
 pub use eks::{Cluster, ClusterBearer};
 #[cfg(test)]
 pub(crate) use error::kind as kind_of;

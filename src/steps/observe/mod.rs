@@ -2,11 +2,15 @@
 //!
 //! With the things that identities name comes the ledger: what the environment's job has made, known without the manifest.
 
+mod associations;
 mod observer;
 
 use futures_util::future::try_join_all;
 
-use self::observer::{Asked, FirstRound, Ledger, Observer, PODS, Pod, SeenOfPods, Tokens, known_account, nothing, roles};
+use self::{
+    associations::{Found, unlooked},
+    observer::{Asked, FirstRound, Ledger, Observer, PODS, Pod, SeenOfPods, Tokens, known_account, nothing, roles},
+};
 use crate::{
     clients::{
         call::{Failed, Patience},
@@ -35,7 +39,8 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
     };
     let (seen, pods, services) =
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::No), observer.services_to_bind(identities));
-    let seen = observer.with_bindings_before(identities, with_pods(seen?, pods?)).await?;
+    let seen = observer.with_associations(identities, with_pods(seen?, pods?)).await?;
+    let seen = observer.with_pods_of_associations(identities, seen).await?;
     Ok(with_services(seen, services))
 }
 
@@ -88,7 +93,8 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
     };
     let (seen, pods, services) =
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::AtOnce), observer.services_to_bind(identities));
-    let seen = observer.with_bindings_before(identities, with_pods(seen?, pods?)).await?;
+    let seen = observer.with_associations(identities, with_pods(seen?, pods?)).await?;
+    let seen = observer.with_pods_of_associations(identities, seen).await?;
     Ok(with_services(seen, services))
 }
 
@@ -97,7 +103,9 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
 /// # Errors
 /// AWS or Kubernetes refuses or does not answer.
 pub async fn made(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
-    Observer { connection, patience }.made(identities).await
+    let observer = Observer { connection, patience };
+    let seen = observer.made(identities).await?;
+    observer.with_all_associations(identities, seen).await
 }
 
 /// Sees the same, and the pods of the namespace.
@@ -108,7 +116,7 @@ pub async fn made_and_pods(identities: &[Identity], connection: &Connection, pat
     let observer = Observer { connection, patience };
     let pods =
         observer.call("list the pods of the namespace", PODS, async || connection.kubernetes.pods_in(&connection.place.namespace).await);
-    let (seen, pods) = tokio::try_join!(observer.made(identities), pods)?;
+    let (seen, pods) = tokio::try_join!(made(identities, connection, patience), pods)?;
     Ok(Observed { uses: Some(pods), ..seen })
 }
 
@@ -119,7 +127,11 @@ pub async fn made_and_pods(identities: &[Identity], connection: &Connection, pat
 /// AWS or Kubernetes refuses or does not answer.
 pub async fn leaving(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let (seen, uses) = tokio::join!(observer.made(identities), observer.uses());
+    let of_environment = async {
+        let seen = observer.made(identities).await?;
+        observer.with_associations(identities, seen).await
+    };
+    let (seen, uses) = tokio::join!(of_environment, observer.uses());
     let mut seen = seen?;
     match uses {
         Ok(uses) => seen.uses = Some(uses),
@@ -137,13 +149,19 @@ pub async fn leaving(identities: &[Identity], connection: &Connection, patience:
 /// AWS refuses or does not answer. That the namespaces cannot be listed is no error here: then they are not known.
 pub async fn left(identities: &[Identity], connection: &Connection, patience: &Patience) -> Result<Observed, Failed> {
     let observer = Observer { connection, patience };
-    let (mut seen, listed) = tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths())?;
+    let (mut seen, listed, associations) =
+        tokio::try_join!(observer.named(identities), observer.below_the_clusters_paths(), observer.all_associations(identities))?;
     let namespaces = patience.call(NAMESPACES, async || connection.kubernetes.namespaces().await).await.ok();
     let gone = listed
         .iter()
         .filter(|role| namespace_of(role).is_some_and(|namespace| namespaces.as_ref().is_some_and(|exist| !exist.contains(&namespace))));
     let roles = try_join_all(gone.map(async |role| observer.whole_role(&role.name).await));
     seen.left_behind = roles.await?.into_iter().flatten().collect();
+    seen.unread.extend(unlooked(&associations, &seen.left_behind));
+    if let Found::Read(listed) = &associations {
+        seen.left_associations = observer.left_associations(listed, namespaces.as_ref()).await?;
+    }
+    seen.users = observer.users(&seen.roles).await?;
     seen.limits.namespaces = namespaces;
     Ok(seen)
 }
@@ -160,8 +178,8 @@ pub async fn retired(identities: &[Identity], connection: &Connection, patience:
         |role: &ObservedRole| matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(_, issuer)) if issuer == connection.place.issuer);
     let gone: Vec<ObservedRole> = roles.into_iter().flatten().filter(of_issuer).collect();
     let whole = try_join_all(gone.into_iter().map(async |role| observer.filled(role).await));
-    let (left_behind, provider) = tokio::try_join!(whole, observer.provider(&seen.account))?;
-    Ok(Observed { provider, left_behind, ..seen })
+    let (left_behind, provider, users) = tokio::try_join!(whole, observer.provider(&seen.account), observer.users(&seen.roles))?;
+    Ok(Observed { provider, left_behind, users, ..seen })
 }
 
 /// The namespace at the end of the path of one environment's role.

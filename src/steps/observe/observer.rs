@@ -68,7 +68,11 @@ impl FirstRound<'_> {
         let is_named = |role: &RoleArn| named.keys().any(|name| name.as_str().eq_ignore_ascii_case(role.name.as_str()));
         let recorded = self.service_accounts.values().flat_map(|account| {
             let earlier = account.earlier_roles();
-            account.role().into_iter().chain(earlier.iter().map(|(role, _)| role.clone()).collect::<Vec<_>>())
+            account
+                .role()
+                .into_iter()
+                .chain(account.associated_role())
+                .chain(earlier.iter().map(|(role, _)| role.clone()).collect::<Vec<_>>())
         });
         let all = self.listed.iter().cloned().chain(recorded);
         all.filter(|role| !is_named(role)).map(|role| (role.to_string(), role)).gather()
@@ -458,9 +462,9 @@ impl Observer<'_> {
         Ok(found.map(|found| (found.subject.service_account.clone(), found)).gather())
     }
 
-    /// With the associations that identities had before they were to have IRSA, and the pods that may rely on them: where the record of a
-    /// ServiceAccount or the trust of one environment's role says that there are any. Where nothing does, nothing is asked.
-    pub(super) async fn with_bindings_before(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
+    /// With the pods that may rely on associations which identities had before they were to have IRSA: where the record of a ServiceAccount
+    /// or the trust of one environment's role says that there are any. Where nothing does, nothing is asked.
+    pub(super) async fn with_pods_of_associations(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
         let to_irsa: Vec<&Identity> = identities.iter().filter(|identity| identity.binding.audience().is_some()).collect();
         let is_recorded = |identity: &&&Identity| {
             let account = seen.service_accounts.get(&identity.service_account.name);
@@ -473,22 +477,11 @@ impl Observer<'_> {
             })
         };
         let may_be = to_irsa.iter().any(|identity| is_recorded(&identity) || is_trusted(&identity));
-        let Some(cluster) = self.connection.place.cluster.as_ref().filter(|_| may_be) else { return Ok(seen) };
-        let (associations, pods) = tokio::try_join!(
-            async {
-                match seen.associations.clone() {
-                    Some(known) => Ok(Some(known)),
-                    None => Ok(readable(self.associations(cluster).await)?.ok()),
-                }
-            },
-            async {
-                match seen.pods.clone() {
-                    Some(known) => Ok(Some(known)),
-                    None => self.pods().await,
-                }
-            },
-        )?;
-        Ok(Observed { associations, pods, ..seen })
+        if seen.pods.is_some() || !may_be {
+            return Ok(seen);
+        }
+        let pods = self.pods().await?;
+        Ok(Observed { pods, ..seen })
     }
 
     async fn sessions_of_pods(&self, cluster: &ClusterName, wanted: &[&ServiceAccountName], pods: &[Use]) -> Sessions {
