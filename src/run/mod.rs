@@ -144,7 +144,9 @@ async fn execute(
 
 /// Prints what would be done, and changes nothing.
 async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Result<End, RunError> {
-    let (desired, observed, mut plan) = Box::pin(work.plan(work.look, Freshness::Unsettled, report)).await?;
+    // What `sweep` removes only after a while is a part of what it does. An environment that is deleted may just have been made.
+    let freshness = if matches!(work.goal, Goal::Sweep | Goal::Retire(_)) { Freshness::Settled } else { Freshness::Unsettled };
+    let (desired, observed, mut plan) = Box::pin(work.plan(work.look, freshness, report)).await?;
     if work.goal == Goal::Start
         && let Some(pruning) = pruning(work, &desired, observed, report).await
     {
