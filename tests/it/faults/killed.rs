@@ -12,6 +12,7 @@ use qovery_irsa_sandbox::faults::{Fault, Point, When};
 use crate::support::{
     environment::{Environment, Running, in_time},
     fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand, may_assume, namespaces, subject},
+    pod_identity::{ASSOCIATED, add_agent},
 };
 
 /// A role of its own, and a place in one that all have together.
@@ -39,7 +40,8 @@ fn writes_of(environment: &Environment, command: &str) -> Vec<(String, u64)> {
 }
 
 fn arranged(manifest: &str) -> Environment {
-    let environment = Environment::new(manifest);
+    let environment = if manifest == ASSOCIATED { Environment::of_pod_identity(manifest) } else { Environment::new(manifest) };
+    add_agent(&environment);
     environment.sandbox.aws(by_hand);
     environment
 }
@@ -63,7 +65,7 @@ fn kill_after(environment: &Environment, command: &str, operation: &str, which: 
 
 #[test]
 fn a_run_killed_after_any_write_is_completed_by_the_next() {
-    for manifest in [MANIFEST, GIVEN] {
+    for manifest in [MANIFEST, GIVEN, ASSOCIATED] {
         let undisturbed = arranged(manifest);
         let starts = writes_of(&undisturbed, "start");
         let after_start = undisturbed.sandbox.state();
