@@ -44,6 +44,7 @@ mod pod_identity {
     mod configuration;
     mod deploy;
     mod doctor;
+    mod leaving;
     mod moving;
     mod role_only;
 }
