@@ -4,7 +4,9 @@
 use crate::{
     clients::{
         aws::AwsProblem,
-        call::{Admission, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, Missing, Quota, TokenFault},
+        call::{
+            Admission, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, Missing, PodFault, Quota, RoleFault, TokenFault,
+        },
         kubernetes::KubernetesProblem,
     },
     model::{gather::Gather as _, observed::Overridden},
@@ -71,8 +73,13 @@ fn of_aws(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<String> {
         ErrorKind::Denied(denial) => return Some(of_denial(failed.call, denial)),
         ErrorKind::Credentials(fault) => return Some(of_credentials(*fault, known)),
         ErrorKind::Token(fault) => return of_token(*fault, known),
+        ErrorKind::PodSession(fault) => of_pod_session(*fault)?,
+        ErrorKind::Role(fault) => of_role(*fault),
+        ErrorKind::Quota(_) if failed.call == "eks:CreatePodIdentityAssociation" => {
+            "an EKS cluster takes 5,000 associations, and AWS does not raise this: run `sweep` to remove those of deleted environments, delete others that nobody needs, or let identities of this cluster get their roles without `podIdentity`"
+        }
         ErrorKind::Quota(quota) => return Some(of_quota(quota)),
-        ErrorKind::NotFound(_) if failed.call == "eks:DescribeCluster" => {
+        ErrorKind::NotFound(_) if failed.call.starts_with("eks:") || failed.call.starts_with("eks-auth:") => {
             "check `QOVERY_KUBERNETES_CLUSTER_NAME`, `QOVERY_CLOUD_PROVIDER_REGION` and the account of the credentials"
         }
         ErrorKind::NotFound(Missing::Policy) => {
@@ -93,6 +100,9 @@ fn of_aws(failed: &Failed, kind: &ErrorKind, known: &Known) -> Option<String> {
             "remove the statement that names it from the role's trust policy by hand: IAM takes the document back only without it"
         }
         ErrorKind::Document(_) => "correct the document: IAM says what it does not take",
+        ErrorKind::Protected if failed.call.starts_with("eks:") => {
+            "an add-on of the cluster owns the association: change it there, or use another ServiceAccount"
+        }
         ErrorKind::Protected => "AWS itself keeps that role or policy: use another",
         ErrorKind::InUse => "something holds on to the role, as an instance profile does: take it out there",
         _ => return None,
@@ -130,11 +140,53 @@ fn of_denial(call: &str, denial: &Denial) -> String {
         _ if matches!(call, "eks:ListClusters" | "iam:DeleteOpenIDConnectProvider") => {
             format!("allow `{action}` for as long as `sweep --issuer` needs it ({})", docs("permissions/retire-policy.json"))
         }
+        _ if is_of_pod_identity(action) => {
+            format!("allow `{action}` for the job ({}), {AGAIN}", docs("permissions/pod-identity-policy.json"))
+        }
         _ if call == "iam:CreateRole" && action == call => format!(
             "allow `{action}` on the role's path for the job; if its policy demands a permissions boundary, set `permissionsBoundary` in the manifest or `IRSA_PERMISSIONS_BOUNDARY` ({}); {AGAIN}",
             docs("permissions.md")
         ),
         _ => format!("allow `{action}` for the job ({}), {AGAIN}", docs("permissions.md")),
+    }
+}
+
+/// Whether it is an action that only EKS Pod Identity takes.
+fn is_of_pod_identity(action: &str) -> bool {
+    action.ends_with("PodIdentityAssociation")
+        || action.ends_with("PodIdentityAssociations")
+        || action.starts_with("eks-auth:")
+        || ["eks:DescribeAddon", "eks:TagResource", "eks:UntagResource", "iam:PassRole"].contains(&action)
+}
+
+/// Why EKS gives no session for the token of a pod, where the chain itself does not tell.
+fn of_pod_session(fault: PodFault) -> Option<&'static str> {
+    let hint = match fault {
+        PodFault::Cluster => "check `QOVERY_KUBERNETES_CLUSTER_NAME`, `QOVERY_CLOUD_PROVIDER_REGION` and the account of the credentials",
+        PodFault::Unbound => {
+            "EKS takes only the token of a pod that runs: deploy again when a pod of the ServiceAccount runs, or set `IRSA_PROOF=auto`"
+        }
+        PodFault::Expired => "check the clocks of the cluster: a token it has just given has expired for AWS",
+        PodFault::State => "wait until the cluster is active (`aws eks describe-cluster`), then deploy again",
+        PodFault::Audience | PodFault::Token => {
+            "check that `QOVERY_KUBERNETES_CLUSTER_NAME` names the cluster that the job speaks to: EKS takes only tokens of that one"
+        }
+        PodFault::Association | PodFault::Role | PodFault::OtherRole => return None,
+    };
+    Some(hint)
+}
+
+fn of_role(fault: RoleFault) -> &'static str {
+    match fault {
+        RoleFault::Missing => {
+            "EKS does not see the role: check its ARN in the manifest; of a role that was made a moment ago, deploy again"
+        }
+        RoleFault::Trust => {
+            "EKS does not see that the role trusts `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`: deploy again, which writes that statement if it is missing"
+        }
+        RoleFault::OtherAccount => {
+            "EKS Pod Identity takes only roles of the cluster's account: give one, and the role of the other account as `podIdentity.targetRoleArn`"
+        }
     }
 }
 

@@ -54,11 +54,49 @@ fn each_answer_of_aws_has_the_hint_that_helps_or_none() {
         ("iam:UpdateRole", "UnmodifiableEntity", "x".to_owned(), "AWS itself", "allow"),
         ("iam:AttachRolePolicy", "NoSuchEntity", "Policy arn:aws:iam::aws:policy/Nope does not exist or is not attachable.".to_owned(), "job-function", "allow"),
         ("iam:GetRole", "Unheard", "x".to_owned(), "", "allow"),
+        ("eks:CreatePodIdentityAssociation", "AccessDeniedException", implicit("iam:PassRole"), "allow `iam:PassRole` for the job (docs/permissions/pod-identity-policy.json", "eks:Create"),
+        ("eks:CreatePodIdentityAssociation", "AccessDeniedException", implicit("eks:TagResource"), "allow `eks:TagResource` for the job (docs/permissions/pod-identity-policy.json", "eks:Create"),
+        ("eks:ListPodIdentityAssociations", "AccessDeniedException", implicit("eks:ListPodIdentityAssociations"), "docs/permissions/pod-identity-policy.json", "iam:"),
+        ("eks:CreatePodIdentityAssociation", "AccessDeniedException", denied("iam:PassRole", "with an explicit deny in a service control policy"), "service control policy", "for the job ("),
+        ("eks:CreatePodIdentityAssociation", "AccessDeniedException", "Cross-account pass role is not allowed.".to_owned(), "`podIdentity.targetRoleArn`", "allow"),
+        ("eks:CreatePodIdentityAssociation", "InvalidParameterException", "Role provided in the request does not exist.".to_owned(), "check its ARN", "allow"),
+        ("eks:UpdatePodIdentityAssociation", "InvalidParameterException", "Trust policy of role is invalid.".to_owned(), "`sts:TagSession`", "allow"),
+        ("eks:CreatePodIdentityAssociation", "InvalidParameterException", "x".to_owned(), "", "allow"),
+        ("eks:CreatePodIdentityAssociation", "ResourceLimitExceededException", "x".to_owned(), "5,000 associations, and AWS does not raise this", "quota-code"),
+        ("eks:UpdatePodIdentityAssociation", "InvalidRequestException", "The association is owned by the add-on x".to_owned(), "an add-on of the cluster owns", "AWS itself"),
+        ("eks:ListPodIdentityAssociations", "ResourceNotFoundException", "No cluster found for name: demo.".to_owned(), "`QOVERY_KUBERNETES_CLUSTER_NAME`", "ARN"),
+        ("eks:CreatePodIdentityAssociation", "ServerException", "x".to_owned(), "deploy again", "allow"),
     ] {
         let hint = hint(call, kind_of(code, 400, &message));
         assert!(hint.contains(says) && (!says.is_empty() || hint.is_empty()), "{code} {message}: {hint}");
         assert!(!hint.contains(never), "{code} {message}: {hint}");
     }
+}
+
+#[test]
+fn a_session_that_eks_does_not_give_has_the_hint_that_helps_or_none() {
+    let call = "eks-auth:AssumeRoleForPodIdentity";
+    for (fault, says) in [
+        (PodFault::Cluster, "`QOVERY_KUBERNETES_CLUSTER_NAME`"),
+        (PodFault::Unbound, "when a pod of the ServiceAccount runs"),
+        (PodFault::Audience, "names the cluster that the job speaks to"),
+        (PodFault::Token, "names the cluster that the job speaks to"),
+        (PodFault::Expired, "clocks"),
+        (PodFault::State, "active"),
+        // What is wrong there is a link of the chain, which the proof looks for.
+        (PodFault::Association, ""),
+        (PodFault::Role, ""),
+        (PodFault::OtherRole, ""),
+    ] {
+        let hint = hint(call, ErrorKind::PodSession(fault));
+        assert!(hint.contains(says) && (!says.is_empty() || hint.is_empty()), "{fault:?}: {hint}");
+    }
+    let action = Some(call.to_owned());
+    let denied = hint(call, ErrorKind::Denied(Denial { action, by: DeniedBy::Identity, is_explicit: false, caller: None }));
+    assert!(
+        denied.starts_with("allow `eks-auth:AssumeRoleForPodIdentity` for the job (docs/permissions/pod-identity-policy.json"),
+        "{denied}"
+    );
 }
 
 #[test]

@@ -344,14 +344,24 @@ impl Action {
         matches!(self, Self::UntagAssociation { .. } | Self::DeleteAssociation { .. })
     }
 
-    /// Whether it changes who gets this role, so that it may take a while until STS knows.
+    /// The role that it gives to a ServiceAccount by an association.
+    #[must_use]
+    pub fn associated_role(&self) -> Option<&RoleName> {
+        match self {
+            Self::CreateAssociation(association) => Some(&association.settings.role.name),
+            Self::UpdateAssociation { settings, .. } => Some(&settings.role.name),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes who gets this role, so that it may take a while until STS or EKS knows.
     #[must_use]
     pub fn changes_chain_to(&self, name: &RoleName) -> bool {
         match self {
             Self::CreateProvider { .. } | Self::AddAudience { .. } => true,
             Self::CreateRole(role) => role.arn.name == *name,
             Self::UpdateTrust { role, .. } => role == name,
-            _ => false,
+            _ => self.associated_role() == Some(name),
         }
     }
 }

@@ -254,7 +254,9 @@ impl Course {
 
     /// What it was waited for in vain.
     fn in_vain(&self) -> StepError {
-        if let Some((_, Completion::Overtaken(Action::CreateRole(role)))) = &self.carried_out {
+        if let Some((_, Completion::Overtaken(action))) = &self.carried_out
+            && let Action::CreateRole(role) = &**action
+        {
             return Refusals(vec![Refusal::NameTaken(role.arn.name.clone())]).into();
         }
         let since = self.first.unwrap_or(self.last_write);

@@ -46,6 +46,7 @@ mod pod_identity {
     mod doctor;
     mod leaving;
     mod moving;
+    mod refused;
     mod role_only;
 }
 mod proof {

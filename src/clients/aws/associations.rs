@@ -166,7 +166,7 @@ impl Aws {
     /// EKS refuses or does not answer.
     pub async fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> Result<AssumedRole, CallError> {
         let answer = self.eks_auth.assume_role_for_pod_identity().cluster_name(cluster.as_str()).token(token).send().await;
-        let session = answer.map_err(|error| error::of_sdk(&error))?;
+        let session = answer.map_err(|error| error::of_pod_token(error::of_sdk(&error)))?;
         // The credentials are dropped unread: that EKS gave them is the proof.
         Ok(AssumedRole::read(session.assumed_role_user().map(aws_sdk_eksauth::types::AssumedRoleUser::arn).unwrap_or_default()))
     }

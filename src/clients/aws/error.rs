@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::Dispatc
 
 use super::words;
 use crate::clients::{
-    call::{CallError, CredentialFault, ErrorKind, Missing, TokenFault},
+    call::{CallError, CredentialFault, Denial, ErrorKind, Missing, PodFault, TokenFault},
     http::{foreign, is_plain, is_refused_by_tls, is_too_large, unread},
 };
 
@@ -156,13 +156,16 @@ fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<(String, 
 pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
     match code {
         "NoSuchEntity" => ErrorKind::NotFound(words::missing(message)),
-        "ResourceNotFoundException" => ErrorKind::NotFound(Missing::Thing),
+        // The second is that of tags in EKS.
+        "ResourceNotFoundException" | "NotFoundException" => ErrorKind::NotFound(Missing::Thing),
         "EntityAlreadyExists" | "ResourceInUseException" => ErrorKind::AlreadyExists,
         "DeleteConflict" => ErrorKind::InUse,
-        "LimitExceeded" | "LimitExceededException" => ErrorKind::Quota(words::quota(message)),
+        "LimitExceeded" | "LimitExceededException" | "ResourceLimitExceededException" => ErrorKind::Quota(words::quota(message)),
         "MalformedPolicyDocument" => ErrorKind::Document(words::document_fault(message)),
         "UnmodifiableEntity" | "PolicyNotAttachable" => ErrorKind::Protected,
-        "InvalidInput" | "ValidationError" | "InvalidParameterException" => ErrorKind::Invalid,
+        "InvalidParameterException" => words::role_fault(message).map_or(ErrorKind::Invalid, ErrorKind::Role),
+        "InvalidRequestException" if words::is_of_add_on(message) => ErrorKind::Protected,
+        "InvalidInput" | "ValidationError" | "InvalidRequestException" | "BadRequestException" => ErrorKind::Invalid,
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"
@@ -182,7 +185,9 @@ pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
         | "RequestTimeout"
         | "RequestTimeoutException"
         | "ServerException" => ErrorKind::Transient,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => ErrorKind::Denied(words::denial(message)),
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
+            words::role_fault(message).map_or_else(|| ErrorKind::Denied(words::denial(message)), ErrorKind::Role)
+        }
         "ExpiredToken" | "ExpiredTokenException" => ErrorKind::Credentials(CredentialFault::Expired),
         "InvalidClientTokenId" | "UnrecognizedClientException" => ErrorKind::Credentials(CredentialFault::Unknown),
         "SignatureDoesNotMatch" | "InvalidSignatureException" | "IncompleteSignature" => ErrorKind::Credentials(CredentialFault::Signature),
@@ -198,9 +203,25 @@ pub(crate) fn kind(code: &str, status: u16, message: &str) -> ErrorKind {
     }
 }
 
+/// Why EKS gives no session for the token of a pod: its codes mean the token where they mean credentials elsewhere.
+pub(super) fn of_pod_token(error: CallError) -> CallError {
+    let fault = match (&error.kind, error.code.as_str()) {
+        // The job may not ask; of a role that EKS may not assume the same code names no call.
+        (ErrorKind::Denied(Denial { action: Some(_), .. }), _) => return error,
+        (ErrorKind::Denied(_), _) => PodFault::Role,
+        (ErrorKind::NotFound(_), _) => words::missing_for_pod(&error.message),
+        (ErrorKind::Credentials(CredentialFault::Expired), _) if !words::is_of_caller(&error.message) => PodFault::Expired,
+        (_, "InvalidTokenException") => words::pod_token_fault(&error.message),
+        (ErrorKind::Invalid | ErrorKind::Protected, "InvalidRequestException") => PodFault::State,
+        _ => return error,
+    };
+    CallError { kind: ErrorKind::PodSession(fault), ..error }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::call::RoleFault;
 
     #[test]
     fn what_a_build_leaves_out_is_named_in_words_of_its_users() {
@@ -230,6 +251,15 @@ mod tests {
             ("AccessDenied", 403, ErrorKind::denied()),
             ("LimitExceeded", 409, ErrorKind::Quota(words::quota(""))),
             ("DeleteConflict", 409, ErrorKind::InUse),
+            ("ResourceInUseException", 409, ErrorKind::AlreadyExists),
+            ("ResourceNotFoundException", 404, ErrorKind::NotFound(Missing::Thing)),
+            ("NotFoundException", 404, ErrorKind::NotFound(Missing::Thing)),
+            ("ResourceLimitExceededException", 400, ErrorKind::Quota(words::quota(""))),
+            ("InvalidParameterException", 400, ErrorKind::Invalid),
+            ("InvalidRequestException", 400, ErrorKind::Invalid),
+            ("BadRequestException", 400, ErrorKind::Invalid),
+            ("ServerException", 500, ErrorKind::Transient),
+            ("ThrottlingException", 429, ErrorKind::Throttled),
             ("ExpiredToken", 403, ErrorKind::Credentials(CredentialFault::Expired)),
             ("Unheard", 503, ErrorKind::Transient),
             ("Unheard", 429, ErrorKind::Throttled),
@@ -237,5 +267,52 @@ mod tests {
         ] {
             assert_eq!(kind(code, status, ""), expected, "{code} {status}");
         }
+    }
+
+    #[test]
+    fn what_eks_says_of_a_role_counts_more_than_its_code() {
+        for (code, message, expected) in [
+            ("InvalidParameterException", "Role provided in the request does not exist.", ErrorKind::Role(RoleFault::Missing)),
+            ("InvalidParameterException", "Trust policy of role is invalid. Verify …", ErrorKind::Role(RoleFault::Trust)),
+            ("InvalidParameterException", "namespace is invalid", ErrorKind::Invalid),
+            ("AccessDeniedException", "Cross-account pass role is not allowed.", ErrorKind::Role(RoleFault::OtherAccount)),
+            ("InvalidRequestException", "The association is owned by the add-on arn:x", ErrorKind::Protected),
+            ("InvalidRequestException", "Cluster is not ACTIVE", ErrorKind::Invalid),
+        ] {
+            assert_eq!(kind(code, 400, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_eks_says_to_the_token_of_a_pod_is_told_apart() {
+        let fault = |code: &str, status: u16, message: &str| of_pod_token(CallError::new(kind(code, status, message), code, message)).kind;
+        let denied = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: eks-auth:AssumeRoleForPodIdentity on resource: x because no identity-based policy allows it";
+        assert!(fault("AccessDeniedException", 400, denied).is_denied());
+        for (code, status, message, expected) in [
+            (
+                "AccessDeniedException",
+                400,
+                "Unauthorized Exception! EKS does not have permissions to assume the associated role.",
+                PodFault::Role,
+            ),
+            ("ResourceNotFoundException", 404, "No association found for service account z1/app in cluster demo", PodFault::Association),
+            ("ResourceNotFoundException", 404, "No cluster found for name: demo.", PodFault::Cluster),
+            (
+                "ExpiredTokenException",
+                400,
+                "The token included in the request is expired: current date/time 2025-07-06T07:02:09Z must be before the expiration date/time 2025-07-06T04:16:18Z.",
+                PodFault::Expired,
+            ),
+            ("InvalidTokenException", 400, "The token is not bound to a pod", PodFault::Unbound),
+            ("InvalidTokenException", 400, "The audience of the token is wrong", PodFault::Audience),
+            ("InvalidTokenException", 400, "Service account token cannot be parsed", PodFault::Token),
+            ("InvalidRequestException", 400, "Cluster is not ACTIVE", PodFault::State),
+        ] {
+            assert_eq!(fault(code, status, message), ErrorKind::PodSession(expected), "{message}");
+        }
+        let own = fault("ExpiredTokenException", 400, "The security token included in the request is expired");
+        assert_eq!(own, ErrorKind::Credentials(CredentialFault::Expired));
+        assert_eq!(fault("ThrottlingException", 429, ""), ErrorKind::Throttled);
+        assert_eq!(fault("InternalServerException", 500, ""), ErrorKind::Transient);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A sentence that is not known says nothing: then the code alone counts.
 
-use crate::clients::call::{Denial, DeniedBy, DocumentFault, Missing, Quota, TokenFault};
+use crate::clients::call::{Denial, DeniedBy, DocumentFault, Missing, PodFault, Quota, RoleFault, TokenFault};
 
 /// Who may not do what, and whose policy says so.
 ///
@@ -82,6 +82,50 @@ pub(super) fn token_fault(message: &str) -> TokenFault {
         TokenFault::Expired
     } else {
         TokenFault::Other
+    }
+}
+
+/// Why EKS does not take the role of an association, if that is what it says. The first two sentences are known from reports of users:
+/// <https://github.com/hashicorp/terraform-provider-aws/issues/34711>, <https://github.com/hashicorp/terraform-provider-aws/issues/41483>.
+pub(super) fn role_fault(message: &str) -> Option<RoleFault> {
+    let said = message.to_ascii_lowercase();
+    if said.contains("role provided in the request does not exist") {
+        Some(RoleFault::Missing)
+    } else if said.contains("trust policy of role is invalid") {
+        Some(RoleFault::Trust)
+    } else {
+        said.contains("cross-account pass role is not allowed").then_some(RoleFault::OtherAccount)
+    }
+}
+
+/// Whether it is that an add-on owns the association.
+pub(super) fn is_of_add_on(message: &str) -> bool {
+    let said = message.to_ascii_lowercase();
+    said.contains("owned by") || said.contains("managed by")
+}
+
+/// Whether a token that has expired is the caller's own, which AWS calls a security token, and not the one that was shown.
+pub(super) fn is_of_caller(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("security token")
+}
+
+/// What EKS does not know of a pod: its cluster, or an association.
+pub(super) fn missing_for_pod(message: &str) -> PodFault {
+    let said = message.to_ascii_lowercase();
+    if said.contains("association") || !said.contains("cluster") { PodFault::Association } else { PodFault::Cluster }
+}
+
+/// Why `InvalidTokenException` of a pod's token. No public source lists the sentences.
+pub(super) fn pod_token_fault(message: &str) -> PodFault {
+    let said = message.to_ascii_lowercase();
+    if said.contains("expired") {
+        PodFault::Expired
+    } else if said.contains("audience") {
+        PodFault::Audience
+    } else if said.contains("pod") || said.contains("bound") {
+        PodFault::Unbound
+    } else {
+        PodFault::Token
     }
 }
 

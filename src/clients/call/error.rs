@@ -44,6 +44,10 @@ pub enum ErrorKind {
     Credentials(CredentialFault),
     /// STS does not take the token of a ServiceAccount.
     Token(TokenFault),
+    /// EKS gives no session for the token of a pod.
+    PodSession(PodFault),
+    /// EKS does not take the role of an association.
+    Role(RoleFault),
     /// STS is switched off in the region.
     RegionDisabled,
     /// The session policies and tags are too large.
@@ -198,6 +202,55 @@ pub enum TokenFault {
     Claims,
     /// Anything else.
     Other,
+}
+
+/// Why EKS gives no session for the token of a pod.
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_auth_AssumeRoleForPodIdentity.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodFault {
+    /// It knows no association of the pod's ServiceAccount.
+    Association,
+    /// It knows no cluster of this name.
+    Cluster,
+    /// It may not assume the role of the association, or that role not the target role.
+    Role,
+    /// It gave a session of another role.
+    OtherRole,
+    /// The token is bound to no pod, or to none that EKS takes.
+    Unbound,
+    /// The token is for another audience.
+    Audience,
+    /// The token has expired for EKS.
+    Expired,
+    /// EKS does not take the token for another reason.
+    Token,
+    /// The cluster is in no state for it.
+    State,
+}
+
+impl PodFault {
+    /// Whether a change explains it that EKS does not see yet.
+    #[must_use]
+    pub fn may_show(self) -> bool {
+        matches!(self, Self::Association | Self::Role | Self::OtherRole)
+    }
+
+    /// Whether it is about the token alone: EKS has not looked at association and role.
+    #[must_use]
+    pub fn is_of_token(self) -> bool {
+        matches!(self, Self::Unbound | Self::Audience | Self::Expired | Self::Token)
+    }
+}
+
+/// Why EKS does not take the role of an association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleFault {
+    /// It sees no such role.
+    Missing,
+    /// The role does not trust EKS Pod Identity, as far as EKS sees.
+    Trust,
+    /// The role is in another account than the cluster.
+    OtherAccount,
 }
 
 /// A quota that is reached.

@@ -9,6 +9,7 @@ mod patience;
 
 pub use back_off::BackOff;
 pub use error::{
-    Admission, CallError, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, HeldField, Missing, Quota, TokenFault,
+    Admission, CallError, CredentialFault, Denial, DeniedBy, DocumentFault, ErrorKind, Failed, HeldField, Missing, PodFault, Quota,
+    RoleFault, TokenFault,
 };
 pub use patience::{Patience, Spent, Took, Waiting};

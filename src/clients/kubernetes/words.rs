@@ -68,10 +68,11 @@ pub(super) fn manager(message: &str) -> String {
     named.map_or(message, |(manager, _)| manager).to_owned()
 }
 
-/// Whether a conflict is that of a precondition on the uid.
+/// Whether a conflict is that of a precondition on the uid, or of the uid of what a token is to be bound to.
+/// <https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/serviceaccount/storage/token.go>
 pub(super) fn is_of_uid(message: &str) -> bool {
     let said = message.to_ascii_lowercase();
-    said.contains("uid in precondition") || said.contains("uid mismatch")
+    ["uid in precondition", "uid mismatch", "does not match the uid in record"].iter().any(|words| said.contains(words))
 }
 
 #[cfg(test)]
@@ -135,6 +136,9 @@ mod tests {
 
     #[test]
     fn a_conflict_of_the_uid_is_not_one_of_an_object_whose_name_has_these_letters() {
+        assert!(is_of_uid(
+            "the UID in the bound object reference (a) does not match the UID in record. The object might have been deleted"
+        ));
         assert!(is_of_uid("Precondition failed: UID in precondition: a, UID in object meta: b"));
         assert!(is_of_uid(r#"Operation cannot be fulfilled on serviceaccounts "app": uid mismatch: the provided object specified uid a"#));
         assert!(!is_of_uid(r#"Operation cannot be fulfilled on serviceaccounts "druid": the object has been modified"#));

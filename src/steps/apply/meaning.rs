@@ -1,7 +1,8 @@
 //! What the failure of an action means: decided from the action, its lane and the kind of the failure alone.
 
 use crate::{
-    clients::call::{DocumentFault, ErrorKind, Missing},
+    clients::call::{DocumentFault, ErrorKind, Missing, RoleFault},
+    model::names::RoleName,
     plan::{Action, Writers},
 };
 
@@ -10,7 +11,7 @@ use crate::{
 pub(super) enum Meaning {
     /// What the action takes away is gone already.
     Done,
-    /// IAM does not show everywhere yet what was just made: the same call may pass.
+    /// IAM and EKS do not show everywhere yet what was just made: the same call may pass.
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>
     Settling,
     /// Somebody else was faster: what there is must be observed again.
@@ -23,22 +24,33 @@ pub(super) enum Meaning {
 /// |---|---|---|
 /// | the thing is missing | takes it away | done |
 /// | the role is missing | the lane has just created it | settling |
+/// | EKS does not see the role of an association, or not its trust | the lane has just created or changed it | settling |
 /// | a principal is unknown | the trust policy names none that is deleted for certain | settling |
 /// | the thing exists | any | overtaken |
+/// | the association is missing | changes it | overtaken |
 /// | the role is missing | changes a role with many writers | overtaken |
 /// | the role is in use | deletes a role with many writers | overtaken |
 /// | anything else | | failed |
+///
+/// That an association exists EKS also says for a while after it was deleted: the next look shows which it is.
+/// <https://github.com/aws-controllers-k8s/community/issues/2684>
 pub(super) fn meaning(action: &Action, lane: &[Action], writers: Writers, failure: &ErrorKind) -> Meaning {
     let is_new = |name: &str| {
         lane.iter().any(|other| matches!(other, Action::CreateRole(role) if other != action && role.arn.name.as_str() == name))
     };
+    let is_changed = |name: &RoleName| lane.iter().any(|other| other != action && other.changes_chain_to(name));
     let of_many = writers == Writers::Many;
     match (failure, action) {
         (ErrorKind::NotFound(_), action) if action.takes_from_role() || action.takes_from_association() => Meaning::Done,
         (ErrorKind::NotFound(Missing::Role(name)), _) if is_new(name) => Meaning::Settling,
         // IAM does not say which principal it does not know: one that was made a moment ago may show.
         (ErrorKind::Document(DocumentFault::Principal), action) if !names_the_deleted(action) => Meaning::Settling,
-        (ErrorKind::AlreadyExists, _) => Meaning::Overtaken,
+        (ErrorKind::Role(RoleFault::Missing | RoleFault::Trust), action) if action.associated_role().is_some_and(is_changed) => {
+            Meaning::Settling
+        }
+        (ErrorKind::AlreadyExists, _) | (ErrorKind::NotFound(_), Action::UpdateAssociation { .. } | Action::TagAssociation { .. }) => {
+            Meaning::Overtaken
+        }
         (ErrorKind::NotFound(_), Action::TagRole { .. } | Action::UpdateTrust { .. } | Action::UpdateRole { .. }) if of_many => {
             Meaning::Overtaken
         }
@@ -55,7 +67,10 @@ fn names_the_deleted(action: &Action) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trust::TrustPolicy;
+    use crate::model::{
+        association::{AssociationId, AssociationSettings, DesiredAssociation, SessionTags},
+        trust::TrustPolicy,
+    };
 
     #[test]
     fn a_failure_means_what_the_table_says() {
@@ -77,6 +92,28 @@ mod tests {
                 tags: [].into(),
             }))
         };
+        let subject = || "z1/app".parse().unwrap();
+        let settings = || AssociationSettings {
+            role: "arn:aws:iam::123456789012:role/app".parse().unwrap(),
+            target: None,
+            session_tags: SessionTags::On,
+            session_policy: None,
+        };
+        let (cluster, id) = (|| "demo".parse().unwrap(), || AssociationId::read("a-1"));
+        let associate = || {
+            Action::CreateAssociation(Box::new(DesiredAssociation {
+                cluster: cluster(),
+                subject: subject(),
+                settings: settings(),
+                external_id: None,
+                tags: [].into(),
+                job: None,
+            }))
+        };
+        let update = || Action::UpdateAssociation { cluster: cluster(), id: id(), subject: subject(), settings: settings() };
+        let tag_association = || Action::TagAssociation { arn: "arn".to_owned(), subject: subject(), tags: [].into() };
+        let disassociate = || Action::DeleteAssociation { cluster: cluster(), id: id(), subject: subject() };
+        let unseen = ErrorKind::Role;
         let missing = || ErrorKind::NotFound(Missing::Role("app".to_owned()));
         let other = || ErrorKind::NotFound(Missing::Role("other".to_owned()));
         let live = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}"#;
@@ -104,6 +141,17 @@ mod tests {
             (delete(), vec![delete()], Writers::One, ErrorKind::InUse, Meaning::Failed),
             (delete(), vec![delete()], Writers::Many, ErrorKind::InUse, Meaning::Overtaken),
             (tag(), vec![tag()], Writers::Many, ErrorKind::denied(), Meaning::Failed),
+            (associate(), vec![new(), associate()], Writers::One, unseen(RoleFault::Missing), Meaning::Settling),
+            (associate(), vec![trust(live), associate()], Writers::Many, unseen(RoleFault::Trust), Meaning::Settling),
+            (associate(), vec![tag(), associate()], Writers::One, unseen(RoleFault::Trust), Meaning::Failed),
+            (associate(), vec![new(), associate()], Writers::One, unseen(RoleFault::OtherAccount), Meaning::Failed),
+            (associate(), vec![disassociate(), associate()], Writers::One, ErrorKind::AlreadyExists, Meaning::Overtaken),
+            (associate(), vec![associate()], Writers::One, ErrorKind::NotFound(Missing::Thing), Meaning::Failed),
+            (update(), vec![trust(live), update()], Writers::One, unseen(RoleFault::Trust), Meaning::Settling),
+            (update(), vec![update()], Writers::One, ErrorKind::NotFound(Missing::Thing), Meaning::Overtaken),
+            (tag_association(), vec![tag_association()], Writers::One, ErrorKind::NotFound(Missing::Thing), Meaning::Overtaken),
+            (disassociate(), vec![disassociate()], Writers::One, ErrorKind::NotFound(Missing::Thing), Meaning::Done),
+            (update(), vec![update()], Writers::One, ErrorKind::Protected, Meaning::Failed),
         ];
         for (number, (action, lane, writers, failure, expected)) in (1..).zip(cases) {
             assert_eq!(meaning(&action, &lane, writers, &failure), expected, "{number}");

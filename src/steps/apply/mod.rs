@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use self::meaning::{Meaning, meaning};
 use crate::{
-    clients::call::{Admission, CallError, ErrorKind, Failed, Patience},
+    clients::call::{Admission, CallError, ErrorKind, Failed, Patience, RoleFault},
     model::applied::AppliedServiceAccount,
     plan::{Action, Call as _, Plan, Writers},
     steps::world::World,
@@ -32,7 +32,7 @@ pub enum Completion {
     /// All of it.
     Whole,
     /// This was to be created and is there already: what is there must be observed again.
-    Overtaken(Action),
+    Overtaken(Box<Action>),
 }
 
 /// Why a plan was not carried out whole. Its other lanes were.
@@ -79,7 +79,7 @@ pub async fn apply(
     for stop in stops {
         match stop {
             Ok(()) => {}
-            Err(Stop::Overtaken(action)) => completion = Completion::Overtaken(action),
+            Err(Stop::Overtaken(action)) => completion = Completion::Overtaken(Box::new(action)),
             Err(Stop::Interrupted) => return Err(ApplyError::Interrupted),
             Err(Stop::Failed(error)) => failed.push(error),
         }
@@ -109,9 +109,7 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
             }
             let started = Instant::now();
             let mut answer = self.carry_out(action, actions, writers).await;
-            // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
-            let denied = answer.as_ref().is_err_and(|error| error.kind.is_denied());
-            if denied && action.changed_role().is_some() && self.patience.sleep(self.settle).await {
+            if answer.as_ref().is_err_and(|error| may_be_of_the_past(action, &error.kind)) && self.patience.sleep(self.settle).await {
                 answer = self.carry_out(action, actions, writers).await;
             }
             match answer {
@@ -161,6 +159,17 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
             Err(missing) if missing.kind.is_missing() => missing,
             _ => error,
         }
+    }
+}
+
+/// Whether a failure may say what was so a while ago.
+fn may_be_of_the_past(action: &Action, failure: &ErrorKind) -> bool {
+    match failure {
+        // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
+        ErrorKind::Denied(_) => action.changed_role().is_some(),
+        // A run that was killed has made or changed the role.
+        ErrorKind::Role(RoleFault::Missing | RoleFault::Trust) => true,
+        _ => false,
     }
 }
 
