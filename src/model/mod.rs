@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod advice;
+pub mod agent;
 pub mod anchor;
 pub mod api_server;
 pub mod applied;

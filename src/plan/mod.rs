@@ -3,6 +3,7 @@
 //! No I/O, clock, environment, file, SDK type, logger or async in this room. A plan leaves nothing to decide.
 
 mod action;
+mod agent;
 mod association;
 pub mod departure;
 mod goal;
@@ -24,6 +25,7 @@ mod sweep;
 mod tests;
 
 pub use action::{Action, Call, SubjectChange};
+pub use agent::asks_for_agent;
 pub use goal::{Freshness, Goal, Mode, Provision};
 pub use lanes::{Lane, Plan, Writers};
 pub use ledger::{asks_for_jobs, is_due, kept_for_others};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Action, Lane, Plan, Refusal, Refusals, association, keys, ledger,
+    Action, Lane, Plan, Refusal, Refusals, agent, association, keys, ledger,
     moving::{self, Before},
     provider, role, service_account, services,
 };
@@ -110,6 +110,10 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
         if !lane.is_empty() {
             plan.lanes.push(Lane { writers, actions: lane });
         }
+    }
+    match agent::start(desired, observed) {
+        Ok(note) => plan.notes.extend(note),
+        Err(refusal) => refusals.push(refusal),
     }
     plan.notes.extend(keys::notes(desired, observed));
     ledger::date(desired, observed, &mut plan);

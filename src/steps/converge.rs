@@ -16,7 +16,7 @@ use crate::{
         marks::Jobs,
         observed::Observed,
     },
-    plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, plan},
+    plan::{Action, CarriedOut, Freshness, Goal, Next, Plan, Progress, Refusal, Refusals, asks_for_agent, plan},
     report::Report,
     steps::{
         StepError,
@@ -79,6 +79,9 @@ impl<C: World> Work<'_, C> {
         report.place(place.namespace.as_str(), place.issuer.as_str(), observed.account.id.as_str());
         let desired = self.desired(&observed, report)?;
         observed.judge_marks(&self.jobs);
+        if asks_for_agent(self.goal, &desired, &observed) {
+            observed.agent = self.unless_interrupted(self.world.agent(self.patience)).await?;
+        }
         let plan = match plan(self.goal, &desired, &observed, freshness) {
             Err(refusals) if observed.limits.trust_policy.is_none() && refusals.0.iter().any(Refusal::asks_for_limits) => {
                 observed.limits = self.unless_interrupted(self.world.limits(self.patience)).await?;

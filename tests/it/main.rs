@@ -41,6 +41,7 @@ mod permissions {
     mod policies;
 }
 mod pod_identity {
+    mod agent;
     mod configuration;
     mod deploy;
     mod doctor;

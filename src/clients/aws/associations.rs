@@ -6,17 +6,14 @@ use super::{Aws, eks::MOST_PAGES, error};
 use crate::{
     clients::call::CallError,
     model::{
-        association::{AssociationId, AssociationSettings, DesiredAssociation, KnownAgent, ObservedAssociation, SessionTags},
+        agent::{AGENT, AddOn, AutoMode},
+        association::{AssociationId, AssociationSettings, DesiredAssociation, ObservedAssociation, SessionTags},
         date::Date,
         gather::Gather as _,
         names::{ClusterName, Namespace, ServiceAccountName, Subject},
         sessions::AssumedRole,
     },
 };
-
-/// The add-on that brings the agent.
-/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html>
-const AGENT: &str = "eks-pod-identity-agent";
 
 /// An association as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,26 +134,29 @@ impl Aws {
         untag.send().await.map(drop).map_err(|error| error::of_sdk(&error))
     }
 
-    /// Whether EKS itself says that the cluster has the agent: as an add-on, or since it is of Auto Mode.
-    /// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html>
+    /// `DescribeAddon` of the agent's add-on.
+    /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeAddon.html>
     ///
     /// # Errors
     /// EKS refuses or does not answer.
-    pub async fn agent(&self, cluster: &ClusterName) -> Result<KnownAgent, CallError> {
+    pub async fn agent_add_on(&self, cluster: &ClusterName) -> Result<AddOn, CallError> {
         let describe = self.eks.describe_addon().cluster_name(cluster.as_str()).addon_name(AGENT);
         match describe.send().await.map_err(|error| error::of_sdk(&error)) {
-            Ok(answer) => {
-                let status = answer.addon.and_then(|addon| addon.status);
-                if matches!(status, Some(AddonStatus::Active | AddonStatus::Updating | AddonStatus::Degraded | AddonStatus::UpdateFailed)) {
-                    return Ok(KnownAgent::Runs(format!("add-on `{AGENT}`")));
-                }
-            }
-            Err(error) if error.kind.is_missing() => {}
-            Err(error) => return Err(error),
+            Ok(answer) => Ok(add_on(answer.addon.and_then(|addon| addon.status))),
+            Err(error) if error.kind.is_missing() => Ok(AddOn::Absent),
+            Err(error) => Err(error),
         }
-        let describe = self.eks.describe_cluster().name(cluster.as_str()).send().await.map_err(|error| error::of_sdk(&error))?;
-        let automatic = describe.cluster.and_then(|cluster| cluster.compute_config).and_then(|config| config.enabled);
-        Ok(if automatic == Some(true) { KnownAgent::Runs("EKS Auto Mode".to_owned()) } else { KnownAgent::Missing })
+    }
+
+    /// `DescribeCluster`, for whether EKS runs its nodes.
+    /// <https://docs.aws.amazon.com/eks/latest/userguide/automode.html>
+    ///
+    /// # Errors
+    /// EKS refuses or does not answer.
+    pub async fn auto_mode(&self, cluster: &ClusterName) -> Result<AutoMode, CallError> {
+        let answer = self.eks.describe_cluster().name(cluster.as_str()).send().await.map_err(|error| error::of_sdk(&error))?;
+        let enabled = answer.cluster.and_then(|cluster| cluster.compute_config).and_then(|config| config.enabled);
+        Ok(if enabled == Some(true) { AutoMode::On } else { AutoMode::Off })
     }
 
     /// `AssumeRoleForPodIdentity`, as the agent does it for a pod: with the pod's token.
@@ -169,6 +169,15 @@ impl Aws {
         let session = answer.map_err(|error| error::of_pod_token(error::of_sdk(&error)))?;
         // The credentials are dropped unread: that EKS gave them is the proof.
         Ok(AssumedRole::read(session.assumed_role_user().map(aws_sdk_eksauth::types::AssumedRoleUser::arn).unwrap_or_default()))
+    }
+}
+
+fn add_on(status: Option<AddonStatus>) -> AddOn {
+    match status {
+        Some(AddonStatus::Active | AddonStatus::Updating | AddonStatus::UpdateFailed | AddonStatus::Degraded) => AddOn::Installed,
+        Some(AddonStatus::Creating) => AddOn::Coming,
+        Some(other) => AddOn::Failed(other.as_str().to_owned()),
+        None => AddOn::Failed("none".to_owned()),
     }
 }
 
@@ -213,4 +222,26 @@ fn lacks(part: &str) -> CallError {
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn odd(problem: crate::model::names::NameProblem) -> CallError {
     CallError::unreadable(problem.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_add_on_brings_the_agent_from_when_it_was_active_until_it_is_removed() {
+        for (status, expected) in [
+            ("ACTIVE", AddOn::Installed),
+            ("UPDATING", AddOn::Installed),
+            ("UPDATE_FAILED", AddOn::Installed),
+            ("DEGRADED", AddOn::Installed),
+            ("CREATING", AddOn::Coming),
+            ("CREATE_FAILED", AddOn::Failed("CREATE_FAILED".to_owned())),
+            ("DELETING", AddOn::Failed("DELETING".to_owned())),
+            ("DELETE_FAILED", AddOn::Failed("DELETE_FAILED".to_owned())),
+            ("UNHEARD", AddOn::Failed("UNHEARD".to_owned())),
+        ] {
+            assert_eq!(add_on(Some(AddonStatus::from(status))), expected, "{status}");
+        }
+    }
 }

@@ -17,5 +17,8 @@ pub use access::{AuthMethod, Kubernetes, KubernetesProblem, MountedToken, descri
 /// The call for namespaces, as permissions name it.
 pub const NAMESPACES: &str = "kubernetes:list namespaces";
 
+/// The call for what runs on every node, as permissions name it.
+pub const DAEMON_SETS: &str = "kubernetes:get daemonsets";
+
 /// The call for a ServiceAccount's token, as permissions name it.
 pub const TOKEN: &str = "kubernetes:create serviceaccounts/token";

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 use k8s_openapi::{api::core::v1, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Resource, api::ListParams};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{Kubernetes, pages};
 use crate::{
     clients::call::CallError,
     model::{
+        agent::{AGENT, DaemonSet},
         containers::{Container, Given, Mount, Node, ProjectedToken, Source, SourceKind, Volume},
         gather::Gather as _,
         names::{Namespace, Subject},
@@ -137,6 +138,21 @@ impl Kubernetes {
             Ok((!has_ended(&pod)).then(|| Use { pod: Some(found.clone()), ..used(format!("pod `{}`", found.name), &pod.spec, ends) }))
         };
         pages::all(self, &path, ListParams::default(), 100, user).await
+    }
+
+    /// Whether a `DaemonSet` of the agent of EKS Pod Identity is where each way to install it puts one.
+    /// <https://github.com/aws/eks-pod-identity-agent/tree/main/charts/eks-pod-identity-agent>
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn agent_daemon_set(&self) -> Result<DaemonSet, CallError> {
+        let request = http::Request::get(format!("/apis/apps/v1/namespaces/kube-system/daemonsets/{AGENT}")).body(Vec::new());
+        let request = request.map_err(|error| CallError::not_sent(error.to_string()))?;
+        match self.client.request::<IgnoredAny>(request).await.map_err(|error| self.failed(&error)) {
+            Ok(_) => Ok(DaemonSet::Present),
+            Err(error) if error.kind.is_missing() => Ok(DaemonSet::Absent),
+            Err(error) => Err(error),
+        }
     }
 
     /// What makes pods in a namespace, as users of ServiceAccounts and roles; of jobs those that have not ended.

@@ -326,9 +326,9 @@ impl Refusal {
             Self::OtherExternalId { observed, .. } => {
                 format!("let the trust policy of the target role ask for external ID `{observed}`, and set `targetRoleExternalId` to it")
             }
-            Self::NoAgent(_) => {
-                "install the EKS add-on `eks-pod-identity-agent`, then deploy again".to_owned()
-            }
+            Self::NoAgent(cluster) => format!(
+                "switch it on, then deploy again: of a cluster that Qovery manages by its advanced setting `aws.eks.enable_pod_identity_addon`, of any other by the EKS add-on (`aws eks create-addon --cluster-name {cluster} --addon-name eks-pod-identity-agent`); or leave `podIdentity` out (docs/troubleshooting.md)"
+            ),
             Self::NamespacesUnknown => "allow the job to list namespaces in the whole cluster (docs/permissions/rbac.yaml)".to_owned(),
             Self::NamespaceNotListed(_) => {
                 "`QOVERY_KUBERNETES_NAMESPACE_NAME` and the kubeconfig or the cluster's name must be of one cluster".to_owned()

@@ -1,5 +1,6 @@
 //! A world in sync, one change, the plan as the operator reads it.
 
+mod agent;
 mod associations;
 mod install;
 mod ledger;

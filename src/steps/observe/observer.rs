@@ -11,10 +11,11 @@ use crate::{
     clients::{
         aws::{ASSUME, ASSUME_FOR_POD},
         call::{CallError, Failed, Patience},
-        kubernetes::{NAMESPACES, TOKEN},
+        kubernetes::{DAEMON_SETS, NAMESPACES, TOKEN},
         qovery::VariablesOf,
     },
     model::{
+        agent::{AGENT, AddOn, Sight, Signs},
         arn::{Account, RoleArn},
         association::{KnownAgent, ObservedAssociation},
         date::Date,
@@ -111,6 +112,11 @@ fn readable<T>(read: Result<T, Failed>) -> Result<Result<T, String>, Failed> {
         Err(failed) if failed.source.kind.is_denied() => Ok(Err(format!("{failed}: {}", failed.source.code))),
         Err(failed) => Err(failed),
     }
+}
+
+/// The same of a sign of the agent.
+fn sight<T>(read: Result<T, Failed>) -> Result<Sight<T>, Failed> {
+    Ok(readable(read)?.map_or_else(Sight::Hidden, Sight::Read))
 }
 
 /// What a pod shows STS: the token of its ServiceAccount, for the role of its annotation.
@@ -497,16 +503,23 @@ impl Observer<'_> {
         sessions.await.into_iter().flatten().collect()
     }
 
-    /// Whether the cluster can give pods the credentials of associations: what EKS says of it, if the job may ask.
+    /// Whether the cluster can give pods the credentials of associations: the signs of its agent, as far as the job may look.
     pub(super) async fn agent(&self) -> Result<KnownAgent, Failed> {
         let Some(cluster) = &self.connection.place.cluster else {
             return Ok(KnownAgent::Unknown("the name of the cluster is not known".to_owned()));
         };
-        let call = "eks:DescribeAddon";
-        match self.call("look for the EKS Pod Identity agent", call, async || self.connection.aws.agent(cluster).await).await {
-            Err(failed) if failed.source.kind.is_denied() => Ok(KnownAgent::Unknown(format!("{failed}: {}", failed.source.code))),
-            known => known,
+        let (aws, kubernetes) = (&self.connection.aws, &self.connection.kubernetes);
+        let doing = format!("read EKS add-on `{AGENT}` of cluster `{cluster}`");
+        let add_on = sight(self.call(doing, "eks:DescribeAddon", async || aws.agent_add_on(cluster).await).await)?;
+        if add_on == Sight::Read(AddOn::Installed) {
+            return Ok(Signs { add_on, ..Signs::default() }.agent());
         }
+        let doing = format!("read whether cluster `{cluster}` is of EKS Auto Mode");
+        let auto_mode = async { sight(self.call(doing, "eks:DescribeCluster", async || aws.auto_mode(cluster).await).await) };
+        let doing = "look for the EKS Pod Identity agent in `kube-system`";
+        let daemon_set = async { sight(self.call(doing, DAEMON_SETS, async || kubernetes.agent_daemon_set().await).await) };
+        let (auto_mode, daemon_set) = tokio::try_join!(auto_mode, daemon_set)?;
+        Ok(Signs { add_on, auto_mode, daemon_set }.agent())
     }
 
     /// The provider, if a binding of these identities needs it.
