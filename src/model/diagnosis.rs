@@ -24,6 +24,8 @@ pub enum Link {
     Provider,
     /// The provider knows the token's audience.
     Audience,
+    /// EKS has an association of the ServiceAccount with the role.
+    Association,
     /// The role exists.
     Role,
     /// The role's trust policy lets the token in.
@@ -38,6 +40,7 @@ impl Link {
             Self::Issuer => "issuer",
             Self::Provider => "provider",
             Self::Audience => "audience",
+            Self::Association => "association",
             Self::Role => "role",
             Self::Trust => "trust",
         }

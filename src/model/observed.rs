@@ -64,7 +64,7 @@ pub struct Observed {
     pub unread_associations: Option<String>,
     /// Whether the cluster can give pods the credentials of associations. Looked up only before one is made.
     pub agent: KnownAgent,
-    /// The pods of the namespace that run or are about to. Looked up by a deploy where a pod's token is the proof.
+    /// The pods of the namespace that run or are about to. Looked up by a deploy where a pod's token is the proof; none if the job may not.
     pub pods: Option<Vec<Use>>,
     /// Who uses ServiceAccounts and roles of the namespace. Looked up only where what is used stays.
     pub uses: Option<Vec<Use>>,

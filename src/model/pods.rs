@@ -7,9 +7,6 @@ use super::{
     names::{Namespace, ServiceAccountName},
 };
 
-/// The label of the pods that the tool makes for a proof, which never run.
-pub const PROOF_LABEL: &str = "qovery-irsa/proof";
-
 /// A pod that runs or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -62,11 +59,10 @@ pub enum Phase {
     Running,
 }
 
-/// A pod of the ServiceAccount that runs and stays, if there is one.
-#[must_use]
-pub fn running_pod<'a>(uses: &'a [Use], service_account: &ServiceAccountName) -> Option<&'a PodRef> {
-    let running = uses.iter().filter(|used| used.service_account == service_account.as_str() && !used.ends);
-    running.filter_map(|used| used.pod.as_ref()).find(|pod| pod.phase == Phase::Running)
+/// The pods of the ServiceAccount that run and stay.
+pub fn running_pods<'a>(uses: &'a [Use], service_account: &ServiceAccountName) -> impl Iterator<Item = &'a PodRef> {
+    let running = uses.iter().filter(move |used| used.service_account == service_account.as_str() && !used.ends);
+    running.filter_map(|used| used.pod.as_ref()).filter(|pod| pod.phase == Phase::Running)
 }
 
 /// What the webhook of EKS has put into a pod when it was created. That never changes while the pod lives.

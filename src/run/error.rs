@@ -79,8 +79,8 @@ impl RunError {
             Self::Step(StepError::Apply(ApplyError::Failed(failed))) => failed.iter().map(of_call).collect(),
             Self::NotProven(failed) => {
                 let of_proof = |failed: &NotProven| {
-                    let known = Known { provider: Some(failed.provider.clone()), ..known.clone() };
-                    described(failed, failed.hint().or_else(|| hint::of_call(&failed.source, &known)))
+                    let known = Known { provider: failed.provider().cloned(), ..known.clone() };
+                    described(failed, failed.hint().or_else(|| hint::of_call(failed.failed()?, &known)))
                 };
                 failed.iter().map(of_proof).collect()
             }

@@ -122,11 +122,11 @@ async fn execute(
     let Plan { mut left, kept, .. } = plan;
     let seen_whole = observed.unread.is_empty();
     if goal == Goal::Start {
-        let proving = prove(&config.identities, &desired, &observed, &applied, &connection, &patience, proof, report);
-        tokio::select! {
-            proven = proving => proven.map_err(RunError::NotProven)?,
-            () = patience.interruption() => return Err(StepError::Interrupted.into()),
+        let proven = prove(&config.identities, &desired, &observed, &applied, &connection, &patience, proof, report).await;
+        if patience.is_interrupted() {
+            return Err(StepError::Interrupted.into());
         }
+        proven.map_err(RunError::NotProven)?;
         if !applied.is_empty() {
             for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_notes(&applied)) {
                 report.note(note);

@@ -12,6 +12,7 @@ use crate::{
         observed::{Limits, Observed},
         oidc::Audience,
         pods::PodRef,
+        proof_pod::{FoundProofPod, ProofPod},
         sessions::AssumedRole,
     },
     plan::Action,
@@ -70,6 +71,22 @@ impl World for Connection {
 
     async fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> Result<AssumedRole, CallError> {
         self.aws.assume_for_pod(cluster, token).await
+    }
+
+    async fn try_out_ungated(&self, pod: &ProofPod) -> Result<(), CallError> {
+        self.kubernetes.try_out_ungated(pod).await
+    }
+
+    async fn create_proof_pod(&self, pod: &ProofPod) -> Result<(), CallError> {
+        self.kubernetes.create_proof_pod(pod).await
+    }
+
+    async fn proof_pods(&self) -> Result<Vec<FoundProofPod>, CallError> {
+        self.kubernetes.proof_pods_in(&self.place.namespace).await
+    }
+
+    async fn delete_proof_pod(&self, name: &str) -> Result<(), CallError> {
+        self.kubernetes.delete_proof_pod(&self.place.namespace, name).await
     }
 
     async fn role_exists(&self, name: &RoleName) -> Result<(), CallError> {

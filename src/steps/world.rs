@@ -15,6 +15,7 @@ use crate::{
         observed::{Limits, Observed},
         oidc::Audience,
         pods::PodRef,
+        proof_pod::{FoundProofPod, ProofPod},
         sessions::AssumedRole,
     },
     plan::{Action, Goal},
@@ -123,6 +124,38 @@ pub trait World {
     /// # Errors
     /// EKS refuses or does not answer.
     fn assume_for_pod(&self, cluster: &ClusterName, token: &str) -> impl Future<Output = Result<AssumedRole, CallError>>;
+
+    /// Asks by a dry run whether the cluster would take the pod of a proof without its gate.
+    ///
+    /// # Errors
+    /// It would not, or the API server does not answer.
+    fn try_out_ungated(&self, _: &ProofPod) -> impl Future<Output = Result<(), CallError>> {
+        std::future::ready(Err(CallError::not_sent("no pods are made here")))
+    }
+
+    /// Creates the pod of a proof, which never runs.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn create_proof_pod(&self, _: &ProofPod) -> impl Future<Output = Result<(), CallError>> {
+        std::future::ready(Err(CallError::not_sent("no pods are made here")))
+    }
+
+    /// The pods of proofs in the namespace.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn proof_pods(&self) -> impl Future<Output = Result<Vec<FoundProofPod>, CallError>> {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Deletes the pod of a proof; one that is gone is as good.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    fn delete_proof_pod(&self, _name: &str) -> impl Future<Output = Result<(), CallError>> {
+        std::future::ready(Ok(()))
+    }
 
     /// Whether a role exists: an error that says so if it does not.
     ///

@@ -47,6 +47,7 @@ mod pod_identity {
     mod doctor;
     mod leaving;
     mod moving;
+    mod proof;
     mod refused;
     mod role_only;
 }

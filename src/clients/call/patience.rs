@@ -130,6 +130,13 @@ impl Patience {
         Self { until: self.until.min(Instant::now() + limit), limit, ..self.clone() }
     }
 
+    /// The same, but over this much earlier, so that there is time for what must be done in the end.
+    #[must_use]
+    pub fn leaving(&self, time: Duration) -> Self {
+        let until = self.until.checked_sub(time).map_or_else(Instant::now, |until| until.max(Instant::now()));
+        Self { until: until.min(self.until), ..self.clone() }
+    }
+
     /// The same for what is only good to know: a tenth of the time, so that a run that asks in several looks and is never answered
     /// still does its work.
     #[must_use]

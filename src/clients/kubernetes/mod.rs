@@ -8,11 +8,13 @@ mod kubeconfig;
 mod namespaces;
 mod pages;
 mod pods;
+mod proof_pods;
 mod proxy;
 mod service_accounts;
 mod words;
 
 pub use access::{AuthMethod, Kubernetes, KubernetesProblem, MountedToken, described_server};
+pub use proof_pods::{CREATE_PODS, DELETE_PODS};
 
 /// The call for namespaces, as permissions name it.
 pub const NAMESPACES: &str = "kubernetes:list namespaces";

@@ -16,7 +16,8 @@ use crate::{
         containers::{Container, Given, Mount, Node, ProjectedToken, Source, SourceKind, Volume},
         gather::Gather as _,
         names::{Namespace, Subject},
-        pods::{Credentials, PROOF_LABEL, Phase, Pod, PodRef, Use},
+        pods::{Credentials, Phase, Pod, PodRef, Use},
+        proof_pod,
     },
 };
 
@@ -119,10 +120,8 @@ impl Kubernetes {
     /// The API server refuses or does not answer.
     pub async fn pods_of(&self, subject: &Subject) -> Result<Vec<Pod>, CallError> {
         let path = v1::Pod::url_path(&(), Some(subject.namespace.as_str()));
-        let parameters = ListParams::default().fields(&format!("spec.serviceAccountName={}", subject.service_account));
-        let is_of_proof = |pod: &Seen| pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(PROOF_LABEL));
-        let runs = |pod: &Seen| !has_ended(pod) && !is_of_proof(pod) && pod.metadata.deletion_timestamp.is_none();
-        let running = |pod: Seen| Ok(runs(&pod).then(|| observed(pod)));
+        let parameters = real().fields(&format!("spec.serviceAccountName={}", subject.service_account));
+        let running = |pod: Seen| Ok((!has_ended(&pod) && pod.metadata.deletion_timestamp.is_none()).then(|| observed(pod)));
         pages::all(self, &path, parameters, 100, running).await
     }
 
@@ -137,7 +136,7 @@ impl Kubernetes {
             let found = found(&pod);
             Ok((!has_ended(&pod)).then(|| Use { pod: Some(found.clone()), ..used(format!("pod `{}`", found.name), &pod.spec, ends) }))
         };
-        pages::all(self, &path, ListParams::default(), 100, user).await
+        pages::all(self, &path, real(), 100, user).await
     }
 
     /// Whether a `DaemonSet` of the agent of EKS Pod Identity is where each way to install it puts one.
@@ -181,6 +180,11 @@ fn found(pod: &Seen) -> PodRef {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         phase: if runs { Phase::Running } else { Phase::Pending },
     }
+}
+
+/// All pods but those that are made for a proof and never run: nobody waits for them, and they use nothing.
+fn real() -> ListParams {
+    ListParams::default().labels(&format!("!{}", proof_pod::LABEL))
 }
 
 fn has_ended(pod: &Seen) -> bool {

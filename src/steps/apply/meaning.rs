@@ -107,6 +107,7 @@ mod tests {
                 settings: settings(),
                 external_id: None,
                 tags: [].into(),
+                kept: [].into(),
                 job: None,
             }))
         };
@@ -119,11 +120,6 @@ mod tests {
         let live = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}]}"#;
         let deleted = r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"AROAEXAMPLEEXAMPLE123"},"Action":"sts:AssumeRole"}]}"#;
         let principal = || ErrorKind::Document(DocumentFault::Principal);
-        let disassociate = || Action::DeleteAssociation {
-            cluster: "demo".parse().unwrap(),
-            id: crate::model::association::AssociationId::read("a-1"),
-            subject: "z1/app".parse().unwrap(),
-        };
         let gone = || ErrorKind::NotFound(Missing::Thing);
         let cases = [
             (disassociate(), vec![disassociate()], Writers::One, gone(), Meaning::Done),

@@ -187,8 +187,9 @@ fn namespace_of(role: &RoleArn) -> Option<Namespace> {
     role.path.as_str().strip_suffix('/')?.rsplit('/').next()?.parse().ok()
 }
 
-fn with_pods(seen: Observed, SeenOfPods { associations, pods, sessions }: SeenOfPods) -> Observed {
-    Observed { associations, pods, sessions: seen.sessions.clone().and(sessions), ..seen }
+fn with_pods(seen: Observed, SeenOfPods { associations, pods, sessions, namespace_ends }: SeenOfPods) -> Observed {
+    let namespace_ends = seen.namespace_ends || namespace_ends;
+    Observed { associations, pods, sessions: seen.sessions.clone().and(sessions), namespace_ends, ..seen }
 }
 
 /// With the services; that they cannot be seen costs a note, never a deploy.

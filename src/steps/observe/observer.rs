@@ -24,7 +24,7 @@ use crate::{
         names::{ClusterName, PolicyName, RoleName, ServiceAccountName, Subject},
         observed::{KnownProvider, Observed, ObservedRole, ObservedServiceAccount, Owner},
         oidc::{Audience, IssuerUrl, Provider},
-        pods::{Credentials, Use, running_pod},
+        pods::{Credentials, Use, running_pods},
         service::{ObservedService, Service},
         sessions::Sessions,
         token::Claims,
@@ -154,6 +154,8 @@ pub(super) struct SeenOfPods {
     pub(super) associations: Option<BTreeMap<ServiceAccountName, ObservedAssociation>>,
     pub(super) pods: Option<Vec<Use>>,
     pub(super) sessions: Sessions,
+    /// Whether the namespace is being deleted, where no token of an identity by web identity tells.
+    pub(super) namespace_ends: bool,
 }
 
 pub(super) struct Observer<'a> {
@@ -435,17 +437,24 @@ impl Observer<'_> {
         };
         let of_pods = async {
             let pods = self.pods().await?;
-            let sessions = match (&pods, sessions) {
-                (Some(pods), Asked::AtOnce) => self.sessions_of_pods(cluster, &wanted, pods).await,
-                (None, _) | (_, Asked::No) => Sessions::default(),
+            let (sessions, namespace_ends) = match sessions {
+                Asked::No => (Sessions::default(), false),
+                Asked::AtOnce => {
+                    let sessions = self.sessions_of_pods(cluster, &wanted, pods.as_deref().unwrap_or_default()).await;
+                    // A session is of a token, and there is none in a namespace that is being deleted.
+                    let is_told = wanted.len() < identities.len() || wanted.iter().any(|name| sessions.has(name));
+                    let ends = if is_told { false } else { self.namespace_ends().await };
+                    (sessions, ends)
+                }
             };
-            Ok((pods, sessions))
+            Ok((pods, sessions, namespace_ends))
         };
-        let (associations, (pods, sessions)) = tokio::try_join!(self.associations(cluster), of_pods)?;
-        Ok(SeenOfPods { associations: Some(associations), pods, sessions })
+        let (associations, (pods, sessions, namespace_ends)) = tokio::try_join!(self.associations(cluster), of_pods)?;
+        Ok(SeenOfPods { associations: Some(associations), pods, sessions, namespace_ends })
     }
 
-    /// The pods of the namespace. That they may not be listed is no failure: then it is not known who uses what.
+    /// The pods of the namespace. That they may not be listed is no failure: then it is not known who uses what, and nothing
+    /// is proven by them.
     async fn pods(&self) -> Result<Option<Vec<Use>>, Failed> {
         let (kubernetes, namespace) = (&self.connection.kubernetes, &self.connection.place.namespace);
         Ok(readable(self.call("list the pods of the namespace", PODS, async || kubernetes.pods_in(namespace).await).await)?.ok())
@@ -493,7 +502,7 @@ impl Observer<'_> {
     async fn sessions_of_pods(&self, cluster: &ClusterName, wanted: &[&ServiceAccountName], pods: &[Use]) -> Sessions {
         let (patience, connection) = (self.patience.at_most(EARLY), self.connection);
         let sessions = join_all(wanted.iter().map(async |name| {
-            let pod = running_pod(pods, name)?;
+            let pod = running_pods(pods, name).next()?;
             let subject = Subject { namespace: connection.place.namespace.clone(), service_account: (*name).clone() };
             let audience = Audience::of_pod_identity();
             let token = patience.call(TOKEN, async || connection.kubernetes.token_of_pod(&subject, &audience, pod).await).await.ok()?;

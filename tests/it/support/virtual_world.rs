@@ -26,7 +26,7 @@ use qovery_irsa::{
         names::{ClusterName, Namespace, RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
-        pods::{Credentials, Phase, PodRef, Use, running_pod},
+        pods::{Credentials, Phase, PodRef, Use, running_pods},
         role::{RoleAttributes, RoleSettings},
         sessions::AssumedRole,
         trust::TrustPolicy,
@@ -456,7 +456,7 @@ impl world::World for Reached {
                 self.assume(&role.arn, &token).await
             } else {
                 let pods = self.pods();
-                let Some(pod) = running_pod(&pods, &name) else { continue };
+                let Some(pod) = running_pods(&pods, &name).next() else { continue };
                 let token = self.token_of_pod(&subject, pod).await.unwrap();
                 self.assume_for_pod(&CLUSTER.parse().unwrap(), &token).await
             };

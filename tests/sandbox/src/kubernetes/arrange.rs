@@ -72,6 +72,12 @@ impl Kubernetes {
         self.store.get(by_plural(resource)?, namespace, name)
     }
 
+    /// All objects of a kind in a namespace.
+    #[must_use]
+    pub fn objects<'a>(&'a self, resource: &str, namespace: &'a str) -> Vec<&'a Value> {
+        by_plural(resource).map(|kind| self.store.list(kind, namespace).collect()).unwrap_or_default()
+    }
+
     /// Every `Namespace` and `ServiceAccount` with what a person would set in them and who owns it, without ids, times and versions.
     #[must_use]
     pub fn state(&self) -> Value {
