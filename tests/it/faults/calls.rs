@@ -8,12 +8,15 @@ use crate::support::{
     environment::Environment,
     extent::extent,
     fixtures::{GIVEN, MANIFEST, NAMESPACE, by_hand},
+    pod_identity::{ASSOCIATED, add_agent, add_pod},
 };
 
-/// A world in which nothing is there yet but the role that is given by ARN.
+/// A world in which nothing is there yet but the role that is given by ARN, the agent of EKS Pod Identity, and a pod that waits for its role.
 fn busy(manifest: &str) -> Environment {
-    let environment = Environment::new(manifest);
+    let environment = Environment::of_pod_identity(manifest);
     environment.sandbox.aws(by_hand);
+    add_agent(&environment);
+    add_pod(&environment, NAMESPACE, "app", "app-1");
     environment
 }
 
@@ -27,7 +30,7 @@ fn operations(environment: &Environment, command: &str) -> BTreeSet<String> {
 fn each_call_that_is_denied_ends_the_run_with_the_permission_that_is_missing_and_the_next_run_completes() {
     // What was denied with one manifest need not be with the other, unless all is played.
     let mut denied = BTreeSet::new();
-    for manifest in [MANIFEST, GIVEN] {
+    for manifest in [MANIFEST, GIVEN, ASSOCIATED] {
         let undisturbed = busy(manifest);
         let commands = ["start", "delete"].map(|command| (command, operations(&undisturbed, command), undisturbed.sandbox.state()));
         for (command, operations, end) in &commands {
@@ -37,12 +40,17 @@ fn each_call_that_is_denied_ends_the_run_with_the_permission_that_is_missing_and
                 "kubernetes:create serviceaccounts/token",
                 "sts:AssumeRoleWithWebIdentity",
                 "kubernetes:list pods",
+                "kubernetes:list namespaces",
                 "kubernetes:list serviceaccounts",
                 "iam:ListRoles",
                 "iam:ListInstanceProfilesForRole",
-                "eks:ListPodIdentityAssociations",
+                "eks:DescribeAddon",
+                "eks-auth:AssumeRoleForPodIdentity",
             ];
-            let others = operations.iter().filter(|operation| !optional.contains(&operation.as_str()));
+            // Of web identities the associations are only looked at for a note.
+            let of_notes = ["eks:ListPodIdentityAssociations", "eks:DescribePodIdentityAssociation"];
+            let is_noted = |operation: &str| optional.contains(&operation) || (manifest != ASSOCIATED && of_notes.contains(&operation));
+            let others = operations.iter().filter(|operation| !is_noted(operation));
             for operation in others {
                 if !denied.insert((*command, operation.clone())) && extent(true, false) {
                     continue;

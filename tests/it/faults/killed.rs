@@ -15,6 +15,19 @@ use crate::support::{
     pod_identity::{ASSOCIATED, add_agent},
 };
 
+/// The association of `ASSOCIATED` with all that an update can add and none can take away, other tags, and another role.
+const ASSOCIATED_OTHERWISE: &str = r#"
+identities:
+  - serviceAccount: app
+    podIdentity:
+      disableSessionTags: true
+      sessionPolicy: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}
+      tags: {team: platform}
+    role:
+      name: another
+      policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]
+"#;
+
 /// A role of its own, and a place in one that all have together.
 const OWN_AND_SHARED: &str = r#"
 identities:
@@ -40,9 +53,9 @@ fn writes_of(environment: &Environment, command: &str) -> Vec<(String, u64)> {
 }
 
 fn arranged(manifest: &str) -> Environment {
-    let environment = if manifest == ASSOCIATED { Environment::of_pod_identity(manifest) } else { Environment::new(manifest) };
-    add_agent(&environment);
+    let environment = Environment::of_pod_identity(manifest);
     environment.sandbox.aws(by_hand);
+    add_agent(&environment);
     environment
 }
 
@@ -83,6 +96,28 @@ fn a_run_killed_after_any_write_is_completed_by_the_next() {
                 environment.run(&[command]).ended(0);
                 assert_eq!(environment.sandbox.state(), *end, "{command} killed after {operation}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_change_of_an_association_that_is_killed_after_any_write_is_completed_by_the_next() {
+    for (from, to) in [(ASSOCIATED, ASSOCIATED_OTHERWISE), (ASSOCIATED_OTHERWISE, ASSOCIATED)] {
+        let changed = || {
+            let environment = arranged(from);
+            environment.start();
+            environment.write_manifest(to);
+            environment
+        };
+        let undisturbed = changed();
+        let writes = writes_of(&undisturbed, "start");
+        let end = undisturbed.sandbox.state();
+        assert!(writes.iter().any(|(operation, _)| operation.contains("PodIdentityAssociation")), "{writes:?}");
+        for (operation, which) in writes {
+            let environment = changed();
+            kill_after(&environment, "start", &operation, which);
+            environment.start();
+            assert_eq!(environment.sandbox.state(), end, "killed after {operation}");
         }
     }
 }

@@ -20,11 +20,12 @@ use serde_json::{Value, json};
 use crate::support::{
     extent::extent,
     fixtures::{NAMESPACE, by_hand},
+    pod_identity::{add_agent, add_pod},
     repository::read,
     shop::Shop,
 };
 
-/// Every kind of call that a run can make: a role with all that it can have, a role given by ARN, bound services.
+/// Every kind of call that a run can make: a role with all that it can have, a role given by ARN, bound services, a role by EKS Pod Identity.
 const MANIFEST: &str = r#"
 identities:
   - serviceAccount: app
@@ -35,6 +36,9 @@ identities:
         own-bucket: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::app/*"}]}
   - serviceAccount: legacy
     role: {arn: "arn:aws:iam::123456789012:role/by-hand"}
+  - serviceAccount: pods
+    podIdentity: true
+    role: {}
 "#;
 
 /// How many runs are under way at once. Nearly all the time they wait.
@@ -66,7 +70,7 @@ fn of_connections() -> Vec<(&'static str, &'static str, Fault)> {
 }
 
 /// The calls of the proof.
-const PROOF: [&str; 2] = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity"];
+const PROOF: [&str; 3] = ["kubernetes:create serviceaccounts/token", "sts:AssumeRoleWithWebIdentity", "eks-auth:AssumeRoleForPodIdentity"];
 
 /// A fault that slows down every call to the service.
 const THROTTLED: &str = "throttled";
@@ -75,11 +79,14 @@ const THROTTLED: &str = "throttled";
 const PAST: &str = "read up to 3 s old";
 
 fn arranged(command: &str) -> Shop {
-    let mut shop = Shop::new(MANIFEST);
+    let Shop { environment, id } = Shop::new(MANIFEST);
+    let mut shop = Shop { environment: environment.with_pod_identity(), id };
     // By way of EKS, so that its calls are among them.
     shop.environment.unset("KUBECONFIG");
     shop.environment.sandbox.aws(by_hand);
     shop.environment.sandbox.aws(foreign);
+    add_agent(&shop.environment);
+    add_pod(&shop.environment, NAMESPACE, "pods", "pods-1");
     if command == "delete" {
         shop.environment.start();
         // The environment is being deleted, as Qovery's states then say.
@@ -106,8 +113,6 @@ fn undisturbed(command: &str) -> (BTreeSet<String>, Value) {
 
 /// The exit code of a run that meets this fault for ever; a fault that spoils nothing leaves it successful.
 fn expected(operation: &str, fault: &str) -> i32 {
-    // Looked at for a note, and done without.
-    let optional = ["eks:ListPodIdentityAssociations", "kubernetes:list pods"].contains(&operation);
     // Qovery is asked for the services and for their states, and done without.
     let advisory = operation.starts_with("qovery:") && !operation.starts_with("qovery:edit");
     let proof = PROOF.contains(&operation);
@@ -115,7 +120,7 @@ fn expected(operation: &str, fault: &str) -> i32 {
     let seen_done = operation.starts_with("qovery:edit") && ["done, and the answer lost", "body truncated"].contains(&fault);
     // Nothing is missing from such an answer: it only comes late, is called something else, or is waited for until it shows the present.
     let whole = ["body slow, 2 s", "wrong content type", PAST].contains(&fault);
-    if optional || advisory || seen_done || whole {
+    if advisory || seen_done || whole {
         0
     } else if proof {
         4
