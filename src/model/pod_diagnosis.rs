@@ -1,7 +1,7 @@
 //! Why pods do not get the role of an association of EKS Pod Identity: the links of the chain, each held against what was observed.
 
 use super::{
-    anchor::Anchor,
+    arn::ClusterArn,
     association::{DesiredAssociation, ObservedAssociation},
     diagnosis::{Broken, Diagnosis, Link, diagnose_session},
     explain::PodSession,
@@ -13,7 +13,7 @@ use super::{
 #[must_use]
 pub fn diagnose_association(
     wanted: &DesiredAssociation,
-    anchor: &Anchor,
+    cluster: &ClusterArn,
     observed: Option<&ObservedAssociation>,
     role: Option<&ObservedRole>,
 ) -> Diagnosis {
@@ -32,11 +32,7 @@ pub fn diagnose_association(
     let Some(role) = role else {
         return found(Link::Role, format!("role `{}` does not exist", asked.role), "run `start`, or correct the role's ARN");
     };
-    match anchor {
-        Anchor::PodIdentity(cluster, tags) => diagnose_session(&role.trust, &PodSession { cluster, subject: &wanted.subject, tags: *tags }),
-        // An association is of no other anchor.
-        Anchor::Oidc(_) => Diagnosis::Holds,
-    }
+    diagnose_session(&role.trust, &PodSession { cluster, subject: &wanted.subject, tags: asked.session_tags })
 }
 
 #[cfg(test)]
@@ -47,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        anchor::StatementKind,
+        anchor::{Anchor, StatementKind},
         association::{AssociationId, AssociationSettings, SessionTags},
         date::Date,
         oidc::Audience,
@@ -56,8 +52,8 @@ mod tests {
         trust::{TrustPolicy, Trusted},
     };
 
-    fn anchor() -> Anchor {
-        Anchor::PodIdentity("arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap(), SessionTags::On)
+    fn cluster() -> ClusterArn {
+        "arn:aws:eks:eu-west-3:123456789012:cluster/demo".parse().unwrap()
     }
 
     fn wanted() -> DesiredAssociation {
@@ -99,7 +95,7 @@ mod tests {
             settings: RoleSettings::default(),
             permissions_boundary: None,
             tags: BTreeMap::new(),
-            trust: TrustPolicy::new(&anchor(), &trusted),
+            trust: TrustPolicy::new(&Anchor::PodIdentity(cluster(), SessionTags::On), &trusted),
             attached: BTreeSet::new(),
             inline_policies: BTreeMap::new(),
             instance_profiles: BTreeSet::new(),
@@ -110,7 +106,7 @@ mod tests {
     fn the_first_broken_link_is_named_with_its_evidence() {
         let said = |observed: Option<&ObservedAssociation>, role: Option<&ObservedRole>| match diagnose_association(
             &wanted(),
-            &anchor(),
+            &cluster(),
             observed,
             role,
         ) {

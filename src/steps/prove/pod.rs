@@ -103,9 +103,9 @@ impl<C: World> Prover<'_, C> {
     }
 
     fn diagnosis_of_pods(&self, account: &DesiredServiceAccount, observed: &Observed) -> Option<Diagnosis> {
-        let (wanted, role) = (self.association(account)?, self.desired.roles.get(&account.role.name)?);
+        let (wanted, cluster) = (self.association(account)?, self.desired.place.cluster_arn(&observed.account)?);
         let found = observed.associations.as_ref()?.get(&account.subject.service_account);
-        Some(diagnose_association(wanted, &role.anchor, found, observed.roles.get(&account.role.name)))
+        Some(diagnose_association(wanted, &cluster, found, observed.roles.get(&account.role.name)))
     }
 
     /// No session could be asked for: what was seen last must do.
