@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use qovery_irsa_sandbox::faults::{Fault, When};
+use serde_json::json;
 
 use crate::support::{
     environment::Environment,
-    fixtures::{GIVEN, by_hand},
+    fixtures::{GIVEN, NAMESPACE, by_hand, namespaces},
+    pod_identity::{ASSOCIATED, add_agent, add_pod},
+    repository::objects,
 };
 
 /// What a deploy of most environments has: a role with one managed policy.
@@ -124,4 +127,92 @@ fn twenty_identities_cost_no_more_rounds_than_one() {
     let environment = by_eks(&many(20));
     environment.start();
     unchanged(&environment, (82, 21, 3));
+}
+
+/// As `install` sets a job up: without a key, by the token of its own ServiceAccount, which both AWS and Kubernetes take.
+fn keyless(mut environment: Environment) -> Environment {
+    let (issuer, account) = (environment.sandbox.cluster().issuer().to_owned(), "qovery-irsa");
+    let host = environment.issuer();
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": format!("arn:aws:iam::123456789012:oidc-provider/{host}")},
+        "Condition": {"StringEquals": {
+            format!("{host}:aud"): "sts.amazonaws.com", format!("{host}:sub"): format!("system:serviceaccount:{NAMESPACE}:{account}"),
+        }},
+    }]});
+    environment.sandbox.aws(|aws| {
+        aws.call("CreateOpenIDConnectProvider", &[("Url", &issuer), ("ClientIDList.member.1", "sts.amazonaws.com")]).unwrap();
+        let allowed = aws.users()["job"].inline["given"].clone();
+        aws.add_role("job", "/", &trust.to_string());
+        aws.role_mut("job").unwrap().inline.insert("job".to_owned(), allowed);
+    });
+    environment.sandbox.kubernetes(|kubernetes| {
+        kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": NAMESPACE}}));
+        let mut binding = objects("docs/permissions/rbac.yaml").remove(1);
+        binding["subjects"] = json!([{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]);
+        kubernetes.put_object(binding);
+    });
+    let token = environment.sandbox.files().join("own-token");
+    std::fs::write(&token, environment.sandbox.cluster().token(NAMESPACE, account, "sts.amazonaws.com")).unwrap();
+    let mounted = environment.sandbox.cluster().mount_token(NAMESPACE, account).unwrap();
+    let address = environment.sandbox.kubernetes_url();
+    let (server, port) = address.trim_start_matches("https://").split_once(':').unwrap();
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "KUBECONFIG"] {
+        environment.unset(name);
+    }
+    for (name, value) in [
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/job"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", &token.display().to_string()),
+        ("IRSA_KUBE_TOKEN_DIR", &mounted.display().to_string()),
+        ("KUBERNETES_SERVICE_HOST", server),
+        ("KUBERNETES_SERVICE_PORT", port),
+    ] {
+        environment.set(name, value);
+    }
+    environment
+}
+
+/// The budget of docs/design.md: 6, 3, 3 by web identity, 8, 4, 4 by EKS Pod Identity; the job's own web identity is one call and one round.
+#[test]
+fn without_keys_an_unchanged_environment_stays_within_the_budget_of_each_binding() {
+    let environment = keyless(Environment::new(ONE));
+    environment.start();
+    unchanged(&environment, (6, 2, 3));
+    let environment = keyless(Environment::of_pod_identity(ASSOCIATED));
+    add_agent(&environment);
+    // Beside what web identity takes: whether the agent runs, and the association, which is looked for, made and seen.
+    assert_eq!(calls(&environment, "start"), (15, 9), "the first deploy");
+    // Before the first pod nobody can be asked, but the namespace must be.
+    unchanged(&environment, (7, 3, 3));
+    add_pod(&environment, NAMESPACE, "app", "app-1");
+    // Kubernetes needs no credentials of AWS: the pods are listed while the job's own web identity is asked for.
+    unchanged(&environment, (8, 3, 3));
+}
+
+/// What nothing grows for costs nothing more: the calls of each further environment are those of the first that found the role.
+#[test]
+fn each_environment_on_a_shared_role_of_pod_identity_costs_as_much_as_the_first() {
+    let shared = "identities: [{serviceAccount: app, podIdentity: true, role: {scope: shared, name: together}}]";
+    let environment = Environment::of_pod_identity(shared);
+    add_agent(&environment);
+    let clones = namespaces(&environment, 24);
+    let start = |namespace: &String| {
+        environment.sandbox.witness().clear();
+        let run = environment.spawn_in(namespace, &["start"]).end().ended(0);
+        (environment.sandbox.witness().operations(), run.writes)
+    };
+    start(&clones[0]);
+    let trust = environment.sandbox.aws(|aws| aws.roles()["together"].trust.clone());
+    let sorted = |namespace: &String| {
+        let (mut operations, writes) = start(namespace);
+        operations.sort();
+        (operations, writes)
+    };
+    let first = sorted(&clones[1]);
+    assert_eq!(first.1, 2, "an association and a ServiceAccount: {first:?}");
+    clones[2..23].iter().for_each(|clone| drop(start(clone)));
+    assert_eq!(sorted(&clones[23]), first);
+    let unchanged = sorted(&clones[1]);
+    assert_eq!((sorted(&clones[23]), unchanged.1), (unchanged.clone(), 0));
+    assert_eq!(environment.sandbox.aws(|aws| aws.roles()["together"].trust.clone()), trust);
 }
