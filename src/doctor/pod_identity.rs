@@ -12,7 +12,7 @@ use crate::{
         anchor::POD_IDENTITY as EKS_PODS,
         arn::{Account, RoleArn},
         association::{DesiredAssociation, KnownAgent, ObservedAssociation},
-        containers::{Earlier, WEB_IDENTITY, Wanted, Way},
+        containers::{Earlier, POD_IDENTITY, WEB_IDENTITY, Wanted, Way},
         diagnosis::{Diagnosis, diagnose, diagnose_session, diagnose_target},
         explain::PodSession,
         identity::Keeper,
@@ -93,14 +93,19 @@ pub(super) async fn examine(
 /// What a deploy that has changed something should know beside.
 pub(super) async fn glance(doctor: &Doctor<'_>, subject: &Subject, role: &RoleArn) -> Vec<Check> {
     let Ok(pods) = doctor.pods(subject).await else { return Vec::new() };
-    let audience = Audience::default();
+    let observed = if pods.iter().any(has_web_identity) { doctor.account(subject).await.ok().flatten() } else { None };
+    let audience = observed.as_ref().map(audience).unwrap_or_default();
     let before = before(doctor, subject, role, &audience, &pods).await;
     let way = Way::PodIdentity(before.earlier(role, &audience));
     pods_checks(&pods, &Wanted { role, namespace: &subject.namespace, way }, "the role").0
 }
 
 fn has_variables(pod: &Pod) -> bool {
-    pod.containers.iter().any(|container| container.has(crate::model::containers::POD_IDENTITY))
+    pod.containers.iter().any(|container| container.has(POD_IDENTITY))
+}
+
+fn has_web_identity(pod: &Pod) -> bool {
+    pod.containers.iter().any(|container| container.has(WEB_IDENTITY))
 }
 
 fn running(pods: &[Pod]) -> Option<&PodRef> {
@@ -407,7 +412,7 @@ impl Before {
 
 /// Asks STS as those pods do; where that may not be asked, what can be read decides.
 async fn before(doctor: &Doctor<'_>, subject: &Subject, role: &RoleArn, audience: &Audience, pods: &[Pod]) -> Before {
-    if !pods.iter().flat_map(|pod| &pod.containers).any(|container| container.has(WEB_IDENTITY)) {
+    if !pods.iter().any(has_web_identity) {
         return Before::None;
     }
     if let Ok(token) = doctor.token(subject, audience).await {

@@ -90,7 +90,7 @@ pub struct ProjectedToken {
 }
 
 /// Where a pod runs, as far as EKS Pod Identity is concerned.
-/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html#pod-id-considerations>
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Node {
     /// On a Linux node of EC2, as far as can be seen.

@@ -142,6 +142,21 @@ fn before_the_first_pod_no_session_is_asked_for_and_nothing_is_broken() {
     ");
 }
 
+/// A deploy that changes something names pods without the role, and no pod that has it by another way; it is green.
+#[test]
+fn a_deploy_says_which_pods_are_older_than_the_association() {
+    let environment = Environment::of_pod_identity(ASSOCIATED);
+    add_agent(&environment);
+    add_pod(&environment, "old");
+    let run = environment.start();
+    let said = "container `main` of Deployment `api` (1 pod) runs without the role: its pod is older than the association";
+    assert!(run.out.contains(&format!("note: ServiceAccount `{NAMESPACE}/app`: {said}")), "{}", run.out);
+    let environment = moving();
+    environment.change_role(|role| role.attached.clear());
+    let run = environment.start();
+    assert!(!run.out.contains("container `main`"), "{}", run.out);
+}
+
 /// A pod that the job made for a proof never runs: it is no service's.
 #[test]
 fn a_pod_of_the_proof_is_none_that_waits_for_its_role() {
