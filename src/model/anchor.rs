@@ -362,15 +362,17 @@ pub(super) fn cluster_of(statement: &Value) -> Option<&str> {
     (statement["Action"] == ASSUME).then_some(issuer)
 }
 
-/// Whether a statement is the tool's for EKS Pod Identity, and lets it in: for which cluster. None of it is known if a person has taken the
-/// cluster out of the statement.
-pub(super) fn pod_identity_cluster(statement: &Value) -> Option<Option<ClusterArn>> {
-    let sid = statement["Sid"].as_str()?.strip_prefix(SID_PREFIX)?;
-    if !sid.starts_with(PODS) || statement["Effect"] == "Deny" || texts(&statement["Principal"]["Service"]) != [POD_IDENTITY] {
-        return None;
-    }
-    let cluster = cluster_of(statement).and_then(|cluster| cluster.parse().ok());
-    Some(cluster.filter(|cluster: &ClusterArn| Anchor::PodIdentity(cluster.clone(), SessionTags::default()).is_own(statement)))
+/// Whether a statement is the tool's for EKS Pod Identity in any cluster, and lets it in, whatever else was made of it by hand.
+pub(super) fn lets_pods_in(statement: &Value) -> bool {
+    let sid = statement["Sid"].as_str().and_then(|sid| sid.strip_prefix(SID_PREFIX));
+    let is_for_pods = texts(&statement["Principal"]["Service"]) == [POD_IDENTITY];
+    sid.is_some_and(|sid| sid.starts_with(PODS)) && statement["Effect"] != "Deny" && is_for_pods
+}
+
+/// The cluster of such a statement; none if a person has taken it out.
+pub(super) fn cluster_of_pods(statement: &Value) -> Option<ClusterArn> {
+    let cluster: ClusterArn = cluster_of(statement)?.parse().ok()?;
+    Anchor::PodIdentity(cluster.clone(), SessionTags::default()).is_own(statement).then_some(cluster)
 }
 
 fn mark(cluster: &ClusterArn) -> String {

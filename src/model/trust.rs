@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{
-    anchor::{Anchor, Grant, StatementKind, cluster_of, pod_identity_cluster},
+    anchor::{Anchor, Grant, StatementKind, cluster_of, cluster_of_pods, lets_pods_in},
     arn::ClusterArn,
     association::SessionTags,
     document::{self, DocumentProblem, Ordered, canonical_statement, texts},
@@ -201,7 +201,7 @@ impl TrustPolicy {
     /// of.
     #[must_use]
     pub fn pod_identity_clusters(&self) -> BTreeSet<Option<ClusterArn>> {
-        self.statements.iter().filter_map(pod_identity_cluster).gather()
+        self.statements.iter().filter(|statement| lets_pods_in(statement)).map(cluster_of_pods).gather()
     }
 
     /// What the tool's statements for EKS Pod Identity rest on: one anchor for each cluster that they name.
