@@ -326,13 +326,12 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         if !is_mark_over(found.marks().of(job), observed.at) {
             continue;
         }
-        match user_of_account(name, uses) {
-            Some(by) => removal.kept.push(kept(&of_service_account(found), by)),
-            None => {
-                removal.kept.extend(kept_by_mark(&of_service_account(found), &found.marks(), desired, observed));
-                removal.associations.insert(name.clone());
-            }
+        if let Some(by) = user_of_account(name, uses) {
+            removal.kept.push(kept(&of_service_account(found), by));
+            continue;
         }
+        removal.kept.extend(kept_by_mark(&of_service_account(found), &found.marks(), desired, observed));
+        removal.associations.insert(name.clone());
     }
     for (name, found) in unnamed_accounts(desired, observed) {
         if !is_mark_over(found.marks().of(job), observed.at) {

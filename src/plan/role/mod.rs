@@ -142,7 +142,7 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
             let (job, marks) = (desired.place.job.as_ref(), found.marks());
             if marks.others(job, &observed.gone_jobs).is_empty() {
                 let cluster = desired.place.cluster_arn(&observed.account);
-                return Owned::new(owned, found).delete(&anchors(found, &desired.provider, cluster), job, observed.at);
+                return Owned::new(owned, found).delete(&anchors(found, &desired.provider, cluster.as_ref()), job, observed.at);
             }
             let own = job.filter(|job| marks.of(Some(job)).is_some());
             let untag = own.map(|job| Action::UntagRole { role: found.arn.name.clone(), keys: [job.tag()].into() });
@@ -170,8 +170,8 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
 
 /// What the tool's statements in the trust of a role rest on that one environment has, or that nobody uses any more: all of this issuer, and
 /// all for EKS Pod Identity. `cluster` is meant by one from which a person has taken it out.
-fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<ClusterArn>) -> Vec<Anchor> {
-    let clusters = found.trust.pod_identity_clusters().into_iter().filter_map(|named| named.or_else(|| cluster.clone()));
+fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<&ClusterArn>) -> Vec<Anchor> {
+    let clusters = found.trust.pod_identity_clusters().into_iter().filter_map(|named| named.or_else(|| cluster.cloned()));
     let pods = clusters.gather::<BTreeSet<_>>().into_iter().map(|cluster| Anchor::PodIdentity(cluster, SessionTags::default()));
     std::iter::once(Anchor::Oidc(provider.clone())).chain(pods).collect()
 }
@@ -297,7 +297,7 @@ pub(super) fn sweep_environment(found: &ObservedRole, desired: &Desired, observe
     let provider = &desired.provider;
     let refusal = match Owner::from_tags(&found.tags) {
         Some(Owner::Identity(subject, issuer)) if issuer == provider.issuer => {
-            let anchors = anchors(found, provider, desired.place.cluster_arn(&observed.account));
+            let anchors = anchors(found, provider, desired.place.cluster_arn(&observed.account).as_ref());
             return Owned::new(&OwnedRole::bare(Owner::Identity(subject, issuer)), found).delete(&anchors, None, observed.at);
         }
         Some(owner) => other_owner(found, owner, None),
