@@ -125,12 +125,24 @@ impl Observer<'_> {
         self.readable(grounds, async |observer: &Observer<'_>| observer.listed_associations(cluster, None).await).await
     }
 
-    /// The tool's among those whose namespace does not exist.
-    pub(super) async fn left_associations(
+    /// With the tool's among those whose namespace does not exist. That they may not be read costs a note.
+    pub(super) async fn with_left_associations(
         &self,
         listed: &[Listed],
         exist: Option<&BTreeSet<Namespace>>,
-    ) -> Result<Vec<ObservedAssociation>, Failed> {
+        seen: Observed,
+    ) -> Result<Observed, Failed> {
+        match self.left_associations(listed, exist).await {
+            Ok(left_associations) => Ok(Observed { left_associations, ..seen }),
+            Err(failed) if failed.source.kind.is_denied() => {
+                let note = format!("associations that environments have left stay: {failed}: {}", failed.source.code);
+                Ok(Observed { unread: seen.unread.iter().cloned().chain([note]).collect(), ..seen })
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn left_associations(&self, listed: &[Listed], exist: Option<&BTreeSet<Namespace>>) -> Result<Vec<ObservedAssociation>, Failed> {
         let (Some(cluster), Some(exist)) = (&self.connection.place.cluster, exist) else { return Ok(Vec::new()) };
         let gone = listed.iter().filter(|listed| !exist.contains(&listed.subject.namespace));
         let mut left = Vec::new();
@@ -200,9 +212,9 @@ impl Observer<'_> {
             Err(failed) if failed.source.kind.is_denied() => return Ok(unknown(&failed)),
             Err(failed) => return Err(failed),
         };
-        let mut used: BTreeSet<&RoleName> = BTreeSet::new();
+        let mut known: BTreeSet<&RoleName> = BTreeSet::new();
         for some in listed.chunks(AT_ONCE) {
-            if used.len() == roles.len() {
+            if known.len() == roles.len() {
                 break;
             }
             let described = try_join_all(some.iter().map(|listed| self.described(&name, listed))).await;
@@ -213,10 +225,10 @@ impl Observer<'_> {
             };
             for found in described.into_iter().flatten() {
                 let uses = |role: &ObservedRole| found.settings.role == role.arn || found.settings.target.as_ref() == Some(&role.arn);
-                used.extend(roles.iter().filter(|role| uses(role)).map(|role| &role.arn.name));
+                known.extend(roles.iter().filter(|role| uses(role)).map(|role| &role.arn.name));
             }
         }
-        Ok(used.into_iter().map(|name| (name.clone(), Users::Somebody)).collect())
+        Ok(known.into_iter().map(|name| (name.clone(), Users::Somebody)).collect())
     }
 
     async fn listed_associations(&self, cluster: &ClusterName, namespace: Option<&Namespace>) -> Result<Vec<Listed>, Failed> {

@@ -159,7 +159,7 @@ pub async fn left(identities: &[Identity], connection: &Connection, patience: &P
     seen.left_behind = roles.await?.into_iter().flatten().collect();
     seen.unread.extend(unlooked(&associations, &seen.left_behind));
     if let Found::Read(listed) = &associations {
-        seen.left_associations = observer.left_associations(listed, namespaces.as_ref()).await?;
+        seen = observer.with_left_associations(listed, namespaces.as_ref(), seen).await?;
     }
     seen.users = observer.users(&seen.roles).await?;
     seen.limits.namespaces = namespaces;

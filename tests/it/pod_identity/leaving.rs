@@ -234,6 +234,12 @@ fn a_sweep_removes_associations_and_roles_of_namespaces_that_are_gone_and_no_oth
     );
     assert_eq!((environment.roles(), associations(&environment).len()), (2, 3));
     assert_eq!(environment.run(&["sweep"]).ended(0).writes, 0);
+
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&clones[1]));
+    let deny = json!({"Effect": "Deny", "Action": "eks:DescribePodIdentityAssociation", "Resource": "*"});
+    let environment = environment.with_permissions("docs/permissions/iam-policy.json", &[deny]);
+    says(&environment.run(&["sweep"]).ended(0), "note: associations that environments have left stay: failed to read the association of ");
+    assert_eq!((environment.roles(), associations(&environment).len()), (1, 3));
 }
 
 #[test]
