@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    arn::{Account, PolicyArn, RoleArn},
+    arn::{Account, ClusterArn, PolicyArn, RoleArn},
     association::{KnownAgent, ObservedAssociation},
     date::Date,
     gather::Gather as _,
@@ -215,6 +215,13 @@ impl ObservedRole {
     #[must_use]
     pub fn marks(&self) -> Marks {
         Marks::of_tags(&self.tags)
+    }
+
+    /// The clusters whose pods it is for by EKS Pod Identity, as the tool has written it; none of a statement that a person has taken the
+    /// cluster out of.
+    #[must_use]
+    pub fn pods_of(&self) -> BTreeSet<Option<ClusterArn>> {
+        self.trust.pod_identity_clusters()
     }
 }
 

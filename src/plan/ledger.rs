@@ -315,7 +315,7 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
             removal.kept.push(kept(&thing, by));
             continue;
         }
-        if let Some(why) = unread_association(observed).filter(|_| !role.trust.pod_identity_clusters().is_empty()) {
+        if let Some(why) = unread_association(observed).filter(|_| !role.pods_of().is_empty()) {
             removal.notes.push(format!("{thing} stays: {why}"));
             continue;
         }
@@ -573,7 +573,7 @@ impl Removal {
             || account.is_some_and(|account| account.role().as_ref() == Some(role) || account.earlier_roles().contains(role));
         let entries = registry::entries(&found.tags, &desired.provider.issuer);
         let is_registered = entries.iter().any(|entry| entry.declared_by == *subject);
-        let is_only_associated = is_associated && !by_token && !is_registered && !found.trust.pod_identity_clusters().is_empty();
+        let is_only_associated = is_associated && !by_token && !is_registered && !found.pods_of().is_empty();
         if is_only_associated {
             self.notes.extend(role::stays_for_pods(found));
         }

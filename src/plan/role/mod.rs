@@ -171,7 +171,7 @@ pub(super) fn delete(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
 /// What the tool's statements in the trust of a role rest on that one environment has, or that nobody uses any more: all of this issuer, and
 /// all for EKS Pod Identity. `cluster` is meant by one from which a person has taken it out.
 fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<&ClusterArn>) -> Vec<Anchor> {
-    let clusters = found.trust.pod_identity_clusters().into_iter().filter_map(|named| named.or_else(|| cluster.cloned()));
+    let clusters = found.pods_of().into_iter().filter_map(|named| named.or_else(|| cluster.cloned()));
     let pods = clusters.gather::<BTreeSet<_>>().into_iter().map(|cluster| Anchor::PodIdentity(cluster, SessionTags::default()));
     std::iter::once(Anchor::Oidc(provider.clone())).chain(pods).collect()
 }
@@ -179,7 +179,7 @@ fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<&ClusterAr
 /// That a role of many environments stays, since associations may give it to pods of others: an environment knows only its own.
 pub(super) fn stays_for_pods(found: &ObservedRole) -> Option<String> {
     let is_shared = Owner::from_tags(&found.tags) == Some(Owner::Shared) && !found.tags.contains_key(RETAIN_TAG);
-    (is_shared && !found.trust.pod_identity_clusters().is_empty()).then(|| {
+    (is_shared && !found.pods_of().is_empty()).then(|| {
         format!(
             "role `{}` stays: pods of other environments may have it by EKS Pod Identity. `sweep` removes it when no association uses it",
             found.arn.name
@@ -192,7 +192,7 @@ fn is_retained(wanted: &DesiredRole, found: &ObservedRole) -> bool {
     let by_manifest = matches!(wanted.trust, DesiredTrust::Registry { retain: true, .. })
         || wanted.owned.as_ref().is_some_and(|owned| owned.unused == Unused::Stays);
     // A manifest of another environment may say so: its tag is all that is known of it.
-    by_manifest || (!found.trust.pod_identity_clusters().is_empty() && found.tags.contains_key(RETAIN_TAG))
+    by_manifest || (!found.pods_of().is_empty() && found.tags.contains_key(RETAIN_TAG))
 }
 
 /// Whether nobody is left once this environment has gone, so that the role goes too as soon as that is certain.
@@ -201,7 +201,7 @@ fn is_last_out(wanted: &DesiredRole, found: &ObservedRole) -> bool {
     let own = registry::entries(&found.tags, issuer).into_iter().filter(|entry| declarers.contains(&entry.declared_by));
     let own: BTreeSet<String> = own.flat_map(|entry| entry.tags(issuer).into_keys()).collect();
     let others = found.tags.iter().filter(|(key, _)| !own.contains(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-    let is_for_pods = !found.trust.pod_identity_clusters().is_empty();
+    let is_for_pods = !found.pods_of().is_empty();
     wanted.owned.is_some() && !is_retained(wanted, found) && !is_for_pods && registry::is_empty(&others)
 }
 
@@ -235,7 +235,7 @@ pub(super) fn sweep(
         return RolePlan::default();
     }
     match observed.users.get(&found.arn.name) {
-        _ if found.trust.pod_identity_clusters().is_empty() => delete_unused(&wanted, found, observed.at, freshness),
+        _ if found.pods_of().is_empty() => delete_unused(&wanted, found, observed.at, freshness),
         Some(Users::Nobody) => delete_unused(&wanted, found, observed.at, freshness),
         Some(Users::Unknown(why)) => RolePlan {
             notes: vec![format!("role `{}` stays: it is not known whether an association uses it: {why}", found.arn.name)],
@@ -280,7 +280,7 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
         return outcome;
     }
     outcome.actions.splice(0..0, without);
-    let clusters = found.trust.pod_identity_clusters().into_iter().flatten().filter(|_| !outcome.waits).collect::<Vec<_>>();
+    let clusters = found.pods_of().into_iter().flatten().filter(|_| !outcome.waits).collect::<Vec<_>>();
     let clusters = clusters.into_iter();
     outcome.notes.extend(clusters.map(|cluster| {
         format!(

@@ -54,7 +54,7 @@ fn is_wanted(identities: &[Identity]) -> bool {
 
 /// Whether one environment's role trusts EKS Pod Identity.
 fn is_for_pods(role: &ObservedRole) -> bool {
-    matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(..))) && !role.trust.pod_identity_clusters().is_empty()
+    matches!(Owner::from_tags(&role.tags), Some(Owner::Identity(..))) && !role.pods_of().is_empty()
 }
 
 /// Whether what was seen of one environment says that it has associations: an identity, the record of a ServiceAccount, the trust of a role.
@@ -164,9 +164,9 @@ impl Observer<'_> {
         // EKS is asked with the job's own credentials.
         let call = "sts:GetCallerIdentity";
         let own = self.call("ask which account EKS is asked in", call, async || self.connection.aws.own_account().await).await?;
-        let clusters: BTreeSet<Option<ClusterArn>> = roles.iter().flat_map(|role| role.trust.pod_identity_clusters()).gather();
+        let clusters: BTreeSet<Option<ClusterArn>> = roles.iter().flat_map(|role| role.pods_of()).gather();
         for cluster in clusters {
-            let trusting = roles.iter().filter(|role| role.trust.pod_identity_clusters().contains(&cluster)).copied();
+            let trusting = roles.iter().filter(|role| role.pods_of().contains(&cluster)).copied();
             let unsure: Vec<&ObservedRole> = trusting.filter(|role| users.get(&role.arn.name) != Some(&Users::Somebody)).collect();
             let found = match self.out_of_reach(cluster.as_ref(), &own) {
                 Some(why) => unsure.iter().map(|role| (role.arn.name.clone(), Users::Unknown(why.clone()))).collect(),
@@ -248,7 +248,7 @@ fn is_unused_but_by_pods(role: &ObservedRole) -> bool {
     Owner::from_tags(&role.tags) == Some(Owner::Shared)
         && !role.tags.contains_key(RETAIN_TAG)
         && registry::is_empty(&role.tags)
-        && !role.trust.pod_identity_clusters().is_empty()
+        && !role.pods_of().is_empty()
 }
 
 /// Whether the associations may not be read, or EKS knows no cluster of that name.
