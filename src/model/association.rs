@@ -75,7 +75,7 @@ impl DesiredAssociation {
 
     /// The tags that the manifest asks for.
     pub fn user_tags(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.tags.iter().filter(|(key, _)| !key.starts_with(OWN_TAG_PREFIX))
+        self.tags.iter().filter(|(key, _)| *key != OWNER_TAG)
     }
 
     /// The tool's own tags: whose it is, and the mark of the job.

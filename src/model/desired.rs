@@ -375,16 +375,14 @@ impl Desired {
         if other.anchor.is_like(&side.anchor) {
             return join((&other.anchor, &mut other.trust), side, name);
         }
-        match self.besides.get_mut(&other.arn.name) {
-            Some(other) => join((&other.anchor, &mut other.trust), side, name),
-            None => {
-                let name = other.arn.name.clone();
-                // Who registers has more to say of the role itself: that it is retained, and who is last.
-                let beside = if matches!(side.trust, DesiredTrust::Registry { .. }) { other.replace(side) } else { side };
-                self.besides.insert(name, beside);
-                Ok(())
-            }
+        if let Some(other) = self.besides.get_mut(&other.arn.name) {
+            return join((&other.anchor, &mut other.trust), side, name);
         }
+        let name = other.arn.name.clone();
+        // Who registers has more to say of the role itself: that it is retained, and who is last.
+        let beside = if matches!(side.trust, DesiredTrust::Registry { .. }) { other.replace(side) } else { side };
+        self.besides.insert(name, beside);
+        Ok(())
     }
 
     /// The audiences that the provider must know: those of the ServiceAccounts whose tokens STS is shown. None if no binding needs the provider.

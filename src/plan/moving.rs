@@ -133,15 +133,15 @@ fn to_irsa<'a>(wanted: &DesiredServiceAccount, desired: &Desired, observed: &'a 
     };
     match (found, &observed.pods, &observed.associations) {
         (Some(_), None, _) => stays("it could not be seen whether pods rely on it"),
-        (Some(found), Some(pods), _) => match with(Credentials::PodIdentity, pods, subject) {
-            Some(pods) => Err(Refusal::AssociationInUse { subject: subject.clone(), pods }),
-            None => {
-                let note = format!(
-                    "ServiceAccount `{subject}` moves from EKS Pod Identity to IRSA: no pod relies on its association, which goes. Start pods a minute later: until then one may still be told of it, and must be restarted"
-                );
-                Ok(Move { before: Before::AssociationGoes(Some(found)), notes: vec![note] })
+        (Some(found), Some(pods), _) => {
+            if let Some(pods) = with(Credentials::PodIdentity, pods, subject) {
+                return Err(Refusal::AssociationInUse { subject: subject.clone(), pods });
             }
-        },
+            let note = format!(
+                "ServiceAccount `{subject}` moves from EKS Pod Identity to IRSA: no pod relies on its association, which goes. Start pods a minute later: until then one may still be told of it, and must be restarted"
+            );
+            Ok(Move { before: Before::AssociationGoes(Some(found)), notes: vec![note] })
+        }
         (None, _, None) if may_have_association(wanted, desired, observed) => stays("it could not be looked for"),
         (None, _, Some(_)) if may_have_association(wanted, desired, observed) => {
             Ok(Move { before: Before::AssociationGoes(None), notes: Vec::new() })

@@ -79,8 +79,12 @@ pub(super) fn start(
     let stays: BTreeSet<&String> = [ROLE_ANNOTATION, ASSOCIATED_ROLE].iter().filter_map(|key| applied.annotations.get(*key)).collect();
     let (staying, leaving): (Vec<_>, Vec<_>) = observed.roles().into_iter().partition(|(arn, _)| stays.contains(arn));
     let mut earlier = observed.earlier_roles();
-    leaving.iter().for_each(|(_, role)| earlier.add(role, at));
-    staying.iter().for_each(|(_, role)| earlier.remove(role));
+    for (_, role) in &leaving {
+        earlier.add(role, at);
+    }
+    for (_, role) in &staying {
+        earlier.remove(role);
+    }
     earlier.remove(&desired.role);
     // A role that it has already, by whichever binding, is no other.
     let changes = !leaving.is_empty() && staying.iter().all(|(_, role)| *role != desired.role);
@@ -145,7 +149,7 @@ pub(super) fn start(
 pub(super) fn without_record(desired: &DesiredServiceAccount, observed: &ObservedServiceAccount, at: Date) -> Option<Action> {
     let applies = start(desired, Some(observed), &BTreeMap::new(), at).ok()?;
     let whole = applies.first.into_iter().chain(applies.last).find_map(|action| match action {
-        Action::ApplyServiceAccount(applied) if applied.how != Applying::Record => Some(*applied),
+        Action::ApplyServiceAccount(whole) if whole.how != Applying::Record => Some(*whole),
         _ => None,
     });
     whole.map(|applied| apply(AppliedServiceAccount { how: Applying::Forget, seen: None, taken: BTreeSet::new(), ..applied }))

@@ -21,7 +21,9 @@ use crate::{
 };
 
 fn associated(mut identities: Vec<Identity>) -> Vec<Identity> {
-    identities.iter_mut().for_each(|identity| identity.binding = Binding::PodIdentity(Box::default()));
+    for identity in &mut identities {
+        identity.binding = pod_identity();
+    }
     identities
 }
 

@@ -11,10 +11,13 @@ use qovery_irsa_sandbox::{
     faults::{Fault, Point, When},
 };
 
+use serde_json::json;
+
 use crate::support::{
     environment::{Environment, Run},
     fixtures::NAMESPACE,
     pod_identity::{add_agent, admit_pod, associations, associations_are_old, role_of_pod},
+    repository::read,
 };
 
 const OWN: &str = "role: {policies: [arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess]}";
@@ -82,6 +85,33 @@ fn an_identity_moves_pod_by_pod_whatever_its_role() {
         assert_eq!(run.writes, 0, "{}", run.out);
         assert!(!run.out.contains("step "), "{}", run.out);
     }
+}
+
+/// What `docs/moving-over.md` shows under this name.
+fn shown(name: &str) -> String {
+    let page = read("docs/moving-over.md");
+    let (_, rest) = page.split_once(&format!("<!-- {name} -->\n")).unwrap_or_else(|| panic!("{name} is not on the page"));
+    rest.split("```").nth(1).unwrap().split_once('\n').unwrap().1.to_owned()
+}
+
+#[test]
+fn the_page_shows_the_plans_of_each_step() {
+    let (page, plan) = (shown("manifest: pod-identity"), |environment: &Environment| {
+        environment.run(&["plan"]).planned().iter().map(|line| format!("{line}\n")).collect::<String>()
+    });
+    let environment = Environment::of_pod_identity(&page.replace("    podIdentity: true\n", ""));
+    add_agent(&environment);
+    environment.start();
+    environment.write_manifest(&page);
+    assert_eq!(plan(&environment), shown("plan: pod-identity-1"));
+    environment.start();
+    associations_are_old(&environment);
+    assert_eq!(plan(&environment), shown("plan: pod-identity-2"));
+
+    let environment = Environment::of_pod_identity(&page);
+    add_agent(&environment);
+    put_association(&environment, "shop-s3", &[("qovery-irsa/owner", "z1a2b3c4-shop/shop-s3")]);
+    assert_eq!(plan(&environment), shown("plan: association"));
 }
 
 #[test]
@@ -267,24 +297,27 @@ fn without_a_trace_of_an_association_nobody_looks_for_one() {
     assert!(calls.iter().all(|call| !call.operation.starts_with("eks:List") && call.operation != "kubernetes:list pods"), "{calls:?}");
 }
 
+/// An association that somebody else made, with a role of theirs, and the ServiceAccount.
+fn put_association(environment: &Environment, service_account: &str, tags: &[(&str, &str)]) {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}"#;
+    let (cluster, now) = (environment.sandbox.cluster().name().to_owned(), environment.sandbox.clock().now());
+    environment.sandbox.aws(|aws| {
+        aws.add_role("theirs", "/", trust);
+        let mut association = PodIdentityAssociation::new(NAMESPACE, service_account, "arn:aws:iam::123456789012:role/theirs", now);
+        association.tags.extend(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        aws.cluster_mut(&cluster).unwrap().associations.insert("a-theirs".to_owned(), association);
+    });
+    environment.sandbox.kubernetes(|kubernetes| {
+        let metadata = json!({"namespace": NAMESPACE, "name": service_account});
+        kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}));
+    });
+}
+
 #[test]
 fn an_association_of_terraform_is_handed_over_by_its_tag_without_a_gap() {
     let environment = Environment::of_pod_identity(&manifest(OWN, true));
     add_agent(&environment);
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}"#;
-    let cluster = environment.sandbox.cluster().name().to_owned();
-    let now = environment.sandbox.clock().now();
-    environment.sandbox.aws(|aws| {
-        aws.add_role("theirs", "/", trust);
-        let mut association = PodIdentityAssociation::new(NAMESPACE, "app", "arn:aws:iam::123456789012:role/theirs", now);
-        association.tags.insert("managed-by".to_owned(), "terraform".to_owned());
-        aws.cluster_mut(&cluster).unwrap().associations.insert("a-theirs".to_owned(), association);
-    });
-    environment.sandbox.kubernetes(|kubernetes| {
-        kubernetes.put_object(
-            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": NAMESPACE, "name": "app"}}),
-        );
-    });
+    put_association(&environment, "app", &[("managed-by", "terraform")]);
     admit_pod(&environment, "old");
     let role = |pod: &str| role_of_pod(&environment, pod).unwrap().1;
     assert!(role("old").ends_with("/theirs"));
@@ -292,6 +325,7 @@ fn an_association_of_terraform_is_handed_over_by_its_tag_without_a_gap() {
     assert!(err.contains("--tags qovery-irsa/owner=z1a2b3c4-shop/app"), "{err}");
     assert_eq!((writes, role("old").ends_with("/theirs")), (0, true));
 
+    let cluster = environment.sandbox.cluster().name().to_owned();
     environment.sandbox.aws(|aws| {
         let association = aws.cluster_mut(&cluster).unwrap().associations.get_mut("a-theirs").unwrap();
         association.tags.insert("qovery-irsa/owner".to_owned(), format!("{NAMESPACE}/app"));
