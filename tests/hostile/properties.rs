@@ -26,6 +26,7 @@ use qovery_irsa::{
         names::{Namespace, ServiceAccountName, Subject},
         oidc::{Audience, Provider},
         output::outputs,
+        proof_pod::ProofPod,
         qovery::QoveryAccess,
         secret::Secret,
         service::{Service, ServiceKind},
@@ -464,6 +465,11 @@ pub fn kubernetes_answers(data: &[u8]) {
             is_told(api.kubernetes.issuer()).await;
             is_told(api.kubernetes.namespaces()).await;
             is_told(api.kubernetes.pods_of(&subject)).await;
+            is_told(api.kubernetes.pods_in(&subject.namespace)).await;
+            is_told(api.kubernetes.proof_pods_in(&subject.namespace)).await;
+            is_told(api.kubernetes.agent_daemon_set()).await;
+            is_told(api.kubernetes.create_proof_pod(&ProofPod::new(&subject, None, 1))).await;
+            is_told(api.kubernetes.delete_proof_pod(&subject.namespace, "pod")).await;
             is_told(api.kubernetes.release_service_account(&subject, "uid")).await;
         });
     });
