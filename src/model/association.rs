@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     arn::{ExternalId, RoleArn},
     date::Date,
-    marks::{JobMark, Marks, OWN_TAG_PREFIX, OWNER_TAG},
+    marks::{JobMark, Marks, OWNER_TAG},
     names::{ClusterName, Subject},
     ownership::{Ownership, Part},
 };
