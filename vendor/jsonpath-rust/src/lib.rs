@@ -47,16 +47,13 @@ fn steps(path: &str) -> Option<Vec<Step<'_>>> {
             (Step::Member(Some(name).filter(|name| !name.is_empty() && name.chars().all(is_name))?), after)
         } else {
             let after = rest.strip_prefix('[')?;
-            match after.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
-                Some(quote) => {
-                    let (name, after) = after.get(1..)?.split_once(quote)?;
-                    (Step::Member(Some(name).filter(|name| !name.contains('\\'))?), after.strip_prefix(']')?)
-                }
-                None => {
-                    let (index, after) = after.split_once(']')?;
-                    let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
-                    (Step::Element(Some(index).filter(|_| is_number)?.parse().ok()?), after)
-                }
+            if let Some(quote) = after.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
+                let (name, after) = after.get(1..)?.split_once(quote)?;
+                (Step::Member(Some(name).filter(|name| !name.contains('\\'))?), after.strip_prefix(']')?)
+            } else {
+                let (index, after) = after.split_once(']')?;
+                let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+                (Step::Element(Some(index).filter(|_| is_number)?.parse().ok()?), after)
             }
         };
         steps.push(step);
