@@ -456,6 +456,7 @@ fn one_shared_role_serves_an_identity_of_either_binding() {
             let mut alone = world.clone();
             alone.identities = vec![world.identities[at].clone()];
             alone.observed.service_accounts.retain(|name, _| *name == world.identities[at].service_account.name);
+            alone.associations().retain(|name, _| *name == world.identities[at].service_account.name);
             let plan = alone.plan(Goal::Start).unwrap();
             assert!(plan.is_empty(), "{}", start(&alone));
         }

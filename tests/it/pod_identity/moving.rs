@@ -96,9 +96,8 @@ fn shown(name: &str) -> String {
 
 #[test]
 fn the_page_shows_the_plans_of_each_step() {
-    let (page, plan) = (shown("manifest: pod-identity"), |environment: &Environment| {
-        environment.run(&["plan"]).planned().iter().map(|line| format!("{line}\n")).collect::<String>()
-    });
+    let (page, plan) =
+        (shown("manifest: pod-identity"), |environment: &Environment| environment.run(&["plan"]).planned().join("\n") + "\n");
     let environment = Environment::of_pod_identity(&page.replace("    podIdentity: true\n", ""));
     add_agent(&environment);
     environment.start();
@@ -149,7 +148,7 @@ fn killed_after(environment: &Environment, (operation, which): &(String, u64), b
     let rule = environment.sandbox.faults().add(operation, When::Nth(*which), hang);
     let before = environment.sandbox.witness().mark();
     let mut running = environment.spawn_in(NAMESPACE, &["start"]);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let done = || environment.sandbox.witness().since(before).iter().any(|call| call.faults.contains(&"hang") && call.changed);
     while !done() {
         assert!(Instant::now() < deadline, "{operation} never came");
@@ -338,5 +337,5 @@ fn an_association_of_terraform_is_handed_over_by_its_tag_without_a_gap() {
     assert_eq!(associations(&environment)[0].tags["managed-by"], "terraform");
     assert_eq!(environment.start().writes, 0);
     environment.delete();
-    assert_eq!(environment.sandbox.aws(|aws| aws.roles().contains_key("theirs")), true, "the role was never the tool's");
+    assert!(environment.sandbox.aws(|aws| aws.roles().contains_key("theirs")), "the role was never the tool's");
 }
