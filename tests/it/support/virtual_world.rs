@@ -26,11 +26,7 @@ use qovery_irsa::{
         names::{ClusterName, Namespace, RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Limits, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Audience,
-<<<<<<< HEAD
-        pods::{Credentials, Phase, PodRef, Use, running_pods},
-=======
         pods::{Credentials, Phase, PodRef, Use},
->>>>>>> 009172e (Find the pod of a ServiceAccount in the virtual world itself)
         role::{RoleAttributes, RoleSettings},
         sessions::AssumedRole,
         trust::TrustPolicy,
@@ -460,12 +456,8 @@ impl world::World for Reached {
                 self.assume(&role.arn, &token).await
             } else {
                 let pods = self.pods();
-<<<<<<< HEAD
-                let Some(pod) = running_pods(&pods, &name).next() else { continue };
-=======
                 let pod = pods.iter().find(|used| used.service_account == name.as_str()).and_then(|used| used.pod.as_ref());
                 let Some(pod) = pod else { continue };
->>>>>>> 009172e (Find the pod of a ServiceAccount in the virtual world itself)
                 let token = self.token_of_pod(&subject, pod).await.unwrap();
                 self.assume_for_pod(&CLUSTER.parse().unwrap(), &token).await
             };
