@@ -549,7 +549,11 @@ fn service_account(identity: &Identity, place: &Place, role: RoleArn) -> Desired
                 annotations.insert(AUDIENCE_ANNOTATION.to_owned(), audience.as_str().to_owned());
             }
         }
-        Binding::PodIdentity(_) => drop(annotations.insert(ASSOCIATED_ROLE.to_owned(), role.to_string())),
+        // For a removal by the tool: whoever else keeps it has nothing to do with the record.
+        Binding::PodIdentity(_) if identity.service_account.keeper == Keeper::Tool => {
+            annotations.insert(ASSOCIATED_ROLE.to_owned(), role.to_string());
+        }
+        Binding::PodIdentity(_) => {}
     }
     if let Some(seconds) = token_expiration {
         annotations.insert(EXPIRATION_ANNOTATION.to_owned(), seconds.to_string());
