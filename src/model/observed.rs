@@ -14,6 +14,7 @@ use super::{
     oidc::IssuerUrl,
     pods::Use,
     record::{ASSOCIATED_ROLE, EARLIER_ROLES, EarlierRoles},
+    registry::PodsEntry,
     role::RoleSettings,
     service::ObservedService,
     sessions::Sessions,
@@ -221,7 +222,8 @@ impl ObservedRole {
     /// cluster out of.
     #[must_use]
     pub fn pods_of(&self) -> BTreeSet<Option<ClusterArn>> {
-        self.trust.pod_identity_clusters()
+        let of_tags = PodsEntry::all(&self.tags).into_iter().map(|entry| Some(entry.cluster));
+        self.trust.pod_identity_clusters().into_iter().chain(of_tags).gather()
     }
 }
 

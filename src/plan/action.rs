@@ -344,6 +344,15 @@ impl Action {
         matches!(self, Self::UntagAssociation { .. } | Self::DeleteAssociation { .. })
     }
 
+    /// The association that it changes or deletes by its id.
+    #[must_use]
+    pub fn changed_association(&self) -> Option<(&ClusterName, &AssociationId)> {
+        match self {
+            Self::UpdateAssociation { cluster, id, .. } | Self::DeleteAssociation { cluster, id, .. } => Some((cluster, id)),
+            _ => None,
+        }
+    }
+
     /// The role that it gives to a ServiceAccount by an association.
     #[must_use]
     pub fn associated_role(&self) -> Option<&RoleName> {

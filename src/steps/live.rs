@@ -5,7 +5,7 @@ use crate::{
     model::{
         applied::AppliedServiceAccount,
         arn::RoleArn,
-        association::KnownAgent,
+        association::{AssociationId, KnownAgent},
         desired::Place,
         identity::Identity,
         names::{ClusterName, RoleName, Subject},
@@ -91,6 +91,10 @@ impl World for Connection {
 
     async fn role_exists(&self, name: &RoleName) -> Result<(), CallError> {
         self.aws.role_exists(name).await
+    }
+
+    async fn association_exists(&self, cluster: &ClusterName, id: &AssociationId) -> Result<(), CallError> {
+        self.aws.association_exists(cluster, id).await
     }
 
     /// One match, one call per action.

@@ -8,7 +8,7 @@ use crate::{
     model::{
         applied::AppliedServiceAccount,
         arn::RoleArn,
-        association::KnownAgent,
+        association::{AssociationId, KnownAgent},
         desired::Place,
         identity::Identity,
         names::{ClusterName, RoleName, Subject},
@@ -162,6 +162,14 @@ pub trait World {
     /// # Errors
     /// The role is missing, or IAM refuses or does not answer.
     fn role_exists(&self, _: &RoleName) -> impl Future<Output = Result<(), CallError>> {
+        std::future::ready(Ok(()))
+    }
+
+    /// Whether an association exists: an error that says so if it does not.
+    ///
+    /// # Errors
+    /// The association is missing, or EKS refuses or does not answer.
+    fn association_exists(&self, _: &ClusterName, _: &AssociationId) -> impl Future<Output = Result<(), CallError>> {
         std::future::ready(Ok(()))
     }
 

@@ -69,6 +69,15 @@ impl Aws {
         observed(answer.association.ok_or_else(|| lacks("association"))?).map(Some)
     }
 
+    /// Whether an association exists: an error that says so if it does not.
+    ///
+    /// # Errors
+    /// The association is missing, or EKS refuses or does not answer.
+    pub async fn association_exists(&self, cluster: &ClusterName, id: &AssociationId) -> Result<(), CallError> {
+        let describe = self.eks.describe_pod_identity_association().cluster_name(cluster.as_str()).association_id(id.as_str());
+        describe.send().await.map(drop).map_err(|error| error::of_sdk(&error))
+    }
+
     /// `CreatePodIdentityAssociation`
     /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html>
     ///

@@ -141,7 +141,7 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
     async fn carry_out(&self, action: &Action, lane: &[Action], writers: Writers) -> Result<(), CallError> {
         let attempt = async || {
             let Err(error) = self.world.carry_out(action).await else { return Ok(()) };
-            let error = self.missing_role(action, error).await;
+            let error = self.missing(action, error).await;
             match meaning(action, lane, writers, &error.kind) {
                 Meaning::Done => Ok(()),
                 Meaning::Settling => Err(CallError { kind: ErrorKind::Transient, ..error }),
@@ -151,11 +151,22 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
         self.patience.call(action.call(), attempt).await
     }
 
-    /// That the role is missing, where that is why the change of a role is denied. A call names a role without its path, and of a role that
-    /// does not exist IAM knows none: to a job that may change only the roles below a path it then says that the call is not allowed.
-    async fn missing_role(&self, action: &Action, error: CallError) -> CallError {
-        let Some(role) = action.changed_role().filter(|_| error.kind.is_denied()) else { return error };
-        match self.patience.call("iam:GetRole", async || self.world.role_exists(role).await).await {
+    /// That the role or association is missing, where that is why its change is denied. A call names a role without its path, and of a role
+    /// that does not exist IAM knows none: to a job that may change only the roles below a path it then says that the call is not allowed.
+    /// So it is with the tags of an association.
+    async fn missing(&self, action: &Action, error: CallError) -> CallError {
+        if !error.kind.is_denied() {
+            return error;
+        }
+        let seen = match (action.changed_role(), action.changed_association()) {
+            (Some(role), _) => self.patience.call("iam:GetRole", async || self.world.role_exists(role).await).await,
+            (None, Some((cluster, id))) => {
+                let call = "eks:DescribePodIdentityAssociation";
+                self.patience.call(call, async || self.world.association_exists(cluster, id).await).await
+            }
+            (None, None) => return error,
+        };
+        match seen {
             Err(missing) if missing.kind.is_missing() => missing,
             _ => error,
         }

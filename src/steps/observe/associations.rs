@@ -31,8 +31,10 @@ const AT_ONCE: usize = 10;
 /// Why associations are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grounds {
-    /// Something says that there are some: that they may not be read is worth a note.
-    Sound,
+    /// An identity of the manifest has one: what the job cannot read of it is an error, as of a role.
+    Named,
+    /// Something that was made says that there are some: that they may not be read is worth a note.
+    Traces,
     /// Nothing does, but all that could may be missing. That they cannot be read is no matter then.
     None,
 }
@@ -60,14 +62,22 @@ fn is_for_pods(role: &ObservedRole) -> bool {
 /// Whether what was seen of one environment says that it has associations: an identity, the record of a ServiceAccount, the trust of a role.
 fn grounds(identities: &[Identity], seen: &Observed) -> Grounds {
     let is_recorded = seen.service_accounts.values().any(|account| account.associated_role().is_some());
-    if is_wanted(identities) || is_recorded || seen.roles.values().any(is_for_pods) { Grounds::Sound } else { Grounds::None }
+    if is_wanted(identities) {
+        Grounds::Named
+    } else if is_recorded || seen.roles.values().any(is_for_pods) {
+        Grounds::Traces
+    } else {
+        Grounds::None
+    }
 }
 
 impl Observer<'_> {
     /// With the associations of the namespace, if what was seen says that there are any.
     pub(super) async fn with_associations(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
         match grounds(identities, &seen) {
-            Grounds::Sound if seen.associations.is_none() => self.with_those_of_namespace(seen, Grounds::Sound).await,
+            grounds @ (Grounds::Named | Grounds::Traces) if seen.associations.is_none() => {
+                self.with_those_of_namespace(seen, grounds).await
+            }
             _ => Ok(seen),
         }
     }
@@ -109,11 +119,13 @@ impl Observer<'_> {
         looking: impl AsyncFnOnce(&Observer<'_>) -> Result<T, Failed>,
     ) -> Result<Found<T>, Failed> {
         let hasty: Patience = self.patience.for_advice();
-        let patience = if grounds == Grounds::Sound { self.patience } else { &hasty };
+        let patience = if grounds == Grounds::None { &hasty } else { self.patience };
         match looking(&Observer { connection: self.connection, patience }).await {
             Ok(found) => Ok(Found::Read(found)),
             Err(_) if grounds == Grounds::None => Ok(Found::Nothing),
-            Err(failed) if is_unreadable(&failed.source) => Ok(Found::Denied(format!("{failed}: {}", failed.source.code))),
+            Err(failed) if grounds == Grounds::Traces && is_unreadable(&failed.source) => {
+                Ok(Found::Denied(format!("{failed}: {}", failed.source.code)))
+            }
             Err(failed) => Err(failed),
         }
     }
@@ -121,7 +133,7 @@ impl Observer<'_> {
     /// The associations of the cluster as a list shows them, before it is known which namespaces exist.
     pub(super) async fn all_associations(&self, identities: &[Identity]) -> Result<Found<Vec<Listed>>, Failed> {
         let Some(cluster) = &self.connection.place.cluster else { return Ok(Found::Nothing) };
-        let grounds = if is_wanted(identities) { Grounds::Sound } else { Grounds::None };
+        let grounds = if is_wanted(identities) { Grounds::Traces } else { Grounds::None };
         self.readable(grounds, async |observer: &Observer<'_>| observer.listed_associations(cluster, None).await).await
     }
 
@@ -257,7 +269,7 @@ fn is_unreadable(error: &CallError) -> bool {
 }
 
 fn unnamed_cluster(grounds: Grounds) -> Option<String> {
-    (grounds == Grounds::Sound).then(|| {
+    (grounds != Grounds::None).then(|| {
         "associations of EKS Pod Identity are not looked for: the name of the cluster is not known (`QOVERY_KUBERNETES_CLUSTER_NAME`)"
             .to_owned()
     })
