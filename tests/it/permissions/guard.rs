@@ -354,6 +354,9 @@ fn the_group_creates_no_pod_that_could_run_and_deletes_no_other() {
     };
     let gate = json!([{"name": "qovery-irsa/proof"}]);
     environment.sandbox.kubernetes(|kubernetes| {
+        // A pod without its ServiceAccount is refused before a policy is asked.
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "own", "namespace": "kube-system"}});
+        kubernetes.put_object(account);
         kubernetes.put_object(foreign("service", json!([]), json!({"app": "api"})));
         kubernetes.put_object(foreign("labelled", json!([]), json!({"qovery-irsa/proof": "app"})));
         kubernetes.put_object(foreign("gated", gate.clone(), json!({})));
