@@ -284,7 +284,7 @@ pub(super) fn retire(wanted: &DesiredRole, found: &ObservedRole, desired: &Desir
     let clusters = clusters.into_iter();
     outcome.notes.extend(clusters.map(|cluster| {
         format!(
-            "role `{}`: its statement for EKS Pod Identity in cluster `{}` stays: it holds for each cluster of that name. Remove it by hand if there will be none",
+            "role `{}`: its statement for EKS Pod Identity in cluster `{}` stays: it holds for each cluster of that name. If there will be none, remove the role's tags `qovery-irsa/pods/…` first and then the statement, by hand",
             found.arn.name,
             cluster.as_str()
         )

@@ -478,7 +478,7 @@ fn a_statement_for_pods_outlives_the_issuer_of_its_cluster_as_long_as_the_role_i
     let role = role_mut(&mut world).arn.name.clone();
     world.place.issuer = "https://oidc.example.com/id/DEAD".parse().unwrap();
     world.observed.users.insert(role.clone(), Users::Somebody);
-    insta::assert_snapshot!(lines(&world, Goal::Retire(Provision::Keep)), @"note: role `together`: its statement for EKS Pod Identity in cluster `arn:aws:eks:eu-west-3:123456789012:cluster/demo` stays: it holds for each cluster of that name. Remove it by hand if there will be none");
+    insta::assert_snapshot!(lines(&world, Goal::Retire(Provision::Keep)), @"note: role `together`: its statement for EKS Pod Identity in cluster `arn:aws:eks:eu-west-3:123456789012:cluster/demo` stays: it holds for each cluster of that name. If there will be none, remove the role's tags `qovery-irsa/pods/…` first and then the statement, by hand");
     world.apply(Goal::Retire(Provision::Keep));
     assert_eq!(role_mut(&mut world).trust, trust);
     world.observed.users.insert(role, Users::Nobody);
