@@ -176,8 +176,8 @@ impl<C: World, F: FnMut(Applied)> Applier<'_, C, F> {
 /// Whether a failure may say what was so a while ago.
 fn may_be_of_the_past(action: &Action, failure: &ErrorKind) -> bool {
     match failure {
-        // Where permissions depend on the path, IAM denies a call on a role that has gone; that it has may show a while later.
-        ErrorKind::Denied(_) => action.changed_role().is_some(),
+        // Where permissions depend on a path or a tag, a call on what has gone is denied; that it has may show a while later.
+        ErrorKind::Denied(_) => action.changed_role().is_some() || action.changed_association().is_some(),
         // A run that was killed has made or changed the role.
         ErrorKind::Role(RoleFault::Missing | RoleFault::Trust) => true,
         _ => false,
