@@ -249,18 +249,19 @@ pub(super) fn leave(subject: &Subject, observed: &ObservedServiceAccount, job: O
 /// |---|---|
 /// | absent, being deleted, or nothing of it is the tool's | none |
 /// | another job wants it | only this job's mark goes |
-/// | the tool alone says which role its pods get, or it records roles that are not left yet | all but this goes |
+/// | the tool alone says which role its pods get, they still need the binding before (`kept`), or it records roles that are not left yet | all but this goes |
 /// | otherwise | all that is the tool's goes |
 pub(super) fn let_go(
     desired: &DesiredServiceAccount,
     observed: Option<&ObservedServiceAccount>,
+    kept: &BTreeMap<String, String>,
     gone: &BTreeSet<JobMark>,
     at: Date,
 ) -> Vec<Action> {
     let Some(observed) = observed.filter(|observed| observed.is_touched() && !observed.ends) else { return Vec::new() };
     let (subject, job) = (&desired.subject, desired.job.as_ref());
     let is_wanted_by_others = !observed.marks().others(job, gone).is_empty();
-    let kept = needed(desired, observed, at);
+    let kept = needed(desired, observed, kept, at);
     if is_wanted_by_others || kept.annotations.is_empty() {
         return leave(subject, observed, job, gone);
     }
@@ -276,7 +277,12 @@ pub(super) fn let_go(
 
 /// What the tool holds on to of a ServiceAccount that somebody else keeps now: until that one says itself which role the pods get, they have
 /// it by the tool's word.
-fn needed(desired: &DesiredServiceAccount, observed: &ObservedServiceAccount, at: Date) -> AppliedServiceAccount {
+fn needed(
+    desired: &DesiredServiceAccount,
+    observed: &ObservedServiceAccount,
+    kept: &BTreeMap<String, String>,
+    at: Date,
+) -> AppliedServiceAccount {
     let mut earlier = observed.earlier_roles();
     if let Some(present) = observed.role().filter(|present| *present != desired.role) {
         earlier.add(&present, at);
@@ -293,7 +299,7 @@ fn needed(desired: &DesiredServiceAccount, observed: &ObservedServiceAccount, at
         role: Some(desired.role.clone()),
         how: Applying::LetGo,
         seen: Some(seen(observed)),
-        annotations: binding.map(|(key, value)| (key.to_owned(), value.clone())).chain(record).collect(),
+        annotations: binding.map(|(key, value)| (key.to_owned(), value.clone())).chain(kept.clone()).chain(record).collect(),
         labels: BTreeMap::new(),
         automount: None,
         taken: BTreeSet::new(),

@@ -93,7 +93,8 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
         }
         for wanted in desired.service_accounts.iter().filter(|wanted| wanted.role.name == *name && wanted.keeper == Keeper::Other) {
             let present = observed.service_accounts.get(&wanted.subject.service_account);
-            let actions = service_account::let_go(wanted, present, &observed.gone_jobs, observed.at);
+            let kept = kept.get(&wanted.subject.service_account).cloned().unwrap_or_default();
+            let actions = service_account::let_go(wanted, present, &kept, &observed.gone_jobs, observed.at);
             let lack = Lack::of(wanted, present).filter(|_| actions.is_empty());
             plan.notes.extend(lack.map(|lack| format!("{lack}. With `roleOnly` the tool does not write it")));
             lane.extend(actions);

@@ -164,6 +164,23 @@ fn with_pod_identity_the_tool_lets_go_of_all_at_once() {
     assert_eq!((ours(&world).len(), start(&world).as_str()), (0, ""));
 }
 
+/// A pod that starts before EKS shows the association has only the annotation.
+#[test]
+fn the_annotation_stays_while_an_identity_moves_to_pod_identity_and_to_role_only_at_once() {
+    let mut world = World::in_sync(vec![own_role("app")]);
+    by_pods(&mut world);
+    role_only(&mut world);
+    world.observed.pods = Some(Vec::new());
+    world.associations();
+    for _ in 0..2 {
+        world.apply(Goal::Start);
+        assert!(ours(&world).contains(&format!("annotation `{ROLE_ANNOTATION}`")), "{:?}", ours(&world));
+    }
+    world.later(6);
+    world.apply(Goal::Start);
+    assert_eq!((ours(&world).len(), start(&world).as_str()), (0, ""));
+}
+
 #[test]
 fn a_role_that_it_had_before_is_recorded_until_it_is_left() {
     let mut world = World::in_sync(given());
