@@ -31,6 +31,11 @@ use crate::model::{
 /// How long after it was dated a thing is removed: a deploy that was a mistake can be taken back.
 const GRACE: Duration = Duration::from_hours(1);
 
+/// How long a session that EKS has given to a pod lasts, and a little more: the agent shows it to the pod until then, whatever becomes of
+/// the association.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>
+const SESSIONS: Duration = Duration::from_hours(7);
+
 /// What leaves.
 #[derive(Default)]
 pub(super) struct Removal {
@@ -110,6 +115,13 @@ fn of_service_account(association: &ObservedAssociation) -> String {
 
 fn subject(desired: &Desired, name: &ServiceAccountName) -> Subject {
     Subject { namespace: desired.place.namespace.clone(), service_account: name.clone() }
+}
+
+/// Until when pods of the ServiceAccount may have sessions of a role that associations gave to it, if that is not over.
+fn end_of_sessions(role: &ObservedRole, owner: &Subject, desired: &Desired, observed: &Observed, uses: &[Use]) -> Option<Date> {
+    let Some(Mark::LeftSince(since)) = role.marks().of(desired.place.job.as_ref()) else { return None };
+    let has_pods = uses.iter().any(|used| used.pod.is_some() && used.service_account == owner.service_account.as_str());
+    Some(since.after(SESSIONS)).filter(|end| has_pods && !role.pods_of().is_empty() && *end > observed.at)
 }
 
 /// What people should know of the roles of the ledger that may not be read.
@@ -317,6 +329,10 @@ pub(super) fn due(desired: &Desired, observed: &Observed) -> Removal {
         }
         if let Some(why) = unread_association(observed).filter(|_| !role.pods_of().is_empty()) {
             removal.notes.push(format!("{thing} stays: {why}"));
+            continue;
+        }
+        if let Some(end) = end_of_sessions(role, &owner, desired, observed, uses) {
+            removal.kept.push(format!("{thing} stays: pods may have sessions from EKS Pod Identity until {}", end.readable()));
             continue;
         }
         removal.kept.extend(kept_by_mark(&thing, &role.marks(), desired, observed));

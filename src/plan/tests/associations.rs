@@ -149,6 +149,23 @@ fn an_association_that_somebody_relies_on_stays_with_its_role_and_its_service_ac
 }
 
 /// Its role is one of many environments, and its ServiceAccount a chart's: the mark on the association itself is all that there is.
+/// The association of its ServiceAccount says another role by now.
+#[test]
+fn a_role_that_pods_may_have_sessions_of_stays_until_these_are_over() {
+    let mut world = in_sync(vec![associated("app")]);
+    world.identities = shared();
+    world.identities[0].service_account.name = "app".parse().unwrap();
+    for _ in 0..2 {
+        world.apply(Goal::Start);
+    }
+    world.later(61);
+    world.observed.uses = Some(vec![user("pod `app-1`", "app", Credentials::PodIdentity)]);
+    let plan = prune(&world);
+    assert!(plan.contains("stays: pods may have sessions from EKS Pod Identity until ") && !plan.contains("delete role"), "{plan}");
+    world.later(6 * 60);
+    assert!(prune(&world).contains("delete role `app-"), "{}", prune(&world));
+}
+
 #[test]
 fn an_association_alone_is_dated_and_removed_by_its_own_mark() {
     let mut world = World::in_sync([vec![associated("app")], shared().into_iter().map(renamed).collect()].concat());
