@@ -17,7 +17,7 @@ use crate::{
     hint::Known,
     install::{self, terraform},
     model::{desired::Desired, line::counted, marks::Jobs, names::Subject, observed::Observed, output::outputs},
-    plan::{self, Freshness, Goal, Mode, Plan, Provision},
+    plan::{self, Action, Freshness, Goal, Mode, Plan, Provision},
     report::{
         Report, causes,
         check::State,
@@ -122,6 +122,7 @@ async fn execute(
     let Plan { mut left, kept, .. } = plan;
     let seen_whole = observed.unread.is_empty();
     if goal == Goal::Start {
+        shown_to_pods(&applied, &work).await?;
         let proven = prove(&config.identities, &desired, &observed, &applied, &connection, &patience, proof, report).await;
         if patience.is_interrupted() {
             return Err(StepError::Interrupted.into());
@@ -140,6 +141,17 @@ async fn execute(
     }
     let exit = if report.applied_count() == 0 { Exit::NothingToDo } else { Exit::Done };
     Ok(End::new(exit, last_line(goal, report.applied_count(), config.identities.len(), kept.len(), left.len(), seen_whole)))
+}
+
+/// Waits until EKS shows a new association to pods that are created: one that starts before gets no role as long as it lives.
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html>
+async fn shown_to_pods(applied: &[Action], work: &Work<'_, Connection>) -> Result<(), StepError> {
+    if !applied.iter().any(|action| matches!(action, Action::CreateAssociation(_))) {
+        return Ok(());
+    }
+    let _waiting = work.patience.waiting("EKS to show the association to new pods");
+    let is_over = work.settle.is_zero() || work.patience.sleep(work.settle).await;
+    if !is_over && work.patience.is_interrupted() { Err(StepError::Interrupted) } else { Ok(()) }
 }
 
 /// Prints what would be done, and changes nothing.
