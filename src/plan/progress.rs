@@ -78,7 +78,7 @@ impl Progress {
     /// | not empty, with a lane of many writers | whole | carry out these lanes |
     /// | not empty | whole, less than a settle time ago | look again: what is seen may be the past |
     /// | not empty | whole, longer ago | carry it out: a look of the past hid it before, or something has changed it since |
-    /// | not empty, after a minute | yes | give up, unless other writers explain it |
+    /// | not empty, after a minute and a settle time | yes | give up, unless other writers explain it |
     #[must_use]
     pub fn next(&self, plan: &Plan) -> Next {
         if plan.is_empty() {
@@ -86,7 +86,7 @@ impl Progress {
         }
         match self.carried_out {
             Some(CarriedOut::Whole(_)) if plan.lanes.iter().any(|lane| lane.writers == Writers::Many) => Next::CarryOutMany,
-            Some(_) if self.since_first > LONGEST_SETTLING => Next::GiveUp,
+            Some(_) if self.since_first > LONGEST_SETTLING + self.settle => Next::GiveUp,
             Some(CarriedOut::Whole(ago)) if ago < self.settle => Next::LookAgain,
             None | Some(CarriedOut::Whole(_) | CarriedOut::Overtaken) => Next::CarryOut,
         }

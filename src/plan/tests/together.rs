@@ -300,7 +300,7 @@ fn what_was_carried_out_is_looked_for_and_only_roles_of_many_are_written_again()
         (&of_many, Some(CarriedOut::Whole(ago(100))), Next::CarryOutMany),
     ] {
         assert_eq!(progress(carried_out, 10, false).next(plan), next, "{carried_out:?}");
-        let late = Progress { since_first: ago(61), ..progress(carried_out, 10, false) };
+        let late = Progress { since_first: ago(69), ..progress(carried_out, 10, false) };
         let given_up = carried_out.is_some() && next != Next::CarryOutMany;
         assert_eq!(late.next(plan), if given_up { Next::GiveUp } else { next }, "{carried_out:?} after a minute");
     }
