@@ -4,7 +4,7 @@ use super::reading::{ASSOCIATIONS, Doctor, PODS, ROLE, SERVICE_ACCOUNT, audience
 use crate::{
     clients::{
         aws::ASSUME_FOR_POD,
-        call::{CallError, Denial, ErrorKind, Failed},
+        call::{CallError, Denial, ErrorKind, Failed, PodFault},
         kubernetes::TOKEN,
     },
     hint::{self, Known as KnownOfRun},
@@ -365,14 +365,14 @@ fn of_session(asked: Asked, role: &RoleArn, association: &ObservedAssociation) -
         Asked::Answered(Err(error)) => error,
     };
     let remedy = match (&error.kind, &association.settings.target) {
-        (ErrorKind::Denied(_), Some(target)) => format!(
+        (ErrorKind::Denied(_) | ErrorKind::PodSession(PodFault::Role), Some(target)) => format!(
             "see that the policies of `{role}` allow `sts:AssumeRole` and `sts:TagSession` on `{target}`, and that the trust policy of `{target}` lets it in with external ID `{}`",
             association.external_id.as_ref().map(ToString::to_string).unwrap_or_default()
         ),
-        (ErrorKind::Denied(_), None) => {
+        (ErrorKind::Denied(_) | ErrorKind::PodSession(PodFault::Role), None) => {
             "all that is read is ok: IAM may be slow to show it, try again in a minute; if it stays, look for a deny outside the role: a service control policy (SCP) or resource control policy (RCP) of the organization".to_owned()
         }
-        (ErrorKind::NotFound(_) | ErrorKind::Other, _) => "EKS may be slow to show the association: try again in a minute".to_owned(),
+        (ErrorKind::NotFound(_) | ErrorKind::PodSession(PodFault::Association) | ErrorKind::Other, _) => "EKS may be slow to show the association: try again in a minute".to_owned(),
         _ => hint::of_call(&Failed::to("assume the role", ASSUME_FOR_POD)(error.clone()), &KnownOfRun::default())
             .unwrap_or_else(|| "try again in a minute".to_owned()),
     };

@@ -151,10 +151,10 @@ fn of_denial(call: &str, denial: &Denial) -> String {
     }
 }
 
-/// Whether it is an action that only EKS Pod Identity takes.
+/// Whether it is an action that the policy for EKS Pod Identity allows; what only reads associations is in the others.
 fn is_of_pod_identity(action: &str) -> bool {
-    action.ends_with("PodIdentityAssociation")
-        || action.ends_with("PodIdentityAssociations")
+    let writes = action.ends_with("PodIdentityAssociation") && action != "eks:DescribePodIdentityAssociation";
+    writes
         || action.starts_with("eks-auth:")
         || ["eks:DescribeAddon", "eks:TagResource", "eks:UntagResource", "iam:PassRole"].contains(&action)
 }

@@ -56,7 +56,7 @@ fn each_answer_of_aws_has_the_hint_that_helps_or_none() {
         ("iam:GetRole", "Unheard", "x".to_owned(), "", "allow"),
         ("eks:CreatePodIdentityAssociation", "AccessDeniedException", implicit("iam:PassRole"), "allow `iam:PassRole` for the job (docs/permissions/pod-identity-policy.json", "eks:Create"),
         ("eks:CreatePodIdentityAssociation", "AccessDeniedException", implicit("eks:TagResource"), "allow `eks:TagResource` for the job (docs/permissions/pod-identity-policy.json", "eks:Create"),
-        ("eks:ListPodIdentityAssociations", "AccessDeniedException", implicit("eks:ListPodIdentityAssociations"), "docs/permissions/pod-identity-policy.json", "iam:"),
+        ("eks:ListPodIdentityAssociations", "AccessDeniedException", implicit("eks:ListPodIdentityAssociations"), "allow `eks:ListPodIdentityAssociations` for the job (docs/permissions.md", "pod-identity-policy"),
         ("eks:CreatePodIdentityAssociation", "AccessDeniedException", denied("iam:PassRole", "with an explicit deny in a service control policy"), "service control policy", "for the job ("),
         ("eks:CreatePodIdentityAssociation", "AccessDeniedException", "Cross-account pass role is not allowed.".to_owned(), "`podIdentity.targetRoleArn`", "allow"),
         ("eks:CreatePodIdentityAssociation", "InvalidParameterException", "Role provided in the request does not exist.".to_owned(), "check its ARN", "allow"),
