@@ -85,7 +85,7 @@ pub(super) fn report_roles_in_two_ways(identities: &[(usize, Identity)], at: &At
         let Some(name) = name_of(&identity.role) else { continue };
         let (first, other) = *firsts.entry(name.as_str().to_lowercase()).or_insert((*index, identity));
         let both_alone = [other, identity].iter().all(|identity| identity.role.scope == Scope::Environment);
-        let differs = difference(&other.role, &identity.role).or_else(|| difference_of_bindings(&other.binding, &identity.binding));
+        let differs = difference(&other.role, &identity.role).or_else(|| difference_of_bindings(other, identity));
         if !both_alone && let Some(key) = differs {
             let text =
                 format_args!("`{name}` is the role of `identities[{first}]` too, but `{key}` differs: of one role both must say the same");
@@ -103,13 +103,17 @@ fn name_of(role: &RoleSpec) -> Option<&RoleName> {
 }
 
 /// The key of a binding in which the trust of one role cannot be two things.
-fn difference_of_bindings(one: &Binding, other: &Binding) -> Option<&'static str> {
-    match (one, other) {
+fn difference_of_bindings(one: &Identity, other: &Identity) -> Option<&'static str> {
+    let are_shared = [one, other].iter().all(|identity| matches!(identity.role.scope, Scope::Shared { .. }));
+    match (&one.binding, &other.binding) {
         (Binding::Irsa { .. }, Binding::Irsa { .. }) => None,
         (Binding::PodIdentity(one), Binding::PodIdentity(other)) => {
             (one.session_tags != other.session_tags).then_some("disableSessionTags")
         }
-        (Binding::Irsa { .. }, Binding::PodIdentity(_)) | (Binding::PodIdentity(_), Binding::Irsa { .. }) => Some("podIdentity"),
+        // A shared role lets in both: by name, and whoever has an association.
+        (Binding::Irsa { .. }, Binding::PodIdentity(_)) | (Binding::PodIdentity(_), Binding::Irsa { .. }) => {
+            (!are_shared).then_some("podIdentity")
+        }
     }
 }
 

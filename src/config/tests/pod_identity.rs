@@ -203,17 +203,20 @@ fn without_session_tags_no_role_of_a_cluster_can_ask_for_namespaces() {
 }
 
 #[test]
-fn identities_of_one_role_have_one_binding() {
-    let manifest = |first: &str, second: &str| {
-        let role = "role: {scope: shared, name: together}";
+fn identities_of_one_role_have_one_binding_unless_it_is_shared() {
+    let of_scope = |scope: &str, first: &str, second: &str| {
+        let role = format!("role: {{scope: {scope}, name: together}}");
         format!("identities: [{{serviceAccount: a, {first}, {role}}}, {{serviceAccount: b, {second}, {role}}}]")
     };
+    let manifest = |first: &str, second: &str| of_scope("shared", first, second);
     let said = |key: &str| {
         [format!(
             "identities[1].role: `together` is the role of `identities[0]` too, but `{key}` differs: of one role both must say the same"
         )]
     };
-    assert_eq!(problems(&manifest("podIdentity: true", "podIdentity: false")), said("podIdentity"));
+    assert_eq!(bindings(&manifest("podIdentity: true", "podIdentity: false")), [plain(), Binding::default()]);
+    let of_cluster = of_scope("cluster, namespaces: [z*]", "podIdentity: true", "podIdentity: false");
+    assert_eq!(problems(&of_cluster), said("podIdentity"));
     assert_eq!(problems(&manifest("podIdentity: true", "podIdentity: {disableSessionTags: true}")), said("disableSessionTags"));
     let with_target = format!("podIdentity: {{targetRoleArn: \"{TARGET}\"}}");
     assert_eq!(bindings(&manifest("podIdentity: true", &with_target)).len(), 2);
