@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     environment::Environment,
-    fixtures::NAMESPACE,
+    fixtures::{NAMESPACE, subject},
     pod_identity::{add_agent, associations},
 };
 
@@ -64,4 +64,19 @@ fn the_one_identity_of_variables_gets_an_association() {
     assert_eq!(account["metadata"]["annotations"].get("eks.amazonaws.com/role-arn"), None, "{account}");
     assert!(environment.outputs().get("IDENTITY_APP_EXTERNAL_ID").is_none());
     assert_eq!(environment.outputs()["IDENTITY_APP_SERVICE_ACCOUNT"]["value"], json!("app"));
+}
+
+#[test]
+fn two_identities_of_one_shared_role_may_have_a_binding_each() {
+    let role = "role: {scope: shared, name: together, policies: [\"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess\"]}";
+    let environment = Environment::of_pod_identity(&format!(
+        "identities: [{{serviceAccount: app, {role}}}, {{serviceAccount: pods, podIdentity: true, {role}}}]"
+    ));
+    add_agent(&environment);
+    environment.start();
+    assert_eq!(environment.start().writes, 0);
+    let trust = environment.sandbox.aws(|aws| aws.roles()["together"].trust.clone());
+    assert!(trust.contains(&subject(NAMESPACE)) && trust.contains("pods.eks.amazonaws.com"), "{trust}");
+    environment.delete();
+    assert_eq!(environment.delete().writes, 0);
 }
