@@ -12,7 +12,7 @@ use crate::model::{
 /// | observed | outcome |
 /// |---|---|
 /// | absent | create it |
-/// | the tool's | what differs; what no update can take away is made anew |
+/// | the tool's | what differs; one that loses its session policy, which no update can take away, is made anew |
 /// | an add-on's, or somebody else's | refusal |
 pub(super) fn start(desired: &DesiredAssociation, observed: Option<&ObservedAssociation>) -> Result<Vec<Action>, Refusal> {
     let Some(observed) = observed else {
@@ -23,10 +23,8 @@ pub(super) fn start(desired: &DesiredAssociation, observed: Option<&ObservedAsso
     }
     let (cluster, id, subject) = (desired.cluster.clone(), observed.id.clone(), desired.subject.clone());
     let (wanted, present) = (&desired.settings, &observed.settings);
-    // An update that does not name them leaves them as they are.
-    let takes_away =
-        (present.target.is_some() && wanted.target.is_none()) || (present.session_policy.is_some() && wanted.session_policy.is_none());
-    if takes_away {
+    // An update that does not name it leaves it as it is, and nobody says that an empty one takes it away.
+    if present.session_policy.is_some() && wanted.session_policy.is_none() {
         let desired = DesiredAssociation { kept: kept_tags(observed), ..desired.clone() };
         return Ok(vec![Action::DeleteAssociation { cluster, id, subject }, Action::CreateAssociation(Box::new(desired))]);
     }
@@ -46,6 +44,18 @@ pub(super) fn start(desired: &DesiredAssociation, observed: Option<&ObservedAsso
     }
     actions.extend(tags(desired, observed));
     Ok(actions)
+}
+
+/// What people should know where an association is made anew.
+pub(super) fn gap(actions: &[Action]) -> Option<String> {
+    let deleted = actions.iter().find_map(|action| match action {
+        Action::DeleteAssociation { subject, .. } => Some(subject),
+        _ => None,
+    })?;
+    Some(format!(
+        "the association of ServiceAccount `{deleted}` is deleted and made again, since no update takes a session policy away: \
+         pods that start in between, or refresh their credentials then, get none. Restart a pod that runs without"
+    ))
 }
 
 /// The tags that stay on one that is made anew: what others have put there, the marks of other jobs among it.

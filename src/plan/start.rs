@@ -64,6 +64,7 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
             match association::start(wanted, found) {
                 Ok(actions) => {
                     let (actions, note) = moving::in_time(actions, &lane, before, found);
+                    plan.notes.extend(association::gap(&actions));
                     associations.extend(actions);
                     plan.notes.extend(note);
                 }

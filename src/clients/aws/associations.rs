@@ -97,6 +97,9 @@ impl Aws {
     /// `UpdatePodIdentityAssociation`
     /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdatePodIdentityAssociation.html>
     ///
+    /// A target role that is not named stays, and an empty one takes it away. EKS documents neither; AWS's own controller always sends it so:
+    /// <https://github.com/aws-controllers-k8s/eks-controller/blob/main/templates/hooks/pod_identity_association/sdk_update_post_build_request.go.tpl>
+    ///
     /// # Errors
     /// EKS refuses or does not answer.
     pub async fn update_association(
@@ -107,7 +110,7 @@ impl Aws {
     ) -> Result<(), CallError> {
         let AssociationSettings { role, target, session_tags, session_policy } = settings;
         let update = self.eks.update_pod_identity_association().cluster_name(cluster.as_str()).association_id(id.as_str());
-        let update = update.role_arn(role.to_string()).set_target_role_arn(target.as_ref().map(ToString::to_string));
+        let update = update.role_arn(role.to_string()).target_role_arn(target.as_ref().map(ToString::to_string).unwrap_or_default());
         let update = update.disable_session_tags(*session_tags == SessionTags::Off);
         let update = update.set_policy(session_policy.as_ref().map(ToString::to_string));
         update.send().await.map(drop).map_err(|error| error::of_sdk(&error))
@@ -193,7 +196,7 @@ fn add_on(status: Option<AddonStatus>) -> AddOn {
 fn observed(found: PodIdentityAssociation) -> Result<ObservedAssociation, CallError> {
     let subject = subject(found.namespace(), found.service_account())?;
     let role = found.role_arn.as_deref().ok_or_else(|| lacks("role"))?.parse().map_err(odd)?;
-    let session_policy = found.policy.as_deref().map(serde_json::from_str).transpose();
+    let session_policy = found.policy.as_deref().filter(is_set).map(serde_json::from_str).transpose();
     let session_policy = session_policy.map_err(|error| CallError::unreadable(format!("its session policy is no JSON: {error}")))?;
     Ok(ObservedAssociation {
         id: AssociationId::read(found.association_id.as_deref().ok_or_else(|| lacks("id"))?),
@@ -201,16 +204,21 @@ fn observed(found: PodIdentityAssociation) -> Result<ObservedAssociation, CallEr
         subject,
         settings: AssociationSettings {
             role,
-            target: found.target_role_arn.as_deref().map(str::parse).transpose().map_err(odd)?,
+            target: found.target_role_arn.as_deref().filter(is_set).map(str::parse).transpose().map_err(odd)?,
             session_tags: if found.disable_session_tags == Some(true) { SessionTags::Off } else { SessionTags::On },
             session_policy,
         },
-        external_id: found.external_id.as_deref().map(str::parse).transpose().map_err(odd)?,
+        external_id: found.external_id.as_deref().filter(is_set).map(str::parse).transpose().map_err(odd)?,
         tags: found.tags.into_iter().flatten().gather(),
         add_on: found.owner_arn,
         created: date(found.created_at),
         changed: date(found.modified_at.or(found.created_at)),
     })
+}
+
+/// What was taken away may be shown empty.
+fn is_set(text: &&str) -> bool {
+    !text.is_empty()
 }
 
 fn date(at: Option<aws_sdk_eks::primitives::DateTime>) -> Date {
@@ -236,6 +244,14 @@ fn odd(problem: crate::model::names::NameProblem) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_taken_away_and_is_shown_empty_is_not_there() {
+        let shown = PodIdentityAssociation::builder().association_id("a-1").association_arn("arn").namespace("z1").service_account("app");
+        let shown = shown.role_arn("arn:aws:iam::123456789012:role/app").target_role_arn("").external_id("").policy("");
+        let found = observed(shown.build()).unwrap();
+        assert_eq!((found.settings.target, found.external_id, found.settings.session_policy), (None, None, None));
+    }
 
     #[test]
     fn an_add_on_brings_the_agent_from_when_it_was_active_until_it_is_removed() {

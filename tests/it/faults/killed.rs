@@ -16,11 +16,12 @@ use crate::support::{
     pod_identity::{ASSOCIATED, add_agent},
 };
 
-/// The association of `ASSOCIATED` with all that an update can add and none can take away, other tags, and another role.
+/// The association of `ASSOCIATED` with all that an update can add, the session policy that none can take away, other tags, and another role.
 const ASSOCIATED_OTHERWISE: &str = r#"
 identities:
   - serviceAccount: app
     podIdentity:
+      targetRoleArn: arn:aws:iam::210987654321:role/data
       disableSessionTags: true
       sessionPolicy: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}
       tags: {team: platform}

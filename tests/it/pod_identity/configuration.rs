@@ -48,6 +48,23 @@ identities:
     assert_eq!(environment.start().writes, 0);
 }
 
+/// Pods that run keep their role all the while: it is the same association.
+#[test]
+fn a_target_role_that_leaves_the_manifest_leaves_the_association_in_place() {
+    let manifest = |of_pods: &str| format!("identities: [{{serviceAccount: app, podIdentity: {of_pods}, role: {{}}}}]");
+    let environment = Environment::of_pod_identity(&manifest("{targetRoleArn: \"arn:aws:iam::210987654321:role/data\"}"));
+    add_agent(&environment);
+    environment.start();
+    let cluster = environment.sandbox.cluster().name().to_owned();
+    let ids = || environment.sandbox.aws(|aws| aws.clusters()[&cluster].associations.keys().cloned().collect::<Vec<_>>());
+    let before = ids();
+    environment.write_manifest(&manifest("true"));
+    let run = environment.start();
+    assert!(run.out.contains("done: update the association of ServiceAccount") && run.writes == 1, "{}", run.out);
+    assert_eq!((ids(), associations(&environment)[0].target_role_arn.as_deref()), (before, None));
+    assert_eq!(environment.start().writes, 0);
+}
+
 #[test]
 fn the_one_identity_of_variables_gets_an_association() {
     let mut environment = Environment::of_pod_identity("");

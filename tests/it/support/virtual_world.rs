@@ -233,7 +233,9 @@ impl World {
                 self.write_eks(&Method::POST, &format!("/clusters/{}/pod-identity-associations", wanted.cluster), &body)
             }
             Action::UpdateAssociation { cluster, id, settings, .. } => {
-                self.write_eks(&Method::POST, &format!("/clusters/{cluster}/pod-identity-associations/{id}"), &body_of(settings))
+                let mut body = body_of(settings);
+                body["targetRoleArn"] = settings.target.as_ref().map(ToString::to_string).unwrap_or_default().into();
+                self.write_eks(&Method::POST, &format!("/clusters/{cluster}/pod-identity-associations/{id}"), &body)
             }
             Action::DeleteAssociation { cluster, id, .. } => {
                 self.write_eks(&Method::DELETE, &format!("/clusters/{cluster}/pod-identity-associations/{id}"), &Value::Null)

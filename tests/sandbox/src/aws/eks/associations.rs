@@ -82,9 +82,10 @@ pub(super) fn describe(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsErr
     Ok(Outcome::json(json!({"association": show(aws, cluster, call.item(), association)}), false))
 }
 
-/// What is not given stays; namespace and `ServiceAccount` always do.
+/// What is not given stays; namespace and `ServiceAccount` always do. An empty target role takes it away:
+/// <https://github.com/aws-controllers-k8s/eks-controller/blob/main/templates/hooks/pod_identity_association/sdk_update_post_build_request.go.tpl>
 pub(super) fn update(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError> {
-    let body = call.body_of(&[&CHANGEABLE[..], &["clientRequestToken"]].concat())?;
+    let mut body = call.body_of(&[&CHANGEABLE[..], &["clientRequestToken"]].concat())?;
     let (cluster, id) = (call.cluster(), call.item());
     let before = named(aws, cluster)?.associations.get(id).ok_or_else(|| missing(id))?.clone();
     not_owned(&before)?;
@@ -92,6 +93,10 @@ pub(super) fn update(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
         return Err(invalid("At least one of roleArn, targetRoleArn, disableSessionTags and policy is required"));
     }
     let mut association = before.clone();
+    if body.get("targetRoleArn").is_some_and(|value| value == "") {
+        association.target_role_arn = None;
+        body["targetRoleArn"] = Value::Null;
+    }
     if body.get("roleArn").is_some_and(|value| !value.is_null()) {
         field(&body, "roleArn")?.clone_into(&mut association.role_arn);
         check_role(aws, call, &association.role_arn)?;

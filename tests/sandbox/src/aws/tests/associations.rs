@@ -127,6 +127,7 @@ fn what_eks_would_not_make_is_refused_and_nothing_is_made() {
         (json!({"roleArn": "arn:aws:iam::111122223333:user/pods"}), "InvalidParameterException", "Invalid role ARN"),
         (json!({"roleArn": TARGET}), "AccessDeniedException", "Cross-account pass role is not allowed."),
         (json!({"targetRoleArn": "target"}), "InvalidParameterException", "Invalid target role ARN"),
+        (json!({"targetRoleArn": ""}), "InvalidParameterException", "Invalid target role ARN"),
         (json!({"policy": POLICY}), "InvalidParameterException", "disableSessionTags must be true"),
         (json!({"policy": long, "disableSessionTags": true}), "InvalidParameterException", "2048 characters"),
         (json!({"policy": "{}", "disableSessionTags": true}), "InvalidParameterException", "policy is invalid"),
@@ -170,6 +171,10 @@ fn an_update_changes_what_it_names_and_never_whose_it_is() {
     assert!(reply.changed && shown["modifiedAt"].as_u64() > shown["createdAt"].as_u64());
     assert_eq!((&shown["namespace"], &shown["targetRoleArn"], &shown["tags"]), (&json!("team"), &json!(TARGET), &json!({"a": "b"})));
     refused(&update(&mut bed, json!({})), 400, "InvalidParameterException", "At least one of");
+    let shown = update(&mut bed, json!({"roleArn": ROLE})).json()["association"].clone();
+    assert_eq!(shown["targetRoleArn"], json!(TARGET), "what is not named stays");
+    let shown = update(&mut bed, json!({"targetRoleArn": ""})).json()["association"].clone();
+    assert!(shown.get("targetRoleArn").is_none() && shown.get("externalId").is_none(), "{shown}");
     refused(&update(&mut bed, json!({"roleArn": ROLE, "namespace": "other"})), 501, "NotImplemented", "the member namespace");
     refused(&update(&mut bed, json!({"policy": POLICY})), 400, "InvalidParameterException", "disableSessionTags must be true");
     refused(
