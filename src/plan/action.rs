@@ -144,7 +144,11 @@ pub enum Action {
     },
     /// `TagResource` of EKS
     TagAssociation {
+        /// The cluster.
+        cluster: ClusterName,
         /// The association.
+        id: AssociationId,
+        /// Its ARN.
         arn: String,
         /// Its namespace and ServiceAccount.
         subject: Subject,
@@ -153,7 +157,11 @@ pub enum Action {
     },
     /// `UntagResource` of EKS
     UntagAssociation {
+        /// The cluster.
+        cluster: ClusterName,
         /// The association.
+        id: AssociationId,
+        /// Its ARN.
         arn: String,
         /// Its namespace and ServiceAccount.
         subject: Subject,
@@ -344,11 +352,14 @@ impl Action {
         matches!(self, Self::UntagAssociation { .. } | Self::DeleteAssociation { .. })
     }
 
-    /// The association that it changes or deletes by its id.
+    /// The association that it changes or deletes: one that exists already.
     #[must_use]
     pub fn changed_association(&self) -> Option<(&ClusterName, &AssociationId)> {
         match self {
-            Self::UpdateAssociation { cluster, id, .. } | Self::DeleteAssociation { cluster, id, .. } => Some((cluster, id)),
+            Self::UpdateAssociation { cluster, id, .. }
+            | Self::TagAssociation { cluster, id, .. }
+            | Self::UntagAssociation { cluster, id, .. }
+            | Self::DeleteAssociation { cluster, id, .. } => Some((cluster, id)),
             _ => None,
         }
     }

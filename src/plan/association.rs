@@ -90,11 +90,14 @@ fn tags(desired: &DesiredAssociation, observed: &ObservedAssociation) -> Vec<Act
         // Nothing has to stand between: one call.
         gone.append(&mut stale);
     }
-    let (arn, subject) = (&observed.arn, &desired.subject);
+    let whose = || (desired.cluster.clone(), observed.id.clone(), observed.arn.clone(), desired.subject.clone());
     let tag = |tags: BTreeMap<String, String>| {
-        (!tags.is_empty()).then(|| Action::TagAssociation { arn: arn.clone(), subject: subject.clone(), tags })
+        let (cluster, id, arn, subject) = whose();
+        (!tags.is_empty()).then_some(Action::TagAssociation { cluster, id, arn, subject, tags })
     };
-    let untag =
-        |keys: BTreeSet<String>| (!keys.is_empty()).then(|| Action::UntagAssociation { arn: arn.clone(), subject: subject.clone(), keys });
+    let untag = |keys: BTreeSet<String>| {
+        let (cluster, id, arn, subject) = whose();
+        (!keys.is_empty()).then_some(Action::UntagAssociation { cluster, id, arn, subject, keys })
+    };
     [tag(set), untag(gone), tag(kept), untag(stale)].into_iter().flatten().collect()
 }

@@ -153,7 +153,7 @@ pub(super) fn date(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         let thing = of_service_account(found);
         match (found.marks().of(job), desired.prune) {
             (Some(Mark::Wanted), Prune::On) => {
-                lane(vec![date_association(found, job, observed.at)]);
+                lane(date_association(found, job, desired, observed).into_iter().collect());
                 plan.notes.push(leaves(&thing, observed.at, &found.marks().others(job, &observed.gone_jobs)));
             }
             _ => plan.notes.extend(note(&thing, &found.marks(), desired, observed)),
@@ -203,7 +203,7 @@ pub(super) fn inherit(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
     }
     for (_, found) in unnamed_associations(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {
-        inherits(&of_service_account(found), vec![date_association(found, Some(job), observed.at)]);
+        inherits(&of_service_account(found), date_association(found, Some(job), desired, observed).into_iter().collect());
     }
     for (name, found) in unnamed_accounts(desired, observed).filter(|(_, found)| is_abandoned(&found.marks(), desired, observed)) {
         let subject = subject(desired, name);
@@ -222,9 +222,10 @@ fn date_role(role: &RoleName, job: Option<&JobMark>, at: Date) -> Action {
     Action::TagRole { role: role.clone(), tags: mark.into_iter().gather() }
 }
 
-fn date_association(found: &ObservedAssociation, job: Option<&JobMark>, at: Date) -> Action {
-    let mark = job.map(|job| (job.tag(), Mark::LeftSince(at).value()));
-    Action::TagAssociation { arn: found.arn.clone(), subject: found.subject.clone(), tags: mark.into_iter().gather() }
+fn date_association(found: &ObservedAssociation, job: Option<&JobMark>, desired: &Desired, observed: &Observed) -> Option<Action> {
+    let tags = job.map(|job| (job.tag(), Mark::LeftSince(observed.at).value())).into_iter().gather();
+    let (id, arn, subject) = (found.id.clone(), found.arn.clone(), found.subject.clone());
+    Some(Action::TagAssociation { cluster: desired.place.cluster.clone()?, id, arn, subject, tags })
 }
 
 /// The marks on what no identity names.

@@ -70,12 +70,12 @@ fn disassociate<'a>(removal: &Removal, desired: &Desired, observed: &'a Observed
     let job = desired.place.job.as_ref();
     let found = removal.associations.iter().filter_map(|name| observed.associations.as_ref()?.get(name));
     let action = |found: &ObservedAssociation| {
-        let subject = found.subject.clone();
+        let (cluster, id, subject) = (desired.place.cluster.clone()?, found.id.clone(), found.subject.clone());
         if found.marks().others(job, &observed.gone_jobs).is_empty() {
-            return Some(Action::DeleteAssociation { cluster: desired.place.cluster.clone()?, id: found.id.clone(), subject });
+            return Some(Action::DeleteAssociation { cluster, id, subject });
         }
         let job = job.filter(|job| found.marks().of(Some(job)).is_some())?;
-        Some(Action::UntagAssociation { arn: found.arn.clone(), subject, keys: [job.tag()].into() })
+        Some(Action::UntagAssociation { cluster, id, arn: found.arn.clone(), subject, keys: [job.tag()].into() })
     };
     found.filter_map(|found| Some((found, action(found)?))).collect()
 }

@@ -112,7 +112,8 @@ mod tests {
             }))
         };
         let update = || Action::UpdateAssociation { cluster: cluster(), id: id(), subject: subject(), settings: settings() };
-        let tag_association = || Action::TagAssociation { arn: "arn".to_owned(), subject: subject(), tags: [].into() };
+        let tag_association =
+            || Action::TagAssociation { cluster: cluster(), id: id(), arn: "arn".to_owned(), subject: subject(), tags: [].into() };
         let disassociate = || Action::DeleteAssociation { cluster: cluster(), id: id(), subject: subject() };
         let unseen = ErrorKind::Role;
         let missing = || ErrorKind::NotFound(Missing::Role("app".to_owned()));

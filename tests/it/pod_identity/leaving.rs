@@ -7,7 +7,10 @@ use qovery_irsa::model::{
     subjects::SubjectPattern,
     trust::{TrustPolicy, Trusted},
 };
-use qovery_irsa_sandbox::aws::PodIdentityAssociation;
+use qovery_irsa_sandbox::{
+    aws::PodIdentityAssociation,
+    faults::{Fault, When},
+};
 use serde_json::json;
 
 use crate::support::{
@@ -103,6 +106,21 @@ fn a_delete_takes_all_whatever_became_of_the_manifest() {
     environment.write_manifest("");
     environment.delete();
     assert_eq!(there(&environment), (0, 0, 0));
+}
+
+/// As EKS answers a job whose right to untag depends on a tag of what it untags.
+#[test]
+fn a_mark_on_an_association_that_has_just_gone_need_not_be_taken() {
+    let environment = environment(ASSOCIATED);
+    environment.start();
+    let mut other = environment.variables.clone();
+    other.insert("QOVERY_JOB_ID".to_owned(), "2b3c4d5e-0000-4000-8000-000000000000".to_owned());
+    environment.run_with(&["start"], &other).ended(0);
+    let faults = environment.sandbox.faults();
+    faults.add("eks:UntagResource", When::Next(2), Fault::denied("eks:UntagResource"));
+    faults.add("eks:DescribePodIdentityAssociation", When::Nth(2), Fault::error(404, "ResourceNotFoundException"));
+    let deleted = environment.delete();
+    assert!(deleted.done().iter().any(|line| line.starts_with("untag the association")), "{}", deleted.out);
 }
 
 #[test]
