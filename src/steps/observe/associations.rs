@@ -76,21 +76,19 @@ impl Observer<'_> {
     pub(super) async fn with_associations(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
         match grounds(identities, &seen) {
             grounds @ (Grounds::Named | Grounds::Traces) if seen.associations.is_none() => {
-                self.with_those_of_namespace(seen, grounds).await
+                self.with_those_of_namespace(grounds, seen).await
             }
             _ => Ok(seen),
         }
     }
 
-    /// The same for `delete`, which also looks where there is no manifest that could say so.
+    /// The same for `delete`, which looks in any case: of a chart's ServiceAccount with a role that many environments have together, nothing
+    /// else says that it had an association once the manifest names it no more.
     pub(super) async fn with_all_associations(&self, identities: &[Identity], seen: Observed) -> Result<Observed, Failed> {
-        match grounds(identities, &seen) {
-            Grounds::None if !identities.is_empty() => Ok(seen),
-            grounds => self.with_those_of_namespace(seen, grounds).await,
-        }
+        self.with_those_of_namespace(grounds(identities, &seen), seen).await
     }
 
-    async fn with_those_of_namespace(&self, seen: Observed, grounds: Grounds) -> Result<Observed, Failed> {
+    async fn with_those_of_namespace(&self, grounds: Grounds, seen: Observed) -> Result<Observed, Failed> {
         let Some(cluster) = &self.connection.place.cluster else {
             let unread = seen.unread.into_iter().chain(unnamed_cluster(grounds)).collect();
             return Ok(Observed { unread, ..seen });

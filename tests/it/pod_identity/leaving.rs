@@ -108,6 +108,20 @@ fn a_delete_takes_all_whatever_became_of_the_manifest() {
     assert_eq!(there(&environment), (0, 0, 0));
 }
 
+/// Neither the ServiceAccount, which is a chart's, nor the role, which others have too, says that there was one.
+#[test]
+fn a_delete_takes_an_association_that_nothing_but_its_own_tag_speaks_of() {
+    let environment = environment(&TOGETHER.replace("podIdentity: true", "podIdentity: true\n    roleOnly: true"));
+    environment.start();
+    assert_eq!(there(&environment), (1, 1, 0));
+    environment.write_manifest("identities: [{serviceAccount: worker, role: {}}]");
+    let planned = environment.run(&["plan", "delete"]).ended(10);
+    let deleted = environment.delete();
+    assert_eq!(planned.planned(), deleted.done());
+    assert_eq!(there(&environment), (1, 0, 0), "{}", deleted.out);
+    assert_eq!(environment.delete().writes, 0);
+}
+
 /// As EKS answers a job whose right to untag depends on a tag of what it untags.
 #[test]
 fn a_mark_on_an_association_that_has_just_gone_need_not_be_taken() {
@@ -161,19 +175,24 @@ fn a_job_that_may_not_ask_for_associations_says_so_only_where_there_are_any() {
     says(&deleted, "note: associations of EKS Pod Identity are not looked for, so they stay: ");
     assert_eq!(there(&with), (0, 1, 0));
     let without = environment(MANIFEST).with_permissions("docs/permissions/iam-policy.json", &[deny]);
-    without.start();
-    without.write_manifest("");
-    let deleted = without.delete();
-    assert!(!deleted.out.contains("ssociation"), "{}", deleted.out);
-    assert_eq!(there(&without), (0, 0, 0));
+    for left in [MANIFEST, ""] {
+        without.write_manifest(MANIFEST);
+        without.start();
+        without.write_manifest(left);
+        let deleted = without.delete();
+        assert!(!deleted.out.contains("ssociation"), "{}", deleted.out);
+        assert_eq!(there(&without), (0, 0, 0));
+    }
 }
 
 #[test]
-fn an_environment_without_pod_identity_asks_for_no_association_of_its_namespace() {
-    // What a deploy that changed something says of the pods of the one identity.
+fn an_environment_without_pod_identity_lists_associations_only_to_delete_and_after_a_change() {
+    // After a change: what is said of the pods of the one identity.
     let of_glance = vec!["eks:ListPodIdentityAssociations".to_owned()];
+    // Before and after what it did.
+    let of_delete = [of_glance.clone(), of_glance.clone()].concat();
     let environment = environment(MANIFEST);
-    for (command, calls) in [("start", &of_glance), ("start", &Vec::new()), ("delete", &Vec::new())] {
+    for (command, calls) in [("start", &of_glance), ("start", &Vec::new()), ("delete", &of_delete)] {
         assert_eq!(asked(&environment, command), *calls, "{command}");
     }
     // A smaller manifest, and what is due an hour later.
