@@ -24,6 +24,7 @@ use crate::{
 
 const LIST: &str = "eks:ListPodIdentityAssociations";
 const DESCRIBE: &str = "eks:DescribePodIdentityAssociation";
+const DESCRIBE_CLUSTER: &str = "eks:DescribeCluster";
 
 /// How many associations are described at once.
 const AT_ONCE: usize = 10;
@@ -135,28 +136,52 @@ impl Observer<'_> {
         self.readable(grounds, async |observer: &Observer<'_>| observer.listed_associations(cluster, None).await).await
     }
 
-    /// With the tool's among those whose namespace does not exist. That they may not be read costs a note.
+    /// With the tool's among those whose namespace does not exist, if the cluster that is named is the one whose namespaces these are. That
+    /// this may not be asked, or they may not be read, costs a note.
     pub(super) async fn with_left_associations(
         &self,
         listed: &[Listed],
         exist: Option<&BTreeSet<Namespace>>,
         seen: Observed,
     ) -> Result<Observed, Failed> {
-        match self.left_associations(listed, exist).await {
-            Ok(left_associations) => Ok(Observed { left_associations, ..seen }),
-            Err(failed) if failed.source.kind.is_denied() => {
-                let note = format!("associations that environments have left stay: {failed}: {}", failed.source.code);
-                Ok(Observed { unread: seen.unread.iter().cloned().chain([note]).collect(), ..seen })
-            }
-            Err(failed) => Err(failed),
+        let (Some(cluster), Some(exist)) = (&self.connection.place.cluster, exist) else { return Ok(seen) };
+        let gone: Vec<&Listed> = listed.iter().filter(|listed| !exist.contains(&listed.subject.namespace)).collect();
+        if gone.is_empty() {
+            return Ok(seen);
         }
+        let left = async {
+            match self.other_than_named(cluster).await? {
+                Some(why) => Ok(Err(why)),
+                None => self.left_associations(cluster, &gone).await.map(Ok),
+            }
+        };
+        let why = match left.await {
+            Ok(Ok(left_associations)) => return Ok(Observed { left_associations, ..seen }),
+            Ok(Err(why)) => why,
+            Err(failed) if failed.source.kind.is_denied() => format!("{failed}: {}", failed.source.code),
+            Err(failed) => return Err(failed),
+        };
+        let note = format!("associations that environments have left stay: {why}");
+        Ok(Observed { unread: seen.unread.iter().cloned().chain([note]).collect(), ..seen })
     }
 
-    async fn left_associations(&self, listed: &[Listed], exist: Option<&BTreeSet<Namespace>>) -> Result<Vec<ObservedAssociation>, Failed> {
-        let (Some(cluster), Some(exist)) = (&self.connection.place.cluster, exist) else { return Ok(Vec::new()) };
-        let gone = listed.iter().filter(|listed| !exist.contains(&listed.subject.namespace));
+    /// Why the cluster that is named, whose associations were listed, is not known to be the one whose namespaces were.
+    async fn other_than_named(&self, cluster: &ClusterName) -> Result<Option<String>, Failed> {
+        let own = &self.connection.place.issuer;
+        let doing = format!("ask for the issuer of EKS cluster `{cluster}`");
+        let named = self.call(doing, DESCRIBE_CLUSTER, async || self.connection.aws.issuer_of(cluster).await).await?;
+        Ok(match named {
+            Some(issuer) if issuer == *own => None,
+            Some(issuer) => Some(format!(
+                "the namespaces are of a cluster with issuer `{own}`, and cluster `{cluster}` (`QOVERY_KUBERNETES_CLUSTER_NAME`) has issuer `{issuer}`"
+            )),
+            None => Some(format!("EKS knows no issuer of cluster `{cluster}` (`QOVERY_KUBERNETES_CLUSTER_NAME`)")),
+        })
+    }
+
+    async fn left_associations(&self, cluster: &ClusterName, gone: &[&Listed]) -> Result<Vec<ObservedAssociation>, Failed> {
         let mut left = Vec::new();
-        for some in gone.collect::<Vec<_>>().chunks(AT_ONCE) {
+        for some in gone.chunks(AT_ONCE) {
             let described = try_join_all(some.iter().map(|listed| self.described(cluster, listed))).await?;
             left.extend(described.into_iter().flatten().filter(ObservedAssociation::is_own));
         }

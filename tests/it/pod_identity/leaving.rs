@@ -8,13 +8,14 @@ use qovery_irsa::model::{
     trust::{TrustPolicy, Trusted},
 };
 use qovery_irsa_sandbox::{
+    Setup,
     aws::PodIdentityAssociation,
     faults::{Fault, When},
 };
 use serde_json::json;
 
 use crate::support::{
-    environment::{Environment, Run},
+    environment::{Environment, Run, job_kubeconfig, open_discovery},
     fixtures::{MANIFEST, NAMESPACE, an_hour_passes, association, namespaces, service_accounts},
     pod_identity::{ASSOCIATED, add_agent, add_pod, associations},
 };
@@ -277,6 +278,55 @@ fn a_sweep_removes_associations_and_roles_of_namespaces_that_are_gone_and_no_oth
     let environment = environment.with_permissions("docs/permissions/iam-policy.json", &[deny]);
     says(&environment.run(&["sweep"]).ended(0), "note: associations that environments have left stay: failed to read the association of ");
     assert_eq!((environment.roles(), associations(&environment).len()), (1, 3));
+}
+
+/// The namespaces of the one cluster are not those of the other: every other environment would look gone.
+#[test]
+fn a_sweep_takes_no_association_of_a_cluster_whose_namespaces_it_has_not_listed() {
+    let issuer = "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER";
+    let setup = Setup { second_cluster: Some(("other".to_owned(), issuer.to_owned())), ..Setup::default() };
+    let mut environment = Environment::with(setup, ASSOCIATED).with_pod_identity();
+    add_agent(&environment);
+    let clones = namespaces(&environment, 1);
+    environment.set("QOVERY_KUBERNETES_NAMESPACE_NAME", &clones[0]);
+    environment.start();
+    environment.set("QOVERY_KUBERNETES_NAMESPACE_NAME", NAMESPACE);
+    let own = environment.variables.clone();
+    let other = environment.sandbox.second_cluster().unwrap();
+    other.kubernetes(|kubernetes| kubernetes.add_namespace(NAMESPACE));
+    open_discovery(other);
+    open_discovery(environment.sandbox.cluster());
+    let kubeconfig = job_kubeconfig(other);
+    environment.set("KUBECONFIG", &kubeconfig);
+    let swept = environment.run(&["sweep"]).ended(0);
+    let stay = "note: associations that environments have left stay: ";
+    let first = environment.sandbox.cluster().issuer().to_owned();
+    says(
+        &swept,
+        &format!(
+            "{stay}the namespaces are of a cluster with issuer `{issuer}`, and cluster `demo` (`QOVERY_KUBERNETES_CLUSTER_NAME`) has issuer `{first}`"
+        ),
+    );
+    assert_eq!((swept.writes, associations(&environment).len()), (0, 1), "{}", swept.out);
+
+    environment.variables = own;
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&clones[0]));
+    let describe = "eks:DescribeCluster";
+    for (fault, why) in [
+        (Fault::denied(describe), "failed to ask for the issuer of EKS cluster `demo`: "),
+        (Fault::error(404, "ResourceNotFoundException"), "EKS knows no issuer of cluster `demo`"),
+    ] {
+        let rule = environment.sandbox.faults().add(describe, When::Always, fault);
+        let swept = environment.run(&["sweep"]).ended(0);
+        says(&swept, &format!("{stay}{why}"));
+        assert_eq!(associations(&environment).len(), 1, "{}", swept.out);
+        environment.sandbox.faults().remove(rule);
+    }
+    let mark = environment.sandbox.witness().mark();
+    environment.run(&["sweep"]).ended(0);
+    assert_eq!(associations(&environment).len(), 0);
+    let asked = environment.sandbox.witness().since(mark).into_iter().filter(|call| call.operation == describe).count();
+    assert!(asked > 0, "nobody asked");
 }
 
 #[test]
