@@ -63,6 +63,10 @@ impl Source {
 /// # Errors
 /// The file cannot be opened or read.
 pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe that nobody writes to would never end.
+    if !std::fs::metadata(path)?.file_type().is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut content = Vec::new();
     File::open(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut content)?;
     Ok(content)

@@ -183,7 +183,7 @@ fn of_association(known: &Known<'_>, association: &Result<Option<ObservedAssocia
     let foreign = match &found.add_on {
         _ if found.is_own() => "run `start`",
         Some(_) => "change it by the add-on, or use another ServiceAccount",
-        None => "delete it (docs/moving-over.md), then run `start`; or use another ServiceAccount",
+        None => "use another ServiceAccount, or hand it over without a gap (docs/moving-over.md)",
     };
     let evidence = format!("`{id}` gives pods `{gives}`{whose}");
     let Some(desired) = known.desired else { return Check::ok(ASSOCIATION, evidence) };

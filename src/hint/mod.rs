@@ -140,6 +140,11 @@ fn of_denial(call: &str, denial: &Denial) -> String {
         _ if matches!(call, "eks:ListClusters" | "iam:DeleteOpenIDConnectProvider") => {
             format!("allow `{action}` for as long as `sweep --issuer` needs it ({})", docs("permissions/retire-policy.json"))
         }
+        _ if action == "iam:PassRole" => format!(
+            "allow `{action}` for the job ({}; a role given by `arn` takes a statement of its own, {}), {AGAIN}",
+            docs("permissions/pod-identity-policy.json"),
+            docs("permissions.md")
+        ),
         _ if is_of_pod_identity(action) => {
             format!("allow `{action}` for the job ({}), {AGAIN}", docs("permissions/pod-identity-policy.json"))
         }

@@ -469,6 +469,10 @@ fn join((anchor, trust): (&Anchor, &mut DesiredTrust), more: Side, role: RoleNam
 fn role_arn(identity: &Identity, place: &Place, account: &Account) -> Result<RoleArn, DesiredProblem> {
     match &identity.role.origin {
         RoleOrigin::Given(arn) if arn.account == *account => Ok(arn.clone()),
+        RoleOrigin::Given(arn) if identity.binding.audience().is_none() => {
+            let cluster = place.cluster_account.clone().unwrap_or_else(|| account.clone());
+            Err(DesiredProblem::OtherClusterAccount { role: Box::new(arn.clone()), cluster })
+        }
         RoleOrigin::Given(arn) => Err(DesiredProblem::OtherAccount { arn: Box::new(arn.clone()), account: account.clone() }),
         RoleOrigin::Managed(role) => {
             let foreign = |policy: &&PolicyArn| policy.partition() != account.partition.as_str();

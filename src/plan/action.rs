@@ -295,9 +295,9 @@ impl SubjectChange {
 impl fmt::Display for SubjectChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.added.is_empty(), self.removed.is_empty()) {
-            (false, false) => write!(f, "trust {}, no longer {}", listed(&self.added), listed(&self.removed)),
-            (false, true) => write!(f, "trust {}", listed(&self.added)),
-            (true, false) => write!(f, "no longer trust {}", listed(&self.removed)),
+            (false, false) => write!(f, "trust {}, no longer {}", trusted(&self.added), trusted(&self.removed)),
+            (false, true) => write!(f, "trust {}", trusted(&self.added)),
+            (true, false) => write!(f, "no longer trust {}", trusted(&self.removed)),
             (true, true) => f.write_str("same subjects"),
         }?;
         if !self.new_audiences.is_empty() {
@@ -436,7 +436,7 @@ impl fmt::Display for Action {
             }
             Self::DeleteProvider { provider } => write!(f, "delete OIDC provider `{}`", provider.issuer.host_and_path()),
             Self::CreateRole(role) => {
-                write!(f, "create role `{}` below `{}`, trusting {}", role.arn.name, role.arn.path, listed(&role.subjects))
+                write!(f, "create role `{}` below `{}`, trusting {}", role.arn.name, role.arn.path, trusted(&role.subjects))
             }
             Self::UpdateRole { role, settings } => {
                 write!(f, "update role `{role}`: description, sessions of {} s", settings.max_session_duration)
@@ -498,6 +498,15 @@ impl fmt::Display for Action {
             }
         }
     }
+}
+
+/// Whom a trust policy lets in. What stands for all that EKS Pod Identity asks for is no pattern that lets in everybody.
+fn trusted(subjects: &BTreeSet<SubjectPattern>) -> String {
+    let everybody = SubjectPattern::everybody();
+    let word = |subject: &SubjectPattern| {
+        if *subject == everybody { "every pod that an association gives it to".to_owned() } else { format!("`{subject}`") }
+    };
+    subjects.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn listed<T: fmt::Display>(things: impl IntoIterator<Item = T>) -> String {

@@ -38,6 +38,9 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
                 Err(refusal) => refusals.push(refusal),
             }
         }
+        let found = observed.roles.get(name);
+        let of_role = desired.service_accounts.iter().filter(|account| account.role.name == *name);
+        refusals.extend(of_role.filter_map(|account| role::outside(wanted, found, account)));
         for side in desired.sides(wanted) {
             let found = role::after(observed.roles.get(name), &lane);
             // Why it is not made is said already.

@@ -21,13 +21,14 @@ use crate::model::{
     arn::ClusterArn,
     association::SessionTags,
     date::Date,
-    desired::{Desired, DesiredRole, DesiredTrust, OwnedRole, Unused},
+    desired::{Desired, DesiredRole, DesiredServiceAccount, DesiredTrust, OwnedRole, Unused},
     gather::Gather as _,
     names::{Namespace, RoleName, TagValue},
     observed::{LEFT_TAG, Limits, OWNER_TAG, Observed, ObservedRole, Owner, RETAIN_TAG, Users},
-    oidc::Provider,
+    oidc::{Audience, Provider},
     registry::{self, Entry},
     role::NewRole,
+    subjects::SubjectPattern,
 };
 
 /// How many tags a role can carry.
@@ -109,6 +110,17 @@ pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limi
     Ok(outcome)
 }
 
+/// That a role for the namespaces of a pattern is for another namespace than the ServiceAccount's, unless a foreign statement lets it in.
+pub(super) fn outside(wanted: &DesiredRole, found: Option<&ObservedRole>, account: &DesiredServiceAccount) -> Option<Refusal> {
+    let DesiredTrust::Patterns(trusted) = &wanted.trust else { return None };
+    let (subject, own) = (&account.subject, SubjectPattern::from(&account.subject));
+    let audience = account.binding.audience().cloned().unwrap_or_else(Audience::of_pod_identity);
+    let is_in = trusted.all().any(|pattern| pattern.covers(&own))
+        || found.is_some_and(|found| found.trust.foreign_trusts(&wanted.anchor, &audience, subject));
+    let patterns = trusted.all().map(ToString::to_string).collect();
+    (!is_in).then(|| Refusal::OutsidePatterns { role: wanted.arn.name.clone(), subject: subject.clone(), patterns })
+}
+
 /// The tag of a shared role that is retained.
 fn retained(desired: &DesiredRole) -> Option<(String, String)> {
     let stays = desired.owned.as_ref().is_some_and(|owned| owned.unused == Unused::Stays);
@@ -178,13 +190,19 @@ fn anchors(found: &ObservedRole, provider: &Provider, cluster: Option<&ClusterAr
 
 /// That a role of many environments stays, since associations may give it to pods of others: an environment knows only its own.
 pub(super) fn stays_for_pods(found: &ObservedRole) -> Option<String> {
-    let is_shared = Owner::from_tags(&found.tags) == Some(Owner::Shared) && !found.tags.contains_key(RETAIN_TAG);
-    (is_shared && !found.pods_of().is_empty()).then(|| {
-        format!(
-            "role `{}` stays: pods of other environments may have it by EKS Pod Identity. `sweep` removes it when no association uses it",
-            found.arn.name
-        )
-    })
+    if found.pods_of().is_empty() || found.tags.contains_key(RETAIN_TAG) {
+        return None;
+    }
+    let name = &found.arn.name;
+    match Owner::from_tags(&found.tags) {
+        Some(Owner::Shared) => Some(format!(
+            "role `{name}` stays: pods of other environments may have it by EKS Pod Identity. `sweep` removes it when no association uses it"
+        )),
+        None => Some(format!(
+            "role `{name}` goes on trusting EKS Pod Identity: other environments may have it. If none does, remove its tags `qovery-irsa/pods/…` and then the tool's statement, by hand"
+        )),
+        Some(Owner::Identity(..) | Owner::Cluster) => None,
+    }
 }
 
 /// Whether a role of many environments stays when none uses it any more.

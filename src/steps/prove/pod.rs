@@ -108,6 +108,12 @@ impl<C: World> Prover<'_, C> {
         Some(diagnose_association(wanted, &cluster, found, observed.roles.get(&account.role.name)))
     }
 
+    /// That nobody has looked at the role that the identity's own goes on to.
+    fn of_target(&self, account: &DesiredServiceAccount) -> String {
+        let role = self.role_of_pods(account);
+        if *role == account.role { String::new() } else { format!(". Nothing was asked of target role `{role}`: `doctor` looks at it") }
+    }
+
     /// No session could be asked for: what was seen last must do.
     pub(super) fn not_yet(&self, account: &DesiredServiceAccount, why: &str) -> Result<Outcome, Box<NotProven>> {
         let diagnosis = self.diagnosis_of_pods(account, self.observed);
@@ -120,8 +126,9 @@ impl<C: World> Prover<'_, C> {
                 statements.join("; ")
             ))),
             (Some(Diagnosis::Holds) | None, _) => Ok(Outcome::Noted(format!(
-                "not proven by a session yet: {why}. Its association with role `{}` is in place, and the role lets EKS in; the next deploy proves it",
-                account.role
+                "not proven by a session yet: {why}. Its association with role `{}` is in place, and the role lets EKS in{}; the next deploy proves it",
+                account.role,
+                self.of_target(account)
             ))),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    aws::Aws,
+    aws::{Addon, Aws},
     qovery::{Kind, TOKEN},
     sandbox::{ADMIN_TOKEN, NOBODY_TOKEN, Sandbox, Setup},
 };
@@ -37,6 +37,12 @@ pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
         for namespace in &options.namespaces {
             kubernetes.add_namespace(namespace);
         }
+    });
+    // A person who tries EKS Pod Identity has no add-on to install here.
+    let cluster = sandbox.cluster().name().to_owned();
+    sandbox.aws(|aws| {
+        let agent = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned() };
+        aws.cluster_mut(&cluster).map(|cluster| cluster.addons.insert("eks-pod-identity-agent".to_owned(), agent));
     });
     let mut exports = exports(&sandbox);
     exports.extend(qovery_exports(&sandbox, options.namespaces.first().map_or("default", String::as_str)));
