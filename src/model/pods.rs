@@ -35,8 +35,23 @@ pub struct Use {
     pub ends: bool,
     /// If it is a pod: what tells it from others of its name.
     pub pod: Option<PodRef>,
-    /// How its containers get credentials of AWS, as far as EKS has told them.
-    pub credentials: Credentials,
+    /// In which ways its containers are told to get credentials of AWS.
+    pub credentials: BTreeSet<Credentials>,
+}
+
+impl Use {
+    /// Whether a container has the address of the agent of EKS Pod Identity.
+    #[must_use]
+    pub fn relies_on_association(&self) -> bool {
+        self.credentials.contains(&Credentials::PodIdentity)
+    }
+
+    /// Whether a container may have one of these roles by a web identity: not if each says in plain text that it is another.
+    #[must_use]
+    pub fn may_have_by_web_identity(&self, roles: &BTreeSet<String>) -> bool {
+        let may_be = |role: &Option<String>| role.as_ref().is_none_or(|role| roles.contains(role));
+        !roles.is_empty() && self.credentials.iter().any(|way| matches!(way, Credentials::WebIdentity(role) if may_be(role)))
+    }
 }
 
 /// A pod, by what a token is bound to.
@@ -61,19 +76,23 @@ pub enum Phase {
 
 /// The pods of the ServiceAccount that run and stay.
 pub fn running_pods<'a>(uses: &'a [Use], service_account: &ServiceAccountName) -> impl Iterator<Item = &'a PodRef> {
-    let running = uses.iter().filter(move |used| used.service_account == service_account.as_str() && !used.ends);
-    running.filter_map(|used| used.pod.as_ref()).filter(|pod| pod.phase == Phase::Running)
+    running(uses, service_account).map(|(_, pod)| pod)
 }
 
-/// What the webhook of EKS has put into a pod when it was created. That never changes while the pod lives.
+/// The same, with what they are told.
+pub fn running<'a>(uses: &'a [Use], service_account: &ServiceAccountName) -> impl Iterator<Item = (&'a Use, &'a PodRef)> {
+    let stays = uses.iter().filter(move |used| used.service_account == service_account.as_str() && !used.ends);
+    stays.filter_map(|used| Some((used, used.pod.as_ref()?))).filter(|(_, pod)| pod.phase == Phase::Running)
+}
+
+/// A way to credentials of AWS that a container was told when its pod was created: mostly by the webhook of EKS, which tells each container
+/// one, unless it has one already. That never changes while the pod lives.
 /// <https://github.com/aws/amazon-eks-pod-identity-webhook>
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Credentials {
-    /// Nothing.
-    #[default]
-    None,
-    /// A role and a token to show STS: the ServiceAccount had the annotation, and no association was known.
-    WebIdentity,
+    /// A role and a token to show STS: the ServiceAccount had the annotation, and no association was known. Which role, if it stands there in
+    /// plain text.
+    WebIdentity(Option<String>),
     /// The address of the agent of EKS Pod Identity: an association was known.
     PodIdentity,
 }

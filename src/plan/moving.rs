@@ -11,8 +11,8 @@ use crate::model::{
     desired::{Desired, DesiredRole, DesiredServiceAccount, DesiredTrust},
     identity::{Binding, Keeper},
     names::{ServiceAccountName, Subject},
-    observed::{AUDIENCE_ANNOTATION, EXPIRATION_ANNOTATION, Observed, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
-    pods::{Credentials, Use},
+    observed::{AUDIENCE_ANNOTATION, EXPIRATION_ANNOTATION, Field, Observed, ObservedRole, ObservedServiceAccount, ROLE_ANNOTATION},
+    pods::Use,
     record::ASSOCIATED_ROLE,
     registry,
     subjects::SubjectPattern,
@@ -76,7 +76,7 @@ pub(super) fn decide<'a>(wanted: &DesiredServiceAccount, desired: &Desired, obse
 /// |---|---|---|
 /// | not as desired, or made or changed less than five minutes ago | | stays |
 /// | as desired for longer | not known | stays |
-/// | as desired for longer | one has a web identity | stays |
+/// | as desired for longer | one of the ServiceAccount may have the role by a web identity | stays |
 /// | as desired for longer | none has | goes |
 fn to_pod_identity<'a>(
     wanted: &DesiredServiceAccount,
@@ -94,14 +94,14 @@ fn to_pod_identity<'a>(
     let waits = match (found.filter(is_in_place), &observed.pods) {
         (None, _) => "deploy again five minutes after the association was made or changed, when no pod uses IRSA any more".to_owned(),
         (Some(_), None) => "it waits, since it could not be seen which pods use IRSA".to_owned(),
-        (Some(_), Some(pods)) => match with(Credentials::WebIdentity, pods, subject) {
+        (Some(_), Some(pods)) => match still_by_irsa(wanted, pods, observed) {
             None => {
                 let note = format!(
                     "ServiceAccount `{subject}` moves from IRSA to EKS Pod Identity, step 2 of 2: no pod uses IRSA any more, so what was made for it goes. The way back is another ServiceAccount name"
                 );
                 return Move { before: Before::IrsaGoes, notes: vec![note] };
             }
-            Some(named) => format!("restart the pods that still use IRSA, then deploy again: {named}"),
+            Some(why) => why,
         },
     };
     let note = format!(
@@ -134,7 +134,8 @@ fn to_irsa<'a>(wanted: &DesiredServiceAccount, desired: &Desired, observed: &'a 
     match (found, &observed.pods, &observed.associations) {
         (Some(_), None, _) => stays("it could not be seen whether pods rely on it"),
         (Some(found), Some(pods), _) => {
-            if let Some(pods) = with(Credentials::PodIdentity, pods, subject) {
+            let relies = |used: &&Use| used.service_account == subject.service_account.as_str() && used.relies_on_association();
+            if let Some(pods) = named(pods.iter().filter(relies).map(|used| used.user.clone())) {
                 return Err(Refusal::AssociationInUse { subject: subject.clone(), pods });
             }
             let note = format!(
@@ -154,17 +155,33 @@ fn associated<'a>(observed: &'a Observed, service_account: &ServiceAccountName) 
     observed.associations.as_ref().and_then(|found| found.get(service_account))
 }
 
-/// The pods of a ServiceAccount that have these credentials, in words; those that are terminating still need them.
-fn with(credentials: Credentials, pods: &[Use], subject: &Subject) -> Option<String> {
-    let users = pods.iter().filter(|used| used.service_account == subject.service_account.as_str() && used.credentials == credentials);
-    let users: Vec<&str> = users.map(|used| used.user.as_str()).collect();
-    let more = users.len().saturating_sub(NAMED);
-    let named = users.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    match (users.is_empty(), more) {
+/// The first of them, and how many more there are.
+fn named(all: impl Iterator<Item = String>) -> Option<String> {
+    let all: Vec<String> = all.collect();
+    let more = all.len().saturating_sub(NAMED);
+    let first = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match (all.is_empty(), more) {
         (true, _) => None,
-        (false, 0) => Some(named),
-        (false, more) => Some(format!("{named} and {more} more")),
+        (false, 0) => Some(first),
+        (false, more) => Some(format!("{first} and {more} more")),
     }
+}
+
+/// What must happen before IRSA goes, with the pods that would lose the role; those that are terminating still need it.
+fn still_by_irsa(wanted: &DesiredServiceAccount, pods: &[Use], observed: &Observed) -> Option<String> {
+    let roles = roles_before(wanted, observed);
+    let own = pods.iter().filter(|used| used.service_account == wanted.subject.service_account.as_str());
+    let own = named(own.filter(|used| used.may_have_by_web_identity(&roles)).map(|used| used.user.clone()));
+    own.map(|pods| format!("restart the pods that still use IRSA, then deploy again: {pods}"))
+}
+
+/// The roles that pods of the ServiceAccount may have by its annotation, of now or of before.
+fn roles_before(wanted: &DesiredServiceAccount, observed: &Observed) -> BTreeSet<String> {
+    let account = observed.service_accounts.get(&wanted.subject.service_account);
+    let annotated = account.and_then(|account| account.values.get(&Field::Annotation(ROLE_ANNOTATION.to_owned()))).cloned();
+    let earlier = account.map(ObservedServiceAccount::earlier_roles).unwrap_or_default();
+    let earlier = earlier.iter().map(|(role, _)| role.to_string());
+    earlier.chain(annotated).chain([wanted.role.to_string()]).collect()
 }
 
 /// Whether the identity has IRSA by anything that the tool has made: the annotation, or the trust of its role.

@@ -203,17 +203,16 @@ fn used(user: String, spec: &Spec, ends: bool) -> Use {
     Use { user, service_account, roles: roles_of(spec), ends, pod: None, credentials: credentials_of(spec) }
 }
 
-/// What the webhook has put in. One container with a web identity is enough for the pod to need it.
-fn credentials_of(spec: &Spec) -> Credentials {
-    let containers = || spec.init_containers.iter().chain(&spec.containers).flatten();
-    let has = |name: &str| containers().flat_map(|container| container.env.iter().flatten()).any(|variable| variable["name"] == name);
-    if has("AWS_WEB_IDENTITY_TOKEN_FILE") {
-        Credentials::WebIdentity
-    } else if has("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-        Credentials::PodIdentity
-    } else {
-        Credentials::None
-    }
+/// What the containers are told. One of them is enough for the pod to need it, whatever the others have.
+fn credentials_of(spec: &Spec) -> BTreeSet<Credentials> {
+    let of_container = |container: &AContainer| {
+        let variable = |name: &str| container.env.iter().flatten().find(|variable| variable["name"] == name);
+        let role = || variable("AWS_ROLE_ARN").and_then(|role| role["value"].as_str()).map(str::to_owned);
+        let by_token = variable("AWS_WEB_IDENTITY_TOKEN_FILE").map(|_| Credentials::WebIdentity(role()));
+        let by_agent = variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(|_| Credentials::PodIdentity);
+        by_token.into_iter().chain(by_agent)
+    };
+    spec.init_containers.iter().chain(&spec.containers).flatten().flat_map(of_container).gather()
 }
 
 /// The roles in the environments of the containers.
@@ -325,4 +324,34 @@ fn tokens(projected: &Value) -> Volume {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_container_counts_with_its_own_credentials() {
+        let spec = |containers: Value| -> Spec { serde_json::from_value(json!({ "containers": containers })).unwrap() };
+        let env = |variables: &[(&str, &str)]| {
+            let variables: Vec<Value> = variables.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+            json!({"name": "one", "env": variables})
+        };
+        let by_token = env(&[("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/theirs"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")]);
+        let by_agent = env(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials")]);
+        let from_elsewhere = json!({"name": "two", "env": [
+            {"name": "AWS_ROLE_ARN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/t"},
+        ]});
+        let theirs = Credentials::WebIdentity(Some("arn:aws:iam::123456789012:role/theirs".to_owned()));
+        let found = |containers| credentials_of(&spec(containers));
+        assert_eq!(found(json!([by_token, by_agent])), [theirs.clone(), Credentials::PodIdentity].into());
+        assert_eq!(found(json!([by_token, from_elsewhere])), [theirs, Credentials::WebIdentity(None)].into());
+        assert_eq!(found(json!([by_agent])), [Credentials::PodIdentity].into());
+        let both = env(&[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://x")]);
+        assert_eq!(found(json!([both])), [Credentials::WebIdentity(None), Credentials::PodIdentity].into());
+        assert_eq!(found(json!([env(&[("AWS_ROLE_ARN", "x")])])), BTreeSet::new());
+    }
 }

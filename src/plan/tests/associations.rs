@@ -81,10 +81,10 @@ fn association_mut<'a>(world: &'a mut World, account: &str) -> &'a mut ObservedA
     world.associations().get_mut(&name(account)).unwrap()
 }
 
-fn user(words: &str, service_account: &str, credentials: Credentials) -> Use {
+fn user(words: &str, service_account: &str, credentials: Option<Credentials>) -> Use {
     let pod = PodRef { name: "x".to_owned(), uid: "x".to_owned(), phase: Phase::Running };
     let (user, service_account) = (words.to_owned(), service_account.to_owned());
-    Use { user, service_account, roles: BTreeSet::new(), ends: false, pod: Some(pod), credentials }
+    Use { user, service_account, roles: BTreeSet::new(), ends: false, pod: Some(pod), credentials: credentials.into_iter().collect() }
 }
 
 /// The statement that a deploy with the other binding has written, beside what there is.
@@ -117,7 +117,7 @@ fn what_leaves_the_manifest_is_dated_first_and_an_hour_later_the_association_goe
     assert!(!is_due(&world.desired(), &world.observed));
     world.later(1);
     assert!(is_due(&world.desired(), &world.observed));
-    world.observed.uses = Some(vec![user("pod `app-1`", "app", Credentials::PodIdentity)]);
+    world.observed.uses = Some(vec![user("pod `app-1`", "app", Some(Credentials::PodIdentity))]);
     insta::assert_snapshot!(prune(&world), @"
     delete the association of ServiceAccount `z1/old`
     detach policy `arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess` from role `old-z1-esabsk5adn`
@@ -134,7 +134,7 @@ fn an_association_that_somebody_relies_on_stays_with_its_role_and_its_service_ac
     let mut world = without_old();
     world.apply(Goal::Start);
     world.later(61);
-    for (words, credentials) in [("pod `old-1`", Credentials::PodIdentity), ("Deployment `old`", Credentials::None)] {
+    for (words, credentials) in [("pod `old-1`", Some(Credentials::PodIdentity)), ("Deployment `old`", None)] {
         world.observed.uses = Some(vec![user(words, "old", credentials)]);
         let kept = prune(&world);
         assert!(kept.lines().count() == 3 && kept.lines().all(|line| line.ends_with(&format!("stays: {words} still uses it"))), "{kept}");
@@ -278,7 +278,7 @@ fn a_delete_leaves_what_an_add_on_or_somebody_else_associates() {
 #[test]
 fn a_delete_that_keeps_what_is_used_keeps_the_association_of_a_running_pod() {
     let mut world = in_sync(vec![associated("app")]);
-    world.observed.uses = Some(vec![user("pod `app-1`", "app", Credentials::PodIdentity)]);
+    world.observed.uses = Some(vec![user("pod `app-1`", "app", Some(Credentials::PodIdentity))]);
     for identities in [world.identities.clone(), Vec::new()] {
         let kept = delete(&World { identities, ..world.clone() });
         assert!(kept.lines().count() == 3 && kept.lines().all(|line| line.ends_with("stays: pod `app-1` still uses it")), "{kept}");

@@ -13,7 +13,7 @@ use crate::{
         marks::Jobs,
         names::RoleName,
         observed::{FIELD_MANAGER, Field, KnownProvider},
-        pods::{Credentials, Use},
+        pods::Use,
         subjects::SubjectPattern,
     },
     plan::{Freshness, Goal, is_due, plan},
@@ -25,14 +25,7 @@ fn prune(world: &World) -> String {
 
 fn uses(user: &str, service_account: &str, roles: &[&str]) -> Use {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    Use {
-        user: user.to_owned(),
-        service_account: service_account.to_owned(),
-        roles,
-        ends: false,
-        pod: None,
-        credentials: Credentials::None,
-    }
+    Use { user: user.to_owned(), service_account: service_account.to_owned(), roles, ends: false, pod: None, credentials: BTreeSet::new() }
 }
 
 /// In sync with `app` and `old`, then with `app` alone in the manifest.

@@ -14,7 +14,7 @@ use crate::{
         observed::{AUDIENCE_ANNOTATION, FIELD_MANAGER, Field, OWNER_TAG, ROLE_ANNOTATION},
         oidc::Audience,
         pods::{Credentials, Phase, PodRef, Use},
-        record::ASSOCIATED_ROLE,
+        record::{ASSOCIATED_ROLE, EARLIER_ROLES},
         trust::TrustPolicy,
     },
     plan::{Goal, Writers},
@@ -51,14 +51,18 @@ fn association(world: &mut World) -> &mut ObservedAssociation {
     world.associations().values_mut().next().unwrap()
 }
 
-fn pod(name: &str, credentials: Credentials) -> Use {
+/// A web identity of a role that does not stand there in plain text.
+const BY_TOKEN: Option<Credentials> = Some(Credentials::WebIdentity(None));
+const BY_AGENT: Option<Credentials> = Some(Credentials::PodIdentity);
+
+fn pod(name: &str, credentials: Option<Credentials>) -> Use {
     Use {
         user: format!("pod `{name}`"),
         service_account: "app".to_owned(),
         roles: BTreeSet::new(),
         ends: false,
         pod: Some(PodRef { name: name.to_owned(), uid: format!("uid of {name}"), phase: Phase::Running }),
-        credentials,
+        credentials: credentials.into_iter().collect(),
     }
 }
 
@@ -182,7 +186,7 @@ fn an_association_that_is_handed_over_by_its_tag_is_changed_in_place() {
 #[test]
 fn an_identity_moves_from_irsa_in_two_steps_and_pods_that_run_decide_when() {
     let mut world = bound(&World::in_sync(vec![own_role("app")]), pod_identity());
-    world.observed.pods = Some(vec![pod("old", Credentials::WebIdentity)]);
+    world.observed.pods = Some(vec![pod("old", BY_TOKEN)]);
     insta::assert_snapshot!(start(&world), @"
     apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
     update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`, by EKS Pod Identity
@@ -203,14 +207,14 @@ fn an_identity_moves_from_irsa_in_two_steps_and_pods_that_run_decide_when() {
     world.observed.pods = Some(Vec::new());
     insta::assert_snapshot!(start(&world), @"note: ServiceAccount `z1/app` moves from IRSA to EKS Pod Identity, step 1 of 2: both give the role. New pods get it by the association, pods that run keep IRSA. Step 2 takes IRSA away: deploy again five minutes after the association was made or changed, when no pod uses IRSA any more");
     world.later(6);
-    let mut terminating = pod("old", Credentials::WebIdentity);
+    let mut terminating = pod("old", BY_TOKEN);
     terminating.ends = true;
-    world.observed.pods = Some(vec![terminating, pod("new", Credentials::PodIdentity)]);
+    world.observed.pods = Some(vec![terminating, pod("new", BY_AGENT)]);
     insta::assert_snapshot!(start(&world), @"note: ServiceAccount `z1/app` moves from IRSA to EKS Pod Identity, step 1 of 2: both give the role. New pods get it by the association, pods that run keep IRSA. Step 2 takes IRSA away: restart the pods that still use IRSA, then deploy again: pod `old`");
     world.observed.pods = None;
     insta::assert_snapshot!(start(&world), @"note: ServiceAccount `z1/app` moves from IRSA to EKS Pod Identity, step 1 of 2: both give the role. New pods get it by the association, pods that run keep IRSA. Step 2 takes IRSA away: it waits, since it could not be seen which pods use IRSA");
 
-    world.observed.pods = Some(vec![pod("new", Credentials::PodIdentity), pod("none", Credentials::None)]);
+    world.observed.pods = Some(vec![pod("new", BY_AGENT), pod("none", None)]);
     insta::assert_snapshot!(start(&world), @"
     apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
     update the trust policy of role `app-z1-a3udxbr63m`: no longer trust `system:serviceaccount:z1:app`, by IRSA
@@ -227,7 +231,7 @@ fn an_identity_moves_from_irsa_in_two_steps_and_pods_that_run_decide_when() {
 fn whenever_a_run_ends_between_two_actions_both_sides_hold_until_the_second_step() {
     for identities in [vec![own_role("app")], together(Scope::Shared { retain: false }), given()] {
         let mut world = bound(&World::in_sync(identities), pod_identity());
-        world.observed.pods = Some(vec![pod("old", Credentials::WebIdentity)]);
+        world.observed.pods = Some(vec![pod("old", BY_TOKEN)]);
         let mut steps = 0;
         while !world.plan(Goal::Start).unwrap().is_empty() {
             world.apply_first(Goal::Start, 1);
@@ -240,7 +244,7 @@ fn whenever_a_run_ends_between_two_actions_both_sides_hold_until_the_second_step
             assert!(!associated || annotation(&mut world, ASSOCIATED_ROLE).is_some(), "a removal would not look for the association");
         }
         world.later(10);
-        world.observed.pods = Some(vec![pod("new", Credentials::PodIdentity)]);
+        world.observed.pods = Some(vec![pod("new", BY_AGENT)]);
         while !world.plan(Goal::Start).unwrap().is_empty() {
             // The annotation first: nobody is given what has gone.
             assert!(annotation(&mut world, ROLE_ANNOTATION).is_none() || trusted(&world).starts_with("IRSA: s"), "{}", trusted(&world));
@@ -339,7 +343,7 @@ fn with_another_role_the_one_before_stays_until_the_second_step() {
     before.binding = Binding::Irsa { audience: "mine".parse().unwrap() };
     let mut world = bound(&World::in_sync(vec![before]), pod_identity());
     super::world::made_role(&mut world.identities[0]).name = "other".parse().ok();
-    world.observed.pods = Some(vec![pod("old", Credentials::WebIdentity)]);
+    world.observed.pods = Some(vec![pod("old", BY_TOKEN)]);
     insta::assert_snapshot!(start(&world), @"
     apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/other`
     create role `other` below `/qovery/demo/z1/`, trusting `system:serviceaccount:z1:app`
@@ -368,7 +372,7 @@ fn with_another_role_the_one_before_stays_until_the_second_step() {
 #[test]
 fn the_way_back_is_refused_while_pods_rely_on_the_association() {
     let mut world = bound(&in_sync(), Binding::default());
-    world.observed.pods = Some((0..8).map(|number| pod(&format!("new-{number}"), Credentials::PodIdentity)).collect());
+    world.observed.pods = Some((0..8).map(|number| pod(&format!("new-{number}"), BY_AGENT)).collect());
     insta::assert_snapshot!(start(&world), @"
     refused: ServiceAccount `z1/app` should get its role by IRSA, but pods rely on its association with EKS Pod Identity: pod `new-0`, pod `new-1`, pod `new-2`, pod `new-3`, pod `new-4` and 3 more
     hint: to keep IRSA without a gap, give the identity another `serviceAccount` name, and restart the pods with that one; or stop these pods, deploy, and start them again; `delete` removes the association with the environment
@@ -380,7 +384,7 @@ fn the_way_back_is_refused_while_pods_rely_on_the_association() {
     apply ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
     note: ServiceAccount `z1/app` should get its role by IRSA, but its association stays: it could not be seen whether pods rely on it
     ");
-    world.observed.pods = Some(vec![pod("old", Credentials::WebIdentity)]);
+    world.observed.pods = Some(vec![pod("old", BY_TOKEN)]);
     insta::assert_snapshot!(start(&world), @"
     create OIDC provider `oidc.example.com/id/A` with audience `sts.amazonaws.com`
     update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`, by IRSA
@@ -514,4 +518,49 @@ fn an_annotation_that_somebody_else_set_is_not_the_tools_to_move() {
     settle(&mut world);
     assert!(role(&world).trust.own_subjects(&anchor, StatementKind::Subjects).is_empty());
     assert!(service_account_mut(&mut world).values.contains_key(&Field::Annotation(ROLE_ANNOTATION.to_owned())));
+}
+
+/// A world whose association has been known for long, before the step that takes IRSA away.
+fn before_step_2(identity: Identity) -> World {
+    let mut world = bound(&World::in_sync(vec![identity]), pod_identity());
+    world.identities[0].role.extra_subjects.clear();
+    settle(&mut world);
+    world.later(10);
+    world
+}
+
+fn of_role(name: &str, role: &str) -> Use {
+    Use { roles: [role.to_owned()].into(), ..pod(name, Some(Credentials::WebIdentity(Some(role.to_owned())))) }
+}
+
+fn step_of(world: &World) -> char {
+    let plan = start(world);
+    let (_, rest) = plan.split_once(", step ").unwrap_or_else(|| panic!("{plan}"));
+    rest.chars().next().unwrap()
+}
+
+#[test]
+fn a_pod_with_containers_of_both_bindings_counts_for_both() {
+    let both = || Use { credentials: [BY_TOKEN, BY_AGENT].into_iter().flatten().collect(), ..pod("both", None) };
+    let mut world = before_step_2(own_role("app"));
+    world.observed.pods = Some(vec![both()]);
+    assert!(start(&world).contains("restart the pods that still use IRSA, then deploy again: pod `both`"), "{}", start(&world));
+    let mut world = bound(&in_sync(), Binding::default());
+    world.observed.pods = Some(vec![both()]);
+    assert!(start(&world).contains("pods rely on its association with EKS Pod Identity: pod `both`"), "{}", start(&world));
+}
+
+#[test]
+fn a_web_identity_of_another_role_keeps_nothing_and_one_of_the_role_or_of_an_earlier_one_does() {
+    let mut world = before_step_2(own_role("app"));
+    let own = annotation(&mut world, ROLE_ANNOTATION).unwrap();
+    let earlier = "arn:aws:iam::123456789012:role/earlier";
+    let record = Field::Annotation(EARLIER_ROLES.to_owned());
+    service_account_mut(&mut world).values.insert(record.clone(), format!("{earlier} 2026-11-26T08.30.00Z"));
+    service_account_mut(&mut world).managers.insert(record, [FIELD_MANAGER.to_owned()].into());
+    for (role, step) in [(own.as_str(), '1'), (earlier, '1'), ("arn:aws:iam::123456789012:role/theirs", '2')] {
+        let sidecar = Use { credentials: of_role("app", role).credentials.into_iter().chain(BY_AGENT).collect(), ..of_role("app", role) };
+        world.observed.pods = Some(vec![sidecar]);
+        assert_eq!(step_of(&world), step, "{role}");
+    }
 }

@@ -24,7 +24,7 @@ use crate::{
         names::{ClusterName, PolicyName, RoleName, ServiceAccountName, Subject},
         observed::{KnownProvider, Observed, ObservedRole, ObservedServiceAccount, Owner},
         oidc::{Audience, IssuerUrl, Provider},
-        pods::{Credentials, Use, running_pods},
+        pods::{Use, running_pods},
         service::{ObservedService, Service},
         sessions::Sessions,
         token::Claims,
@@ -325,7 +325,7 @@ impl Observer<'_> {
                 roles: BTreeSet::new(),
                 ends: false,
                 pod: None,
-                credentials: Credentials::None,
+                credentials: BTreeSet::new(),
             })
         });
         Ok(pods.into_iter().chain(workloads).chain(services).collect())

@@ -87,6 +87,35 @@ fn an_identity_moves_pod_by_pod_whatever_its_role() {
     }
 }
 
+/// A pod of a ServiceAccount that came in by `extraSubjects`, with what a sidecar by hand may have beside.
+fn put_pod(environment: &Environment, service_account: &str, name: &str, role: &str) {
+    let by_hand = json!([{"name": "AWS_ROLE_ARN", "value": role}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/t/token"}]);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": NAMESPACE, "name": name},
+        "spec": {"serviceAccountName": service_account, "nodeName": "node-1", "containers": [
+            {"name": "main", "image": "app"}, {"name": "sidecar", "image": "sidecar", "env": by_hand},
+        ]},
+        "status": {"phase": "Running"},
+    });
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.put_admitted_pod(pod.clone()));
+}
+
+#[test]
+fn a_sidecar_with_a_web_identity_by_hand_neither_holds_a_move_nor_hides_that_its_pod_relies_on_the_association() {
+    let environment = with_irsa(OWN);
+    environment.write_manifest(&manifest(OWN, true));
+    environment.start();
+    ends(&environment, "old");
+    put_pod(&environment, "app", "mixed", "arn:aws:iam::123456789012:role/theirs");
+    associations_are_old(&environment);
+    let run = environment.start();
+    assert!(run.out.contains("step 2 of 2"), "{}", run.out);
+    environment.write_manifest(&manifest(OWN, false));
+    let run = environment.run(&["start"]).ended(3);
+    assert!(run.err.contains("pods rely on its association with EKS Pod Identity: pod `mixed`"), "{}", run.err);
+    assert_eq!(way(&environment, "mixed"), "association");
+}
+
 /// What `docs/moving-over.md` shows under this name.
 fn shown(name: &str) -> String {
     let page = read("docs/moving-over.md");

@@ -145,7 +145,7 @@ impl World {
             roles: BTreeSet::new(),
             ends: false,
             pod: Some(PodRef { name: name.to_owned(), uid: format!("{namespace}-{name}"), phase: Phase::Running }),
-            credentials: if associated { Credentials::PodIdentity } else { Credentials::None },
+            credentials: associated.then_some(Credentials::PodIdentity).into_iter().collect(),
         };
         self.pods.borrow_mut().entry(subject.namespace.clone()).or_default().push(pod);
     }
