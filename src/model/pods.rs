@@ -46,6 +46,12 @@ impl Use {
         self.credentials.contains(&Credentials::PodIdentity)
     }
 
+    /// Whether a container has a web identity, of whatever role.
+    #[must_use]
+    pub fn has_web_identity(&self) -> bool {
+        self.credentials.iter().any(|way| matches!(way, Credentials::WebIdentity(_)))
+    }
+
     /// Whether a container may have one of these roles by a web identity: not if each says in plain text that it is another.
     #[must_use]
     pub fn may_have_by_web_identity(&self, roles: &BTreeSet<String>) -> bool {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Refusal};
+use super::{Action, Refusal, role};
 use crate::model::{
     anchor::{Anchor, StatementKind},
     association::{DesiredAssociation, ObservedAssociation, SessionTags},
@@ -77,6 +77,7 @@ pub(super) fn decide<'a>(wanted: &DesiredServiceAccount, desired: &Desired, obse
 /// | not as desired, or made or changed less than five minutes ago | | stays |
 /// | as desired for longer | not known | stays |
 /// | as desired for longer | one of the ServiceAccount may have the role by a web identity | stays |
+/// | as desired for longer | one of another ServiceAccount that comes in by what would go has it so | stays |
 /// | as desired for longer | none has | goes |
 fn to_pod_identity<'a>(
     wanted: &DesiredServiceAccount,
@@ -91,10 +92,11 @@ fn to_pod_identity<'a>(
     let found = associated(observed, &subject.service_account);
     let is_in_place =
         |found: &&ObservedAssociation| found.is_own() && found.settings == association.settings && found.is_known_everywhere(observed.at);
+    let shut = shut_out(wanted, desired, observed);
     let waits = match (found.filter(is_in_place), &observed.pods) {
         (None, _) => "deploy again five minutes after the association was made or changed, when no pod uses IRSA any more".to_owned(),
         (Some(_), None) => "it waits, since it could not be seen which pods use IRSA".to_owned(),
-        (Some(_), Some(pods)) => match still_by_irsa(wanted, pods, observed) {
+        (Some(_), Some(pods)) => match still_by_irsa(wanted, &shut, pods, observed) {
             None => {
                 let note = format!(
                     "ServiceAccount `{subject}` moves from IRSA to EKS Pod Identity, step 2 of 2: no pod uses IRSA any more, so what was made for it goes. The way back is another ServiceAccount name"
@@ -105,7 +107,8 @@ fn to_pod_identity<'a>(
         },
     };
     let note = format!(
-        "ServiceAccount `{subject}` moves from IRSA to EKS Pod Identity, step 1 of 2: both give the role. New pods get it by the association, pods that run keep IRSA. Step 2 takes IRSA away: {waits}"
+        "ServiceAccount `{subject}` moves from IRSA to EKS Pod Identity, step 1 of 2: both give the role. New pods get it by the association, pods that run keep IRSA. Step 2 takes IRSA away: {waits}{}",
+        besides(&shut, subject)
     );
     Move { before: Before::IrsaStays, notes: vec![note] }
 }
@@ -168,11 +171,59 @@ fn named(all: impl Iterator<Item = String>) -> Option<String> {
 }
 
 /// What must happen before IRSA goes, with the pods that would lose the role; those that are terminating still need it.
-fn still_by_irsa(wanted: &DesiredServiceAccount, pods: &[Use], observed: &Observed) -> Option<String> {
+fn still_by_irsa(wanted: &DesiredServiceAccount, shut: &BTreeSet<SubjectPattern>, pods: &[Use], observed: &Observed) -> Option<String> {
+    let (own, others): (Vec<&Use>, Vec<&Use>) =
+        pods.iter().partition(|used| used.service_account == wanted.subject.service_account.as_str());
     let roles = roles_before(wanted, observed);
-    let own = pods.iter().filter(|used| used.service_account == wanted.subject.service_account.as_str());
-    let own = named(own.filter(|used| used.may_have_by_web_identity(&roles)).map(|used| used.user.clone()));
-    own.map(|pods| format!("restart the pods that still use IRSA, then deploy again: {pods}"))
+    let own = named(own.iter().filter(|used| used.may_have_by_web_identity(&roles)).map(|used| used.user.clone()));
+    let role = wanted.role.to_string();
+    let comes_in = |used: &&Use| {
+        let subject = |service_account| Subject { namespace: wanted.subject.namespace.clone(), service_account };
+        let subject = used.service_account.parse().ok().map(|name| SubjectPattern::from(&subject(name)));
+        subject.is_some_and(|subject| covered(&subject, shut)) && used.roles.contains(&role) && used.has_web_identity()
+    };
+    let others: Vec<&Use> = others.into_iter().filter(comes_in).collect();
+    let accounts: BTreeSet<String> = others.iter().map(|used| format!("`{}`", used.service_account)).collect();
+    let others = named(accounts.into_iter()).zip(named(others.iter().map(|used| used.user.clone())));
+    let own = own.map(|pods| format!("restart the pods that still use IRSA, then deploy again: {pods}"));
+    let others = others.map(|(accounts, pods)| {
+        format!("pods of other ServiceAccounts have the role by what would go: {accounts}. Give each an identity of its own where it has none, restart its pods, then deploy again: {pods}")
+    });
+    let all: Vec<String> = own.into_iter().chain(others).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+fn covered(subject: &SubjectPattern, by: &BTreeSet<SubjectPattern>) -> bool {
+    by.iter().any(|pattern| pattern.covers(subject))
+}
+
+/// Who comes in by IRSA beside the identity, and no longer does once it has left: `extraSubjects` of before.
+fn shut_out(wanted: &DesiredServiceAccount, desired: &Desired, observed: &Observed) -> BTreeSet<SubjectPattern> {
+    let Some((role, found)) = desired.roles.get(&wanted.role.name).zip(observed.roles.get(&wanted.role.name)) else {
+        return BTreeSet::new();
+    };
+    let sides = desired.sides(role).filter(|side| matches!(side.anchor, Anchor::PodIdentity(..)));
+    let left = BTreeSet::from([wanted.subject.clone()]);
+    let shut = sides.flat_map(|side| role::shut_out(&side, found, &desired.provider, &left));
+    let stays = desired.service_accounts.iter().filter(|account| account.role == wanted.role && account.binding.audience().is_some());
+    let stays: BTreeSet<SubjectPattern> =
+        stays.map(|account| &account.subject).chain([&wanted.subject]).map(SubjectPattern::from).collect();
+    shut.filter(|subject| !stays.contains(subject)).collect()
+}
+
+/// The same in words, before it is done: pods that do not run at the moment, and those of other namespaces, are not seen.
+fn besides(shut: &BTreeSet<SubjectPattern>, subject: &Subject) -> String {
+    let word = |pattern: &SubjectPattern| match pattern.parts() {
+        Some((namespace, account)) => format!("`{namespace}/{account}`"),
+        None => format!("`{pattern}`"),
+    };
+    if shut.is_empty() {
+        return String::new();
+    }
+    let is_elsewhere = |pattern: &SubjectPattern| pattern.parts().is_none_or(|(namespace, _)| namespace != subject.namespace.as_str());
+    let unseen = if shut.iter().any(is_elsewhere) { ". Pods of other namespaces cannot be seen from here" } else { "" };
+    let all = shut.iter().map(word).collect::<Vec<_>>().join(", ");
+    format!(". Step 2 also takes it from {all}, which need an identity of their own first{unseen}")
 }
 
 /// The roles that pods of the ServiceAccount may have by its annotation, of now or of before.

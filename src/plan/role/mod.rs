@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::{attributes::Owned, trust::Trust};
 pub(super) use self::{
     role_plan::RolePlan,
-    trust::{kept_patterns, leave_irsa, leave_pod_identity},
+    trust::{kept_patterns, leave_irsa, leave_pod_identity, shut_out},
 };
 use super::{Action, Freshness, Refusal, Writers};
 use crate::model::{

@@ -330,6 +330,25 @@ pub(in crate::plan) fn leave_irsa(
     actions.into_iter().map(|action| by(action, Means::Irsa)).collect()
 }
 
+/// Whom this shuts out.
+pub(in crate::plan) fn shut_out(
+    desired: &DesiredRole,
+    observed: &ObservedRole,
+    provider: &Provider,
+    left: &BTreeSet<Subject>,
+) -> BTreeSet<SubjectPattern> {
+    match &desired.trust {
+        DesiredTrust::Environment { .. } => observed.trust.own_subjects(&Anchor::Oidc(provider.clone()), StatementKind::Subjects),
+        DesiredTrust::Patterns(trusted) if trusted.kind == StatementKind::Subjects => {
+            let (own, others): (Vec<Entry>, Vec<Entry>) =
+                registry::entries(&observed.tags, &provider.issuer).into_iter().partition(|entry| left.contains(&entry.declared_by));
+            let stays = |entry: &&Entry| others.iter().any(|other| other.subject == entry.subject);
+            own.iter().filter(|entry| !stays(entry)).map(|entry| SubjectPattern::from(&entry.subject)).gather()
+        }
+        DesiredTrust::Patterns(_) | DesiredTrust::Registry { .. } => BTreeSet::new(),
+    }
+}
+
 /// What people should know of patterns that let pods in by IRSA, on a role that they now get by EKS Pod Identity.
 pub(in crate::plan) fn kept_patterns(desired: &DesiredRole, observed: &ObservedRole, provider: &Provider) -> Vec<String> {
     let name = &desired.arn.name;

@@ -564,3 +564,50 @@ fn a_web_identity_of_another_role_keeps_nothing_and_one_of_the_role_or_of_an_ear
         assert_eq!(step_of(&world), step, "{role}");
     }
 }
+
+#[test]
+fn pods_that_come_in_by_extra_subjects_of_before_hold_the_second_step() {
+    for scope in [Scope::Environment, Scope::Shared { retain: false }] {
+        let mut identity = together(scope).remove(0);
+        identity.role.extra_subjects = ["z1/worker", "z2/api"].iter().map(|subject| subject.parse().unwrap()).collect();
+        let mut world = before_step_2(identity);
+        let role = role(&world).arn.to_string();
+        let of = |service_account: &str, name: &str, role: &str| Use { service_account: service_account.to_owned(), ..of_role(name, role) };
+        let before = start(&world);
+        assert!(before.contains("step 2 of 2"), "no pod comes in by them: {before}");
+        world.observed.pods =
+            Some(vec![of("worker", "w-1", &role), of("worker", "w-2", "arn:aws:iam::123456789012:role/theirs"), of("web", "x", &role)]);
+        let note = start(&world);
+        let expected = "Step 2 takes IRSA away: pods of other ServiceAccounts have the role by what would go: `worker`. Give each an identity of its own where it has none, restart its pods, then deploy again: pod `w-1`. Step 2 also takes it from `z1/worker`, `z2/api`, which need an identity of their own first. Pods of other namespaces cannot be seen from here";
+        assert!(note.contains(expected) && step_of(&world) == '1', "{note}");
+        world.observed.pods = Some(vec![of("worker", "w-2", "arn:aws:iam::123456789012:role/theirs"), of("web", "x", &role)]);
+        assert_eq!(step_of(&world), '2');
+    }
+}
+
+#[test]
+fn pods_that_share_the_role_by_an_identity_of_irsa_hold_nothing() {
+    let mut app = together(Scope::Shared { retain: false }).remove(0);
+    app.role.extra_subjects = ["z1/worker".parse().unwrap()].into();
+    let mut worker = app.clone();
+    worker.role.extra_subjects.clear();
+    worker.service_account.name = "worker".parse().unwrap();
+    // It has had the role for long, or gets it now.
+    for at_once in [vec![app.clone(), worker.clone()], vec![app]] {
+        let mut world = bound(&World::in_sync(at_once), pod_identity());
+        world.identities[0].role.extra_subjects.clear();
+        settle(&mut world);
+        world.later(10);
+        let arn = role(&world).arn.to_string();
+        let pods = Some(vec![Use { service_account: "worker".to_owned(), ..of_role("w-1", &arn) }]);
+        world.observed.pods = pods;
+        world.identities.truncate(1);
+        world.identities.push(worker.clone());
+        assert_eq!(step_of(&world), '2');
+        while !world.plan(Goal::Start).unwrap().is_empty() {
+            world.apply_first(Goal::Start, 1);
+            assert!(trusted(&world).contains("system:serviceaccount:z1:worker"), "{}", trusted(&world));
+        }
+        assert!(trusted(&world).starts_with("IRSA: system:serviceaccount:z1:worker;"), "{}", trusted(&world));
+    }
+}

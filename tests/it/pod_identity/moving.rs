@@ -116,6 +116,26 @@ fn a_sidecar_with_a_web_identity_by_hand_neither_holds_a_move_nor_hides_that_its
     assert_eq!(way(&environment, "mixed"), "association");
 }
 
+#[test]
+fn pods_of_extra_subjects_of_before_keep_the_role_until_they_have_another() {
+    let with_worker = OWN.replace("role: {", "role: {extraSubjects: [z1a2b3c4-shop/worker, z9-shop/api], ");
+    let environment = with_irsa(&with_worker);
+    let role = annotation(&environment).unwrap();
+    put_pod(&environment, "worker", "worker-1", &role);
+    environment.write_manifest(&manifest(OWN, true));
+    let run = environment.start();
+    assert!(run.out.contains("Step 2 also takes it from `z1a2b3c4-shop/worker`, `z9-shop/api`"), "{}", run.out);
+    ends(&environment, "old");
+    associations_are_old(&environment);
+    let run = environment.start();
+    assert_eq!(run.writes, 0, "{}", run.out);
+    assert!(run.out.contains("`worker`. Give each an identity of its own"), "{}", run.out);
+    assert!(annotation(&environment).is_some());
+    ends(&environment, "worker-1");
+    assert!(environment.start().out.contains("step 2 of 2"));
+    assert_eq!(annotation(&environment), None);
+}
+
 /// What `docs/moving-over.md` shows under this name.
 fn shown(name: &str) -> String {
     let page = read("docs/moving-over.md");
