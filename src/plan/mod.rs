@@ -29,6 +29,7 @@ pub use agent::asks_for_agent;
 pub use goal::{Freshness, Goal, Mode, Provision};
 pub use lanes::{Lane, Plan, Writers};
 pub use ledger::{asks_for_jobs, is_due, kept_for_others};
+pub use moving::roles_by_irsa;
 pub use progress::{CarriedOut, Next, Progress};
 pub use refusal::{Refusal, Refusals};
 pub use services::binding_notes;

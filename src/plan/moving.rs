@@ -235,6 +235,12 @@ fn roles_before(wanted: &DesiredServiceAccount, observed: &Observed) -> BTreeSet
     earlier.chain(annotated).chain([wanted.role.to_string()]).collect()
 }
 
+/// The roles that pods of an identity by EKS Pod Identity still have by IRSA, as long as it moves from there; else none.
+#[must_use]
+pub fn roles_by_irsa(wanted: &DesiredServiceAccount, desired: &Desired, observed: &Observed) -> BTreeSet<String> {
+    if has_irsa(wanted, desired, observed) { roles_before(wanted, observed) } else { BTreeSet::new() }
+}
+
 /// Whether the identity has IRSA by anything that the tool has made: the annotation, or the trust of its role.
 fn has_irsa(wanted: &DesiredServiceAccount, desired: &Desired, observed: &Observed) -> bool {
     let account = observed.service_accounts.get(&wanted.subject.service_account).filter(|_| wanted.keeper == Keeper::Tool);

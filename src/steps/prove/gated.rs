@@ -39,10 +39,6 @@ impl<C: World> Prover<'_, C> {
         }
     }
 
-    fn note(&self, note: String) {
-        self.notes.borrow_mut().push(note);
-    }
-
     /// Deletes a pod; a note says if that fails.
     async fn delete(&self, name: &str) {
         if let Err(error) = self.patience.call(DELETE_PODS, async || self.world.delete_proof_pod(name).await).await {

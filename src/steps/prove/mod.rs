@@ -61,7 +61,10 @@ pub async fn prove(
     let mut failed = Vec::new();
     for (account, proven) in proofs {
         match proven {
-            Ok(Outcome::Proven) => report.proven(&account.subject, prover.role_of_pods(account), prover.longest_session(account)),
+            Ok(Outcome::Proven) => {
+                report.proven(&account.subject, prover.role_of_pods(account), prover.longest_session(account));
+                prover.note_pods_without(account);
+            }
             Ok(Outcome::Noted(note)) => report.note(&note),
             Ok(Outcome::Interrupted) => {}
             Err(error) => failed.push(*error),

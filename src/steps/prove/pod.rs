@@ -18,10 +18,14 @@ use crate::{
         diagnosis::Diagnosis,
         observed::Observed,
         pod_diagnosis::diagnose_association,
-        pods::{PodRef, running_pods},
+        pods::{PodRef, running, running_pods},
     },
+    plan::roles_by_irsa,
     steps::world::{Look, World},
 };
+
+/// How many pods a note names.
+const NAMED: usize = 3;
 
 /// How asking with the token of a pod ended.
 pub(super) enum Asked {
@@ -66,6 +70,28 @@ impl<C: World> Prover<'_, C> {
                 account.subject
             ),
         }))
+    }
+
+    /// A session for the token of a pod says nothing of whether its containers know where to ask: those of pods that were created before EKS
+    /// knew the association do not.
+    pub(super) fn note_pods_without(&self, account: &DesiredServiceAccount) {
+        if self.association(account).is_none() {
+            return;
+        }
+        let by_irsa = roles_by_irsa(account, self.desired, self.observed);
+        let pods = running(self.observed.pods.as_deref().unwrap_or_default(), &account.subject.service_account);
+        let without = pods.filter(|(used, _)| !used.relies_on_association() && !used.may_have_by_web_identity(&by_irsa));
+        let without: Vec<String> = without.map(|(_, pod)| format!("`{}`", pod.name)).collect();
+        let more = match without.len().saturating_sub(NAMED) {
+            _ if without.is_empty() => return,
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (subject, named) = (&account.subject, without.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "));
+        self.note(format!(
+            "pods of ServiceAccount `{subject}` run without the role, most likely since they are older than its association: {named}{more}. Make them anew, a Deployment's with `kubectl -n {} rollout restart deployment/NAME`; `doctor` has the command for each, and other causes",
+            subject.namespace
+        ));
     }
 
     /// Asks EKS with the token of this pod.

@@ -157,6 +157,11 @@ impl<'a, C: World> Prover<'a, C> {
         }
     }
 
+    /// What people should know besides how the proof ended.
+    pub(super) fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
     pub(super) fn not_proven(&self, account: &DesiredServiceAccount, source: Unproven, diagnosis: Option<Diagnosis>) -> Box<NotProven> {
         let way = match self.association(account) {
             None => Way::WebIdentity(self.desired.provider.arn.clone()),

@@ -70,6 +70,7 @@ fn an_identity_moves_pod_by_pod_whatever_its_role() {
         let run = environment.start();
         assert_eq!(run.writes, 0, "{}", run.out);
         assert!(run.out.contains("restart the pods that still use IRSA, then deploy again: pod `old`"), "{}", run.out);
+        assert!(run.out.contains("proven: ") && !run.out.contains("without the role"), "{}", run.out);
         assert_eq!((way(&environment, "old"), way(&environment, "new")), ("IRSA", "association"), "{role}");
 
         ends(&environment, "old");
@@ -109,7 +110,7 @@ fn a_sidecar_with_a_web_identity_by_hand_neither_holds_a_move_nor_hides_that_its
     put_pod(&environment, "app", "mixed", "arn:aws:iam::123456789012:role/theirs");
     associations_are_old(&environment);
     let run = environment.start();
-    assert!(run.out.contains("step 2 of 2"), "{}", run.out);
+    assert!(run.out.contains("step 2 of 2") && !run.out.contains("without the role"), "{}", run.out);
     environment.write_manifest(&manifest(OWN, false));
     let run = environment.run(&["start"]).ended(3);
     assert!(run.err.contains("pods rely on its association with EKS Pod Identity: pod `mixed`"), "{}", run.err);

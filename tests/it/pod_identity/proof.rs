@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{
     environment::{Environment, Run},
     fixtures::NAMESPACE,
-    pod_identity::{ASSOCIATED, add_agent, add_pod},
+    pod_identity::{ASSOCIATED, add_agent, add_pod, admit_pod},
     repository::objects,
 };
 
@@ -79,6 +79,30 @@ fn a_pod_that_has_gone_since_it_was_seen_makes_room_for_the_next() {
     environment.sandbox.faults().add(TOKEN, When::Always, Fault::error(404, "NotFound"));
     let run = environment.start();
     assert!(run.out.contains("not proven by a session yet: no pod of ServiceAccount `z1a2b3c4-shop/app` runs any more"), "{}", run.out);
+}
+
+#[test]
+fn pods_that_are_older_than_the_association_are_named_though_their_tokens_prove_it() {
+    let environment = environment();
+    add_pod(&environment, NAMESPACE, "other", "other-1");
+    for name in ["app-1", "app-2", "app-3", "app-4", "app-5"] {
+        add_pod(&environment, NAMESPACE, "app", name);
+    }
+    let note = "note: pods of ServiceAccount `z1a2b3c4-shop/app` run without the role, most likely since they are older than its association: `app-1`, `app-2`, `app-3` and 2 more. Make them anew, a Deployment's with `kubectl -n z1a2b3c4-shop rollout restart deployment/NAME`";
+    let run = environment.start();
+    assert!(run.out.contains("proven: pods of ServiceAccount") && run.out.contains(note), "{}", run.out);
+    // By the session that the look asks for.
+    let run = environment.start();
+    assert!(run.writes == 0 && run.out.contains("proven: pods of ServiceAccount") && run.out.contains(note), "{}", run.out);
+    admit_pod(&environment, "new");
+    for name in ["app-1", "app-2", "app-3", "app-4"] {
+        environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("pods", NAMESPACE, name));
+    }
+    let run = environment.start();
+    assert!(run.out.contains("older than its association: `app-5`. Make"), "{}", run.out);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("pods", NAMESPACE, "app-5"));
+    let run = environment.start();
+    assert!(run.out.contains("proven: pods of ServiceAccount") && !run.out.contains("without the role"), "{}", run.out);
 }
 
 #[test]
