@@ -15,11 +15,20 @@ use crate::model::{
     observed::Observed,
 };
 
+/// What people should know before: a role that is for the namespaces of patterns, none of which matches this one.
+fn outside(desired: &Desired, observed: &Observed) -> Vec<String> {
+    let note = |account: &DesiredServiceAccount| {
+        let name = &account.role.name;
+        role::outside(desired.roles.get(name)?, observed.roles.get(name), account)
+    };
+    desired.service_accounts.iter().filter_map(note).collect()
+}
+
 /// What makes the account and the cluster as desired.
 pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refusals> {
     let mut plan = Plan { prelude: provider::actions(desired, &observed.provider), ..Plan::default() };
-    let mut refusals: Vec<Refusal> = Vec::new();
-    let here = desired.anchors();
+    let (mut refusals, here) = (Vec::new(), desired.anchors());
+    plan.notes.extend(outside(desired, observed));
     if let Some(wanted) = desired.service_accounts.first().filter(|_| observed.namespace_ends) {
         refusals.push(Refusal::NamespaceEnds(wanted.subject.namespace.clone()));
     }
@@ -38,9 +47,6 @@ pub(super) fn start(desired: &Desired, observed: &Observed) -> Result<Plan, Refu
                 Err(refusal) => refusals.push(refusal),
             }
         }
-        let found = observed.roles.get(name);
-        let of_role = desired.service_accounts.iter().filter(|account| account.role.name == *name);
-        refusals.extend(of_role.filter_map(|account| role::outside(wanted, found, account)));
         for side in desired.sides(wanted) {
             let found = role::after(observed.roles.get(name), &lane);
             // Why it is not made is said already.

@@ -56,16 +56,6 @@ pub enum Refusal {
     /// The cluster cannot give pods the credentials of associations.
     #[error("cluster `{0}` runs no EKS Pod Identity agent: pods would get no role by an association")]
     NoAgent(String),
-    /// The role is for the namespaces of patterns, and none matches this one.
-    #[error("role `{role}` would not let in ServiceAccount `{subject}`: it is for {}", patterns.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", "))]
-    OutsidePatterns {
-        /// The role.
-        role: RoleName,
-        /// The ServiceAccount.
-        subject: Subject,
-        /// Whom it is to let in.
-        patterns: Vec<String>,
-    },
     /// IAM says that the name is taken, and shows no role of that name.
     #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
     NameTaken(RoleName),
@@ -339,9 +329,6 @@ impl Refusal {
             Self::NoAgent(cluster) => format!(
                 "switch it on, then deploy again: of a cluster that Qovery manages by its advanced setting `aws.eks.enable_pod_identity_addon`, of any other by the EKS add-on (`aws eks create-addon --cluster-name {cluster} --addon-name eks-pod-identity-agent`); or leave `podIdentity` out (docs/troubleshooting.md)"
             ),
-            Self::OutsidePatterns { subject, .. } => {
-                format!("add a pattern that matches `{}` to the role's `namespaces`, or give the identity another role", subject.namespace)
-            }
             Self::NamespacesUnknown => "allow the job to list namespaces in the whole cluster (docs/permissions/rbac.yaml)".to_owned(),
             Self::NamespaceNotListed(_) => {
                 "`QOVERY_KUBERNETES_NAMESPACE_NAME` and the kubeconfig or the cluster's name must be of one cluster".to_owned()

@@ -111,14 +111,16 @@ pub(super) fn start(desired: &DesiredRole, observed: Option<&ObservedRole>, limi
 }
 
 /// That a role for the namespaces of a pattern is for another namespace than the ServiceAccount's, unless a foreign statement lets it in.
-pub(super) fn outside(wanted: &DesiredRole, found: Option<&ObservedRole>, account: &DesiredServiceAccount) -> Option<Refusal> {
+pub(super) fn outside(wanted: &DesiredRole, found: Option<&ObservedRole>, account: &DesiredServiceAccount) -> Option<String> {
     let DesiredTrust::Patterns(trusted) = &wanted.trust else { return None };
     let (subject, own) = (&account.subject, SubjectPattern::from(&account.subject));
     let audience = account.binding.audience().cloned().unwrap_or_else(Audience::of_pod_identity);
     let is_in = trusted.all().any(|pattern| pattern.covers(&own))
         || found.is_some_and(|found| found.trust.foreign_trusts(&wanted.anchor, &audience, subject));
-    let patterns = trusted.all().map(ToString::to_string).collect();
-    (!is_in).then(|| Refusal::OutsidePatterns { role: wanted.arn.name.clone(), subject: subject.clone(), patterns })
+    (!is_in).then(|| {
+        let (name, namespace) = (&wanted.arn.name, &subject.namespace);
+        format!("role `{name}`: none of its `namespaces` matches `{namespace}`, so the pods of ServiceAccount `{subject}` do not get it. Add a pattern that does")
+    })
 }
 
 /// The tag of a shared role that is retained.

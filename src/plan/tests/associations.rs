@@ -159,7 +159,7 @@ fn a_role_that_pods_may_have_sessions_of_stays_until_these_are_over() {
         world.apply(Goal::Start);
     }
     world.later(61);
-    world.observed.uses = Some(vec![user("pod `app-1`", "app", Credentials::PodIdentity)]);
+    world.observed.uses = Some(vec![user("pod `app-1`", "app", Some(Credentials::PodIdentity))]);
     let plan = prune(&world);
     assert!(plan.contains("stays: pods may have sessions from EKS Pod Identity until ") && !plan.contains("delete role"), "{plan}");
     world.later(6 * 60);

@@ -114,7 +114,7 @@ fn a_shared_role_of_pod_identity_trusts_its_cluster_and_stays() {
     world.identities[0].binding = Binding::PodIdentity(Box::default());
     insta::assert_snapshot!(start(&world), @"
     tag role `shared` with `qovery-irsa/pods/ozgj6uhbci563xzl`
-    update the trust policy of role `shared`: trust `system:serviceaccount:*:*`
+    update the trust policy of role `shared`: trust every pod that an association gives it to
     associate ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
     create ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/shared`
     mark ServiceAccount `z1/app` as wanted by job `aaaaaaaa`

@@ -477,7 +477,7 @@ fn session_tags_are_switched_off_after_the_trust_is_wide_and_on_before_it_is_nar
     let mut world = in_sync();
     settings(&mut world).session_tags = SessionTags::Off;
     insta::assert_snapshot!(start(&world), @"
-    update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:*:*`, no longer `system:serviceaccount:z1:app`
+    update the trust policy of role `app-z1-a3udxbr63m`: trust every pod that an association gives it to, no longer `system:serviceaccount:z1:app`
     note: once the trust of its role shows: update the association of ServiceAccount `z1/app` with role `arn:aws:iam::123456789012:role/qovery/demo/z1/app-z1-a3udxbr63m`
     ");
     world.apply(Goal::Start);
@@ -491,7 +491,7 @@ fn session_tags_are_switched_off_after_the_trust_is_wide_and_on_before_it_is_nar
     settle(&mut world);
     insta::assert_snapshot!(start(&world), @"note: role `app-z1-a3udxbr63m`: its trust policy does not ask for session tags yet: EKS has to know first that the association gives them. A deploy five minutes later does so");
     world.later(6);
-    insta::assert_snapshot!(start(&world), @"update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`, no longer `system:serviceaccount:*:*`");
+    insta::assert_snapshot!(start(&world), @"update the trust policy of role `app-z1-a3udxbr63m`: trust `system:serviceaccount:z1:app`, no longer every pod that an association gives it to");
     settle(&mut world);
     assert_eq!(start(&world), "");
 }

@@ -522,14 +522,18 @@ async fn own_cluster(files: &Path) -> Result<(ApiServer, Kubernetes), Failure> {
     Ok((server, kubernetes))
 }
 
-/// Applies the documents of `rbac.yaml`, each after a change.
+/// Applies the documents of `rbac.yaml`, each after a change; what is nothing after it is left out.
 async fn apply_rbac(kubernetes: &Kubernetes, documents: &str, change: impl Fn(&mut Value)) -> Result<(), Failure> {
     for document in documents.split("\n---\n") {
         let mut object: Value = serde_yaml::from_str(document).doing(|| "docs/permissions/rbac.yaml is no YAML".to_owned())?;
         change(&mut object);
+        if object.is_null() {
+            continue;
+        }
+        let within = object["metadata"]["namespace"].as_str().map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
         let kind = format!("{}s", object["kind"].as_str().unwrap_or_default().to_lowercase());
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        kubernetes.apply(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}/{name}"), &object).await?;
+        kubernetes.apply(&format!("/apis/rbac.authorization.k8s.io/v1/{within}{kind}/{name}"), &object).await?;
     }
     Ok(())
 }
@@ -550,6 +554,11 @@ async fn as_service_accounts(kubernetes: &Kubernetes, id: &str) -> Result<(Strin
     let name = format!("qovery-irsa-conformance-{id}");
     let subject = json!([{"kind": "ServiceAccount", "name": "job", "namespace": namespace}]);
     apply_rbac(kubernetes, RBAC, |object| {
+        // What may be left out of it, in a namespace of others.
+        if object["metadata"]["namespace"].is_string() {
+            *object = Value::Null;
+            return;
+        }
         object["metadata"]["name"] = json!(name);
         if object.get("roleRef").is_some() {
             object["roleRef"]["name"] = json!(name);
