@@ -97,3 +97,26 @@ fn two_identities_of_one_shared_role_may_have_a_binding_each() {
     environment.delete();
     assert_eq!(environment.delete().writes, 0);
 }
+
+/// Opening it would wait for somebody who writes.
+#[test]
+fn a_pipe_is_no_policy_file_and_no_manifest() {
+    let environment = Environment::new("identities: [{serviceAccount: app, role: {inlinePolicies: {own: {file: pipe}}}}]");
+    let pipe = environment.sandbox.files().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = format!("`{}` cannot be read: it is no regular file", pipe.display());
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains(&said), "{}", run.err);
+    let run = environment.run(&["start", "--manifest", &pipe.display().to_string()]).ended(2);
+    assert!(run.err.contains("cannot be read: it is no regular file"), "{}", run.err);
+}
+
+#[test]
+fn a_role_of_another_account_is_refused_with_the_way_that_eks_has_for_it() {
+    let environment = Environment::of_pod_identity(
+        "identities: [{serviceAccount: app, podIdentity: true, role: {arn: 'arn:aws:iam::210987654321:role/x'}}]",
+    );
+    let run = environment.run(&["start"]).ended(2);
+    assert!(run.err.contains("takes only roles of the cluster's account, `123456789012`"), "{}", run.err);
+    assert!(run.err.contains("`podIdentity.targetRoleArn`") && !run.err.contains("IRSA_ASSUME_ROLE_ARN"), "{}", run.err);
+}
