@@ -99,7 +99,8 @@ role = iam.create_role(RoleName="pod-identity-probe", Path="/probe/", AssumeRole
 wanted("OK", call(eks, "DescribeCluster", name=cluster))
 wanted("OK", call(eks, "ListClusters"))
 wanted("OK", call(eks, "ListAddons", clusterName=cluster))
-wanted("ResourceNotFoundException", call(eks, "DescribeAddon", clusterName=cluster, addonName="eks-pod-identity-agent"))
+wanted("OK", call(eks, "DescribeAddon", clusterName=cluster, addonName="eks-pod-identity-agent"))
+wanted("ResourceNotFoundException", call(eks, "DescribeAddon", clusterName=cluster, addonName="vpc-cni"))
 
 entry = dict(clusterName=cluster, principalArn=role)
 made = wanted("OK", call(eks, "CreateAccessEntry", **entry, kubernetesGroups=["irsa"], tags={"a": "b"}))["accessEntry"]
