@@ -30,6 +30,7 @@ pub mod observed;
 pub mod oidc;
 pub mod output;
 pub mod ownership;
+pub mod place;
 pub mod pod_diagnosis;
 pub mod pods;
 pub mod proof_pod;

@@ -15,7 +15,7 @@ use super::{
     pods::Use,
     record::{ASSOCIATED_ROLE, EARLIER_ROLES, EarlierRoles},
     registry::PodsEntry,
-    role::RoleSettings,
+    role::{NewRole, RoleSettings},
     service::ObservedService,
     sessions::Sessions,
     trust::TrustPolicy,
@@ -212,6 +212,21 @@ pub struct ObservedRole {
 }
 
 impl ObservedRole {
+    /// A role just made: nothing is attached to it yet.
+    #[must_use]
+    pub fn fresh(new: &NewRole) -> Self {
+        Self {
+            arn: new.arn.clone(),
+            settings: new.settings.clone(),
+            permissions_boundary: new.permissions_boundary.clone(),
+            tags: new.tags.clone(),
+            trust: new.trust.clone(),
+            attached: BTreeSet::new(),
+            inline_policies: BTreeMap::new(),
+            instance_profiles: BTreeSet::new(),
+        }
+    }
+
     /// The marks of the jobs that want it.
     #[must_use]
     pub fn marks(&self) -> Marks {

@@ -8,7 +8,7 @@ mod attributes;
 mod role_plan;
 mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use self::{attributes::Owned, trust::Trust};
 pub(super) use self::{
@@ -341,16 +341,7 @@ pub(super) fn after(found: Option<&ObservedRole>, actions: &[Action]) -> Option<
     for action in actions {
         match (action, &mut role) {
             (Action::CreateRole(new), _) => {
-                role = Some(ObservedRole {
-                    arn: new.arn.clone(),
-                    settings: new.settings.clone(),
-                    permissions_boundary: new.permissions_boundary.clone(),
-                    tags: new.tags.clone(),
-                    trust: new.trust.clone(),
-                    attached: BTreeSet::new(),
-                    inline_policies: BTreeMap::new(),
-                    instance_profiles: BTreeSet::new(),
-                });
+                role = Some(ObservedRole::fresh(new));
             }
             (Action::TagRole { tags, .. }, Some(role)) => role.tags.extend(tags.clone()),
             (Action::UntagRole { keys, .. }, Some(role)) => role.tags.retain(|key, _| !keys.contains(key)),

@@ -14,11 +14,12 @@ use crate::{
         arn::Account,
         association::{AssociationId, ObservedAssociation},
         conditions::Conditions,
-        desired::{Desired, Place},
+        desired::Desired,
         identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, Prune, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
         names::{RoleName, ServiceAccountName, Subject},
         observed::{FIELD_MANAGER, Field, KnownProvider, Observed, ObservedProvider, ObservedRole, ObservedServiceAccount},
         oidc::Provider,
+        place::Place,
         role::{RoleAttributes, RoleSettings},
         trust::TrustPolicy,
     },
@@ -235,16 +236,7 @@ impl World {
                 self.observed.provider = KnownProvider::Read(None);
             }
             Action::CreateRole(new) => {
-                let role = ObservedRole {
-                    arn: new.arn.clone(),
-                    settings: new.settings.clone(),
-                    permissions_boundary: new.permissions_boundary.clone(),
-                    tags: new.tags.clone(),
-                    trust: new.trust.clone(),
-                    attached: BTreeSet::new(),
-                    inline_policies: BTreeMap::new(),
-                    instance_profiles: BTreeSet::new(),
-                };
+                let role = ObservedRole::fresh(new);
                 assert!(self.observed.roles.insert(new.arn.name.clone(), role).is_none());
             }
             Action::UpdateRole { role, settings } => self.role(role).settings = settings.clone(),

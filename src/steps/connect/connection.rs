@@ -2,7 +2,7 @@
 
 use crate::{
     clients::{aws::Aws, kubernetes::Kubernetes, qovery::Qovery},
-    model::{arn::Account, desired::Place, oidc::IssuerUrl},
+    model::{arn::Account, oidc::IssuerUrl, place::Place},
 };
 
 /// AWS, Kubernetes, Qovery, and the place in them.

@@ -10,9 +10,9 @@ use crate::{
     config::Config,
     model::{
         api_server::Likeness,
-        desired::Place,
         names::{ClusterName, Namespace},
         oidc::IssuerUrl,
+        place::Place,
     },
 };
 

@@ -17,7 +17,7 @@ use crate::{
         qovery::Qovery,
     },
     config::{self, Config, KubeAuth},
-    model::{anchor::ProjectMark, desired::Place, names::ClusterName},
+    model::{anchor::ProjectMark, names::ClusterName, place::Place},
 };
 
 const CALLER: &str = "sts:GetCallerIdentity";

@@ -10,10 +10,10 @@ use qovery_irsa::{
     clients::call::Patience,
     model::{
         anchor::{Anchor, StatementKind},
-        desired::Place,
         identity::Identity,
         names::Subject,
         oidc::{Audience, Provider},
+        place::Place,
         registry::{entries, projection},
         subjects::SubjectPattern,
         trust::Trusted,

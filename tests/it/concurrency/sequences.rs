@@ -10,10 +10,10 @@ use std::{
 
 use qovery_irsa::{
     model::{
-        desired::Place,
         identity::{Identity, RoleOrigin, Scope},
         marks::{JobMark, Jobs, Marks},
         names::Subject,
+        place::Place,
     },
     plan::{self, Goal},
 };
