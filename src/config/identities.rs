@@ -66,7 +66,7 @@ pub(super) struct Meant {
 
 /// The identities of a manifest. If the log got a problem they are not all of them.
 pub(super) fn meant(manifest: manifest::Manifest, fallbacks: &Fallbacks, files: &Files<'_>, at: &At<'_>) -> Meant {
-    let manifest::Manifest { defaults: typed_defaults, identities, prune: typed_prune, job: _ } = manifest;
+    let manifest::Manifest { defaults: typed_defaults, identities, prune: typed_prune, job: _, cluster: _ } = manifest;
     let prune = prune(typed_prune, &at.key("prune"));
     let defaults = defaults(typed_defaults.value().unwrap_or_default(), fallbacks, files, &at.key("defaults"));
     required(&identities, "identities", at);

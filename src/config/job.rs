@@ -16,7 +16,8 @@ use super::{
     },
 };
 use crate::model::{
-    job::{GitProvider, JobArguments, JobSource, JobSpec},
+    arn::RoleArn,
+    job::{ChartSource, GitProvider, JobAccount, JobArguments, JobSource, JobSpec},
     variable::VariableName,
 };
 
@@ -34,6 +35,9 @@ const RESTARTS: RangeInclusive<u32> = 0..=10;
 /// A second process continues where the first one stopped.
 const DEFAULT_RESTARTS: u32 = 1;
 
+/// The ServiceAccount that the job runs as. `bootstrap` trusts it, and the guard knows it by this name.
+const JOB_SERVICE_ACCOUNT: &str = "qovery-irsa";
+
 /// The job of a manifest; nothing if the log got a problem that leaves none.
 pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
     if typed.is_absent() {
@@ -45,6 +49,9 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
         description,
         image,
         git,
+        role,
+        service_account,
+        chart,
         arguments,
         cpu,
         memory,
@@ -61,6 +68,7 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
     let job_name = parsed(name, &at.key("name"));
     let stage_name = parsed(stage, &at.key("stage"));
     let source = source(image, git, at);
+    let account = account(role, service_account, chart, at);
     let variables = variables(typed_variables, &at.key("variables"));
     let secrets = secrets(typed_secrets, &variables, &at.key("secrets"));
     let spec = JobSpec {
@@ -77,6 +85,7 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
         advanced_settings: settings(advanced_settings, &at.key("advancedSettings")),
         name: job_name?,
         source: source?,
+        account: account?,
     };
     Some(spec)
 }
@@ -90,6 +99,68 @@ fn source(image: Typed<manifest::Image>, git: Typed<manifest::Git>, at: &At<'_>)
     let image = image.value().map(|typed| image_source(typed, &at.key("image")));
     let git = git.value().map(|typed| git_source(typed, &at.key("git")));
     image.or(git)?
+}
+
+/// How the job does without a key; the outer nothing after the log got a problem.
+#[allow(clippy::option_option, reason = "a problem is not the same as nothing to make")]
+fn account(role: Typed<String>, service_account: Typed<String>, chart: Typed<manifest::Chart>, at: &At<'_>) -> Option<Option<JobAccount>> {
+    let (has_role, has_chart) = (!role.is_absent(), !chart.is_absent());
+    let role = parsed::<RoleArn>(role, &at.key("role"));
+    let name =
+        if service_account.is_absent() { JOB_SERVICE_ACCOUNT.parse().ok() } else { parsed(service_account, &at.key("serviceAccount")) };
+    let chart = chart.value().map(|typed| chart_source(typed, &at.key("chart")));
+    match (has_role, has_chart) {
+        (false, false) => Some(None),
+        (true, false) => {
+            at.report("`chart` is missing: with `role` the job runs as a ServiceAccount, which the chart makes");
+            None
+        }
+        // `install --role` may give it.
+        (false, true) => chart?.map(|_| None),
+        (true, true) => Some(Some(JobAccount { name: name?, role: role?, chart: chart?? })),
+    }
+}
+
+fn chart_source(typed: manifest::Chart, at: &At<'_>) -> Option<ChartSource> {
+    let manifest::Chart { git, repository, name, version } = typed;
+    match (git.is_absent(), repository.is_absent()) {
+        (true, true) => at.report("neither `git` nor `repository` is given: where does the chart come from?"),
+        (false, false) => at.report("`git` and `repository` are both given: the chart comes from one of them"),
+        _ => {}
+    }
+    if repository.is_absent() {
+        let typed = git.value()?;
+        let at = &at.key("git");
+        let manifest::ChartGit { url, branch, root_path, provider: typed_provider, token } = typed;
+        let url = https(url, at);
+        let provider = provider(typed_provider, url.as_deref(), at);
+        let root_path = if root_path.is_absent() { Some("/charts/qovery-irsa".to_owned()) } else { word(root_path, &at.key("rootPath")) };
+        let branch = if branch.is_absent() { None } else { Some(word(branch, &at.key("branch"))?) };
+        return Some(ChartSource::Git {
+            url: url?,
+            provider: provider?,
+            branch,
+            root_path: root_path?,
+            token: parsed(token, &at.key("token")),
+        });
+    }
+    required(&version, "version", at);
+    let name = if name.is_absent() { Some("qovery-irsa".to_owned()) } else { word(name, &at.key("name")) };
+    let repository = parsed(repository, &at.key("repository"));
+    let version = word(version, &at.key("version"));
+    Some(ChartSource::Repository { repository: repository?, name: name?, version: version? })
+}
+
+/// The URL of a Git repository.
+fn https(url: Typed<String>, at: &At<'_>) -> Option<String> {
+    required(&url, "url", at);
+    word(url, &at.key("url")).filter(|url| {
+        let https = url.starts_with("https://") && !url.contains('@');
+        if !https {
+            at.key("url").report(format_args!("{} is not the URL of a repository: use `https://`, without credentials", quoted(url)));
+        }
+        https
+    })
 }
 
 fn image_source(typed: manifest::Image, at: &At<'_>) -> Option<JobSource> {
@@ -109,14 +180,7 @@ fn image_source(typed: manifest::Image, at: &At<'_>) -> Option<JobSource> {
 
 fn git_source(typed: manifest::Git, at: &At<'_>) -> Option<JobSource> {
     let manifest::Git { url, branch, root_path, dockerfile, provider: typed_provider, token } = typed;
-    required(&url, "url", at);
-    let url = word(url, &at.key("url")).filter(|url| {
-        let https = url.starts_with("https://") && !url.contains('@');
-        if !https {
-            at.key("url").report(format_args!("{} is not the URL of a repository: use `https://`, without credentials", quoted(url)));
-        }
-        https
-    });
+    let url = https(url, at);
     let provider = provider(typed_provider, url.as_deref(), at);
     let path = |typed: Typed<String>, key: &'static str, default: &str| match typed {
         Typed::Absent => Some(default.to_owned()),

@@ -28,6 +28,59 @@ pub(super) struct Manifest {
     /// The lifecycle job that `install` creates or updates. No other command looks at it.
     #[serde(default)]
     pub(super) job: Typed<Job>,
+    /// What `bootstrap` makes once for a cluster. No other command looks at it.
+    #[serde(default)]
+    pub(super) cluster: Typed<Cluster>,
+}
+
+/// The cluster, and what its jobs get from `bootstrap` to run without a key. A flag of `bootstrap` wins over its key here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Cluster {
+    /// The name of the EKS cluster.
+    #[serde(default)]
+    pub(super) name: Typed<String>,
+    /// The AWS region of the cluster; that of the AWS profile if not given.
+    #[serde(default)]
+    pub(super) region: Typed<String>,
+    /// The namespaces whose jobs may use the job's role, as patterns: `z*` means every namespace of Qovery.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(length(min = 1), inner(regex(pattern = r"^[a-z0-9][a-z0-9*?-]*$|\$\{"))))]
+    pub(super) namespaces: Typed<Vec<Typed<String>>>,
+    /// The name of the job's role, `qovery-irsa-<cluster>` if not given.
+    #[serde(default)]
+    pub(super) role: Typed<String>,
+    /// What roles can have at most: the ARN of a managed policy, `{file: …}` with the policy that `bootstrap` makes, or `none`.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["string", "object"])))]
+    pub(super) permissions_boundary: Typed<Json>,
+    /// Shared and existing roles that the jobs may change as well, by ARN.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(inner(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/|\$\{"))))]
+    pub(super) roles: Typed<Vec<Typed<String>>>,
+    /// Whether identities may use EKS Pod Identity: its agent is installed, and the job gets the permissions.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
+    pub(super) pod_identity: Typed<bool>,
+    /// A second role, which one namespace may use to reach the whole cluster: for `sweep` and `list`.
+    #[serde(default)]
+    pub(super) access: Typed<ClusterAccess>,
+    /// Tags of what `bootstrap` makes in AWS.
+    #[serde(default)]
+    pub(super) tags: Typed<BTreeMap<String, Typed<String>>>,
+}
+
+/// Who may reach the whole cluster.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ClusterAccess {
+    /// The namespace whose ServiceAccount may assume the role.
+    pub(super) namespace: Typed<String>,
+    /// That ServiceAccount, `qovery-irsa-sweep` if not given.
+    #[serde(default)]
+    pub(super) service_account: Typed<String>,
 }
 
 /// What holds for every role that does not say otherwise.
@@ -202,6 +255,16 @@ pub(super) struct Job {
     /// The repository that Qovery builds its image from.
     #[serde(default)]
     pub(super) git: Typed<Git>,
+    /// The role that the job itself runs with, as `bootstrap` made it: then the job needs no AWS key.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/|\$\{")))]
+    pub(super) role: Typed<String>,
+    /// The ServiceAccount that the job runs as if it has a `role`, `qovery-irsa` if not given.
+    #[serde(default)]
+    pub(super) service_account: Typed<String>,
+    /// Where the chart of this project comes from, which makes that ServiceAccount.
+    #[serde(default)]
+    pub(super) chart: Typed<Chart>,
     /// What it is called with, by event.
     #[serde(default)]
     pub(super) arguments: Typed<Arguments>,
@@ -246,6 +309,48 @@ pub(super) struct Image {
     pub(super) name: Typed<String>,
     /// Its tag.
     pub(super) tag: Typed<String>,
+}
+
+/// The Helm chart `charts/qovery-irsa` of this project. Exactly one of `git` and `repository` must be given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Chart {
+    /// The Git repository that holds it.
+    #[serde(default)]
+    pub(super) git: Typed<ChartGit>,
+    /// Name or id of the Helm repository in Qovery that holds it.
+    #[serde(default)]
+    pub(super) repository: Typed<String>,
+    /// Its name there, `qovery-irsa` if not given. Only with `repository`.
+    #[serde(default)]
+    pub(super) name: Typed<String>,
+    /// Its version. Only with `repository`.
+    #[serde(default)]
+    pub(super) version: Typed<String>,
+}
+
+/// The Git repository that holds the chart: this one, or a fork of it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ChartGit {
+    /// Its URL: `https://`, without credentials.
+    #[cfg_attr(test, schemars(regex(pattern = r"^https://|\$\{")))]
+    pub(super) url: Typed<String>,
+    /// The branch; Qovery's choice if not given.
+    #[serde(default)]
+    pub(super) branch: Typed<String>,
+    /// The directory of the chart, `/charts/qovery-irsa` if not given.
+    #[serde(default)]
+    pub(super) root_path: Typed<String>,
+    /// Who hosts it; told by the URL's host if not given.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("anyOf" = [{"enum": ["github", "gitlab", "bitbucket"]}, {"pattern": r"\$\{"}])))]
+    pub(super) provider: Typed<String>,
+    /// Name or id of the Git token in Qovery, for a private repository.
+    #[serde(default)]
+    pub(super) token: Typed<String>,
 }
 
 /// A Git repository with a Dockerfile.

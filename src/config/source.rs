@@ -22,7 +22,7 @@ use super::{
 use crate::model::line::bounded;
 
 /// The sections of a manifest; anything else at its top is a mistake.
-const SECTIONS: [&str; 4] = ["defaults", "identities", "job", "prune"];
+const SECTIONS: [&str; 5] = ["cluster", "defaults", "identities", "job", "prune"];
 
 /// A manifest as far as it could be read, or none.
 #[derive(Default)]

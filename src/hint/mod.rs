@@ -205,7 +205,7 @@ fn of_credentials(fault: CredentialFault, known: &Known) -> String {
             "give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets of the job itself".to_owned()
         }
         CredentialFault::Unsupported => {
-            "export the profile's credentials with the AWS CLI and run again: `eval \"$(aws configure export-credentials --format env)\"`; or build for laptops: `cargo build --release --features laptop`".to_owned()
+            "export the profile's credentials with the AWS CLI and run again: `eval \"$(aws configure export-credentials --format env)\"`; or use the build for laptops: `cargo build --release`".to_owned()
         }
         CredentialFault::Expired => format!("{which} have expired: make new ones{or_less}"),
         CredentialFault::Unknown => format!(

@@ -278,6 +278,7 @@ mod tests {
             name: "AWS identity".parse().unwrap(),
             description: Some("what\nit does".to_owned()),
             source,
+            account: None,
             arguments: JobArguments {
                 start: vec!["start".to_owned(), "${X} \"%{y}\\".to_owned()],
                 stop: arguments("stop"),

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
+    arn::RoleArn,
+    names::ServiceAccountName,
     qovery::{QoveryId, QoveryName},
     service::{Service, is_same_name},
     variable::{ObservedVariable, VariableName},
@@ -19,6 +21,8 @@ pub struct JobSpec {
     pub description: Option<String>,
     /// Where its image comes from.
     pub source: JobSource,
+    /// How it does without a key; nothing if it gets its AWS credentials another way.
+    pub account: Option<JobAccount>,
     /// What it is called with, by event.
     pub arguments: JobArguments,
     /// Thousandths of a processor.
@@ -50,6 +54,44 @@ pub struct JobArguments {
     pub stop: Vec<String>,
     /// On delete.
     pub delete: Vec<String>,
+}
+
+/// The ServiceAccount that the job runs as, with the role that `bootstrap` made. A Helm service of the environment makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobAccount {
+    /// Its name.
+    pub name: ServiceAccountName,
+    /// The job's own role.
+    pub role: RoleArn,
+    /// Where the chart comes from.
+    pub chart: ChartSource,
+}
+
+/// Where the chart of this project comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChartSource {
+    /// A Git repository.
+    Git {
+        /// The repository.
+        url: String,
+        /// Whose it is.
+        provider: GitProvider,
+        /// The branch; Qovery's choice if not given.
+        branch: Option<String>,
+        /// The directory of the chart.
+        root_path: String,
+        /// Id or name of the Git token in Qovery, for a private repository.
+        token: Option<QoveryName>,
+    },
+    /// A Helm repository that Qovery knows.
+    Repository {
+        /// Its id or name in Qovery.
+        repository: QoveryName,
+        /// The name of the chart there.
+        name: String,
+        /// Its version.
+        version: String,
+    },
 }
 
 /// Where the image of the job comes from.

@@ -29,6 +29,7 @@ fn spec() -> JobSpec {
         name: "aws-identity".parse().unwrap(),
         description: None,
         source: JobSource::Image { registry: "GHCR".parse().unwrap(), name: "acme/qovery-irsa".to_owned(), tag: "1.0".to_owned() },
+        account: None,
         arguments: JobArguments { start: arguments("start"), stop: arguments("stop"), delete: arguments("delete") },
         cpu: 100,
         memory: 64,

@@ -1,6 +1,6 @@
 //! AWS profiles as people have them on their machines: of IAM Identity Center, of `aws login`, of a program.
 //!
-//! The build for laptops gets their credentials (`cargo test --features laptop --test it -- profiles`), the image's build says how to export them.
+//! The build for laptops gets their credentials, the image's build (`cargo test --no-default-features --test it -- profiles`) says how to export them.
 
 use crate::support::{environment::Environment, fixtures::MANIFEST};
 
