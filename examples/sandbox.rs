@@ -162,7 +162,7 @@ impl Scene<'_> {
         self.manifest = Some(manifest.display().to_string());
         let cluster = self.sandbox.cluster().name().to_owned();
         self.sandbox.aws(|aws| {
-            let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned() };
+            let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned(), ..Addon::default() };
             let cluster = aws.cluster_mut(&cluster).ok_or("no such cluster")?;
             cluster.addons.insert("eks-pod-identity-agent".to_owned(), addon);
             Ok(())

@@ -14,7 +14,7 @@ use crate::support::{
 fn add_on(environment: &Environment, status: &str) {
     let name = environment.sandbox.cluster().name().to_owned();
     environment.sandbox.aws(|aws| {
-        let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: status.to_owned() };
+        let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: status.to_owned(), ..Addon::default() };
         aws.cluster_mut(&name).unwrap().addons.insert("eks-pod-identity-agent".to_owned(), addon);
     });
 }

@@ -39,7 +39,7 @@ impl Environment {
 pub(crate) fn add_agent(environment: &Environment) {
     let name = environment.sandbox.cluster().name().to_owned();
     environment.sandbox.aws(|aws| {
-        let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned() };
+        let addon = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned(), ..Addon::default() };
         aws.cluster_mut(&name).unwrap().addons.insert("eks-pod-identity-agent".to_owned(), addon);
     });
 }

@@ -101,6 +101,15 @@ wanted("OK", call(eks, "ListClusters"))
 wanted("OK", call(eks, "ListAddons", clusterName=cluster))
 wanted("OK", call(eks, "DescribeAddon", clusterName=cluster, addonName="eks-pod-identity-agent"))
 wanted("ResourceNotFoundException", call(eks, "DescribeAddon", clusterName=cluster, addonName="vpc-cni"))
+addon = dict(clusterName=cluster, addonName="vpc-cni")
+made = wanted("OK", call(eks, "CreateAddon", **addon, tags={"a": "b"}))["addon"]
+check("the add-on is being made, with its tags", (made["status"], made["tags"]) == ("CREATING", {"a": "b"}), str(made))
+wanted("OK", call(eks, "TagResource", resourceArn=made["addonArn"], tags={"c": "d"}))
+check("its tags are those of both calls", wanted("OK", call(eks, "DescribeAddon", **addon))["addon"]["tags"] == {"a": "b", "c": "d"})
+wanted("ResourceInUseException", call(eks, "CreateAddon", **addon))
+wanted("InvalidParameterException", call(eks, "CreateAddon", clusterName=cluster, addonName="no-such-thing"))
+wanted("OK", call(eks, "DeleteAddon", **addon))
+wanted("ResourceNotFoundException", call(eks, "DeleteAddon", **addon))
 
 entry = dict(clusterName=cluster, principalArn=role)
 made = wanted("OK", call(eks, "CreateAccessEntry", **entry, kubernetesGroups=["irsa"], tags={"a": "b"}))["accessEntry"]

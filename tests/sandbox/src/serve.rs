@@ -41,7 +41,7 @@ pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
     // A person who tries EKS Pod Identity has no add-on to install here.
     let cluster = sandbox.cluster().name().to_owned();
     sandbox.aws(|aws| {
-        let agent = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned() };
+        let agent = Addon { version: "v1.3.8-eksbuild.2".to_owned(), status: "ACTIVE".to_owned(), ..Addon::default() };
         aws.cluster_mut(&cluster).map(|cluster| cluster.addons.insert("eks-pod-identity-agent".to_owned(), agent));
     });
     let mut exports = exports(&sandbox);

@@ -138,7 +138,7 @@ pub(crate) fn role_documents(aws: &Aws, role: &Role) -> (Vec<Value>, Option<Valu
 
 fn managed_document(aws: &Aws, arn: &str) -> Option<Value> {
     match aws.policies.get(arn) {
-        Some(policy) => serde_json::from_str(&policy.document).ok(),
+        Some(policy) => serde_json::from_str(policy.document()).ok(),
         None => managed::document(managed::path_and_name(arn, &aws.partition)?),
     }
 }
@@ -164,13 +164,38 @@ fn iam_matter(aws: &Aws, action: &str, parameters: &Parameters) -> Matter {
             let path = parameters.text("Path").unwrap_or("/");
             Matter::of(aws.iam_arn(&format!("policy{path}{}", text("PolicyName"))))
         }
-        "GetPolicy" | "GetPolicyVersion" | "DeletePolicy" => Matter::of(text("PolicyArn")),
+        "GetPolicy"
+        | "GetPolicyVersion"
+        | "DeletePolicy"
+        | "CreatePolicyVersion"
+        | "ListPolicyVersions"
+        | "DeletePolicyVersion"
+        | "SetDefaultPolicyVersion"
+        | "TagPolicy"
+        | "UntagPolicy"
+        | "ListPolicyTags"
+        | "ListEntitiesForPolicy" => policy_matter(aws, text("PolicyArn")),
         "SimulatePrincipalPolicy" => Matter::of(text("PolicySourceArn")),
         _ if parameters.has("OpenIDConnectProviderArn") => Matter::of(text("OpenIDConnectProviderArn")),
         _ if parameters.has("UserName") => Matter::of(aws.iam_arn(&format!("user/{}", text("UserName")))),
         _ => role_matter(aws, text("RoleName")),
     };
     add_context(&mut matter.context, parameters);
+    // Only what attaches and detaches has this key.
+    if !matches!(action, "AttachRolePolicy" | "DetachRolePolicy") {
+        matter.context.remove("iam:policyarn");
+    }
+    matter
+}
+
+/// A policy of the account with its tags as condition keys.
+fn policy_matter(aws: &Aws, arn: &str) -> Matter {
+    let mut matter = Matter::of(arn);
+    for (key, value) in aws.policies.get(arn).into_iter().flat_map(|policy| &policy.tags) {
+        for prefix in ["aws:resourcetag", "iam:resourcetag"] {
+            matter.context.insert(format!("{prefix}/{}", key.to_lowercase()), vec![value.clone()]);
+        }
+    }
     matter
 }
 

@@ -36,7 +36,7 @@ pub use eks::{
     state::{AccessEntry, Addon, Cluster, DeletedAssociation, PodIdentityAssociation},
     users::ClusterUser,
 };
-pub use state::{OidcProvider, Policy, Quotas, Role, User};
+pub use state::{OidcProvider, Policy, PolicyVersion, Quotas, Role, User};
 
 use self::{
     answer::{Outcome, json_response, xml_response},

@@ -68,12 +68,35 @@ pub struct Policy {
     pub path: String,
     /// `ANPA…`.
     pub id: String,
-    /// The document, as text.
-    pub document: String,
     /// The description, if there is one.
     pub description: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: SystemTime,
+    /// When its versions last changed.
+    pub updated: SystemTime,
+    /// The versions by number; a number is never used twice.
+    pub versions: BTreeMap<u32, PolicyVersion>,
+    /// The number of the version that counts.
+    pub default_version: u32,
+    /// The number of the next version.
+    pub next_version: u32,
+}
+
+impl Policy {
+    /// The document that counts, as text.
+    #[must_use]
+    pub fn document(&self) -> &str {
+        self.versions.get(&self.default_version).map_or("", |version| &version.document)
+    }
+}
+
+/// One version of a managed policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// The document, as text.
+    pub document: String,
     /// When it was made.
     pub created: SystemTime,
 }
@@ -108,6 +131,8 @@ pub struct Quotas {
     pub roles: usize,
     /// Managed policies in the account.
     pub policies: usize,
+    /// Versions of a managed policy.
+    pub policy_versions: usize,
     /// OIDC providers in the account.
     pub providers: usize,
     /// Client ids of an OIDC provider.
@@ -125,6 +150,7 @@ impl Default for Quotas {
             attached_policies: 10,
             roles: 1_000,
             policies: 1_500,
+            policy_versions: 5,
             providers: 100,
             client_ids: 100,
             associations: 5_000,
@@ -188,11 +214,24 @@ pub(crate) fn dump(
         .collect();
     let roles: BTreeMap<&str, Value> = roles.values().map(|it| (it.name.as_str(), role(it))).collect();
     let providers: BTreeMap<&str, Value> = providers.values().map(|it| (it.url.as_str(), provider(it))).collect();
-    let policies: BTreeMap<&str, Value> = policies.iter().map(|(arn, policy)| (arn.as_str(), document(&policy.document))).collect();
+    let policy = |policy: &Policy| {
+        json!({
+            "document": document(policy.document()),
+            "description": policy.description,
+            "tags": policy.tags,
+            "versions": policy.versions.values().map(|version| document(&version.document)).collect::<Vec<_>>(),
+        })
+    };
+    let addons: BTreeMap<String, Value> = clusters
+        .values()
+        .flat_map(|cluster| cluster.addons.iter().map(|(name, addon)| (format!("{}/{name}", cluster.name), json!({"tags": addon.tags}))))
+        .collect();
+    let policies: BTreeMap<&str, Value> = policies.iter().map(|(arn, it)| (arn.as_str(), policy(it))).collect();
     json!({
         "roles": roles,
         "providers": providers,
         "policies": policies,
+        "addons": addons,
         "accessEntries": entries,
         "podIdentityAssociations": associations,
     })

@@ -34,6 +34,7 @@ pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
         created: call.now,
         modified: call.now,
     };
+    super::may_tag(aws, call, &format!("access-entry/{}/*", call.cluster()), &entry.tags)?;
     if named(aws, call.cluster())?.access_entries.contains_key(principal) {
         return Err(in_use("The specified access entry resource is already in use on this cluster."));
     }

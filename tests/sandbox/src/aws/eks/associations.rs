@@ -47,12 +47,7 @@ pub(super) fn create(aws: &mut Aws, call: &Call<'_>) -> Result<Outcome, AwsError
     association.tags = super::tags(&body)?;
     association.client_request_token = text(&body, "clientRequestToken")?.map(str::to_owned);
     set(aws, &mut association, &body)?;
-    if !association.tags.is_empty() {
-        // Tags on creation take the permission to tag.
-        let mut tagging = Matter::of(arn(aws, &format!("podidentityassociation/{cluster}/*")));
-        tagging.add_request_tags(association.tags.iter().map(|(key, value)| (key, value.as_str())));
-        authorize::check(aws, call.caller, "eks:TagResource", &tagging)?;
-    }
+    super::may_tag(aws, call, &format!("podidentityassociation/{cluster}/*"), &association.tags)?;
     check_role(aws, call, &association.role_arn)?;
     let key = association.key();
     let found = named(aws, cluster)?;

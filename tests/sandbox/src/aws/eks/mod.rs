@@ -72,7 +72,9 @@ fn operation(action: &str) -> Option<Operation> {
         "CreateCluster" => clusters::create,
         "ListClusters" => clusters::list,
         "DescribeCluster" => clusters::describe,
+        "CreateAddon" => addons::create,
         "DescribeAddon" => addons::describe,
+        "DeleteAddon" => addons::delete,
         "ListAddons" => addons::list,
         "CreateAccessEntry" => access_entries::create,
         "DescribeAccessEntry" => access_entries::describe,
@@ -113,12 +115,13 @@ pub(super) fn perform(aws: &mut Aws, caller: &Caller, target: &Target, request: 
 /// The resource of a call and its condition keys.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>
 fn matter(aws: &mut Aws, call: &Call<'_>, action: &str) -> Matter {
-    let (cluster, item) = (call.cluster(), call.item());
+    let cluster = call.cluster();
     match action {
         // A list is of no resource.
         "ListClusters" => Matter::of("*"),
         "CreateCluster" => Matter::of(arn(aws, "cluster/*")),
-        "DescribeAddon" => Matter::of(arn(aws, &format!("addon/{cluster}/{item}/*"))),
+        "DescribeAddon" | "DeleteAddon" => addons::matter(aws, call),
+        "CreateAddon" => addons::creation_matter(aws, call),
         "DescribeAccessEntry" | "UpdateAccessEntry" | "DeleteAccessEntry" => access_entries::matter(aws, call),
         "CreateAccessEntry" => access_entries::creation_matter(aws, call),
         "DescribePodIdentityAssociation" | "UpdatePodIdentityAssociation" | "DeletePodIdentityAssociation" => {
@@ -211,6 +214,16 @@ fn text<'v>(body: &'v Value, name: &str) -> Result<Option<&'v str>, AwsError> {
 /// A text that has to be there.
 fn field<'v>(body: &'v Value, name: &str) -> Result<&'v str, AwsError> {
     text(body, name)?.filter(|text| !text.is_empty()).ok_or_else(|| invalid(format!("{name} can't be blank")))
+}
+
+/// Tags on creation take the permission to tag.
+fn may_tag(aws: &Aws, call: &Call<'_>, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let mut tagging = Matter::of(arn(aws, resource));
+    tagging.add_request_tags(tags.iter().map(|(key, value)| (key, value.as_str())));
+    authorize::check(aws, call.caller, "eks:TagResource", &tagging)
 }
 
 /// The tags of a body, as EKS takes them.

@@ -48,12 +48,16 @@ impl Cluster {
 }
 
 /// An add-on of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addon {
     /// The version.
     pub version: String,
     /// `ACTIVE`, `CREATING`, `DEGRADED`, …
     pub status: String,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// From when on one that is being made is `ACTIVE`.
+    pub active_from: Option<SystemTime>,
 }
 
 /// An access entry: a principal of IAM that may come in.

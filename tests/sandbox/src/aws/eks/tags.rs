@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     super::{Aws, Outcome, authorize::Matter, error::AwsError},
-    Call, access_entries, arn, not_found,
+    Call, access_entries, addons, arn, not_found,
 };
 
 type Tags = BTreeMap<String, String>;
@@ -95,6 +95,11 @@ fn tags_mut<'a>(aws: &'a mut Aws, resource: &str) -> Result<&'a mut Tags, AwsErr
             let cluster = aws.clusters.get_mut(cluster).ok_or_else(missing)?;
             cluster.access_entries.get_mut(&principal).map(|entry| &mut entry.tags).ok_or_else(missing)
         }
-        _ => Err(AwsError::not_implemented("tags of other resources than access entries and Pod Identity associations")),
+        ["addon", cluster, name, _] if resource == addons::addon_arn(aws, cluster, name) => {
+            let cluster = aws.clusters.get_mut(cluster).ok_or_else(missing)?;
+            cluster.addons.get_mut(name).map(|addon| &mut addon.tags).ok_or_else(missing)
+        }
+        ["addon", ..] => Err(missing()),
+        _ => Err(AwsError::not_implemented("tags of other resources than add-ons, access entries and Pod Identity associations")),
     }
 }

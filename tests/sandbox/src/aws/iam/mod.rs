@@ -4,6 +4,7 @@ mod account;
 mod attachments;
 mod lists;
 mod policies;
+mod policy_versions;
 mod providers;
 mod roles;
 mod tags;
@@ -47,8 +48,16 @@ pub(super) fn operation(action: &str) -> Option<Operation> {
         "UpdateOpenIDConnectProviderThumbprint" => providers::update_thumbprint,
         "CreatePolicy" => policies::create,
         "GetPolicy" => policies::get,
-        "GetPolicyVersion" => policies::get_version,
         "DeletePolicy" => policies::delete,
+        "ListEntitiesForPolicy" => policies::list_entities,
+        "CreatePolicyVersion" => policy_versions::create,
+        "GetPolicyVersion" => policy_versions::get,
+        "ListPolicyVersions" => policy_versions::list,
+        "SetDefaultPolicyVersion" => policy_versions::set_default,
+        "DeletePolicyVersion" => policy_versions::delete,
+        "TagPolicy" => tags::tag_policy,
+        "UntagPolicy" => tags::untag_policy,
+        "ListPolicyTags" => tags::list_policy,
         "CreateUser" => users::create,
         "CreateAccessKey" => users::create_access_key,
         "PutUserPolicy" => users::put_policy,

@@ -1,13 +1,19 @@
-//! Managed policies: those of the account, and which of AWS's exist.
+//! Managed policies: those of the account, and which of AWS's exist. Their versions are in `policy_versions`.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
-    super::{Aws, Outcome, documents, error::AwsError, managed, query::Parameters, state::Policy, time, xml},
-    roles, validate,
+    super::{
+        Aws, Outcome, documents,
+        error::AwsError,
+        managed,
+        query::Parameters,
+        state::{Policy, PolicyVersion},
+        time, xml,
+    },
+    lists::Page,
+    policy_versions, validate,
 };
-
-const FIRST_VERSION: &str = "v1";
 
 /// What an ARN of a policy leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +40,7 @@ pub(super) fn create(aws: &mut Aws, parameters: &Parameters, now: SystemTime) ->
     let path = validate::path(parameters)?;
     let description = validate::description(parameters)?;
     let tags = validate::tags(parameters)?;
-    let document = parameters.required("PolicyDocument")?.to_owned();
-    validate::length(&document, "PolicyDocument", 1, 131_072)?;
-    documents::check_permissions(&document, &aws.partition)?;
-    let quota = aws.quotas.managed_policy_size;
-    if documents::size(&document) > quota {
-        return Err(AwsError::limit_exceeded(format!("Cannot exceed quota for PolicySize: {quota}")));
-    }
+    let document = document(aws, parameters)?;
     if aws.policies.values().any(|other| other.name.eq_ignore_ascii_case(&name)) {
         return Err(AwsError::already_exists(format!("A policy called {name} already exists. Duplicate names are not allowed.")));
     }
@@ -50,7 +50,8 @@ pub(super) fn create(aws: &mut Aws, parameters: &Parameters, now: SystemTime) ->
     }
     let arn = aws.iam_arn(&format!("policy{path}{name}"));
     let id = aws.unique_id("ANPA");
-    let policy = Policy { name, path, id, document, description, tags, created: now };
+    let versions = BTreeMap::from([(1, PolicyVersion { document, created: now })]);
+    let policy = Policy { name, path, id, description, tags, created: now, updated: now, versions, default_version: 1, next_version: 2 };
     let shown = show(aws, &arn, &policy);
     aws.policies.insert(arn, policy);
     Ok(Outcome::written(xml::element("Policy", &shown)))
@@ -68,48 +69,25 @@ pub(super) fn get(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Resu
         name: name.to_owned(),
         path: format!("{path}/"),
         id: format!("ANPA{}", super::super::credentials::identifier(name.as_bytes(), 17)),
-        document: String::new(),
         description: None,
-        tags: std::collections::BTreeMap::new(),
+        tags: BTreeMap::new(),
         created: SystemTime::UNIX_EPOCH,
+        updated: SystemTime::UNIX_EPOCH,
+        versions: BTreeMap::new(),
+        default_version: 1,
+        next_version: 2,
     };
     let shown = show(aws, &arn, &policy);
     Ok(Outcome::read(xml::element("Policy", &shown)))
 }
 
-/// A policy has one version here, the first.
-pub(super) fn get_version(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
-    let arn = validate::arn(parameters, "PolicyArn")?;
-    let version = parameters.required("VersionId")?;
-    let numbered = version.strip_prefix('v').is_some_and(|rest| rest.split('.').next().is_some_and(|number| number.parse::<u32>().is_ok()));
-    if !numbered {
-        return Err(AwsError::constraint(version, "versionId", r"satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"));
-    }
-    let (document, created) = match aws.policies.get(&arn) {
-        Some(policy) => (Some(policy.document.clone()), policy.created),
-        None => (
-            managed::path_and_name(&arn, &aws.partition).and_then(managed::document).map(|document| document.to_string()),
-            SystemTime::UNIX_EPOCH,
-        ),
-    };
-    let document = document.ok_or_else(|| not_found(&arn))?;
-    if version != FIRST_VERSION {
-        return Err(AwsError::no_such_entity(format!("Policy {arn} version {version} does not exist or is not attachable.")));
-    }
-    let shown = xml::text("Document", &roles::encoded(aws, &document))
-        + &xml::text("VersionId", version)
-        + &xml::text("IsDefaultVersion", "true")
-        + &xml::text("CreateDate", &time::iso8601(created));
-    Ok(Outcome::read(xml::element("PolicyVersion", &shown)))
-}
-
 pub(super) fn delete(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
     let arn = validate::arn(parameters, "PolicyArn")?;
-    if managed::path_and_name(&arn, &aws.partition).is_some() {
-        return Err(AwsError::access_denied(format!("The policy {arn} is not owned by the account and cannot be deleted.")));
-    }
-    if !aws.policies.contains_key(&arn) {
-        return Err(not_found(&arn));
+    let versions = named_mut(aws, &arn)?.versions.len();
+    if versions > 1 {
+        return Err(AwsError::delete_conflict(
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.",
+        ));
     }
     if attachments(aws, &arn) + boundaries(aws, &arn) > 0 {
         return Err(AwsError::delete_conflict("Cannot delete a policy attached to entities."));
@@ -118,7 +96,62 @@ pub(super) fn delete(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> R
     Ok(Outcome::done(true))
 }
 
-fn not_found(arn: &str) -> AwsError {
+/// The roles that a policy is attached to or bounds. Users and groups have no managed policies here.
+pub(super) fn list_entities(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    let arn = validate::arn(parameters, "PolicyArn")?;
+    if kind(aws, &arn) == Kind::Missing {
+        return Err(not_found(&arn));
+    }
+    if parameters.has("PathPrefix") {
+        return Err(AwsError::not_implemented("PathPrefix of ListEntitiesForPolicy"));
+    }
+    let (attached, bounds) = match parameters.text("PolicyUsageFilter") {
+        None => (true, true),
+        Some("PermissionsPolicy") => (true, false),
+        Some("PermissionsBoundary") => (false, true),
+        Some(other) => {
+            let set = "satisfy enum value set: [PermissionsPolicy, PermissionsBoundary]";
+            return Err(AwsError::constraint(other, "policyUsageFilter", set));
+        }
+    };
+    let of_roles = match parameters.text("EntityFilter") {
+        None | Some("Role") => true,
+        Some("User" | "Group" | "LocalManagedPolicy" | "AWSManagedPolicy") => false,
+        Some(other) => {
+            let set = "satisfy enum value set: [Role, AWSManagedPolicy, User, LocalManagedPolicy, Group]";
+            return Err(AwsError::constraint(other, "entityFilter", set));
+        }
+    };
+    let roles = aws.roles.values().filter(|role| {
+        of_roles && (attached && role.attached.contains(&arn) || bounds && role.boundary.as_ref().is_some_and(|boundary| *boundary == arn))
+    });
+    let shown = roles.map(|role| (role.name.clone(), xml::text("RoleName", &role.name) + &xml::text("RoleId", &role.id)));
+    let page = Page::of(shown, parameters)?;
+    let end = page.end();
+    Ok(Outcome::read(xml::list("PolicyGroups", []) + &xml::list("PolicyUsers", []) + &xml::list("PolicyRoles", page.items) + &end))
+}
+
+/// The document of a request, if a managed policy may have it.
+pub(super) fn document(aws: &Aws, parameters: &Parameters) -> Result<String, AwsError> {
+    let document = parameters.required("PolicyDocument")?.to_owned();
+    validate::length(&document, "PolicyDocument", 1, 131_072)?;
+    documents::check_permissions(&document, &aws.partition)?;
+    let quota = aws.quotas.managed_policy_size;
+    if documents::size(&document) > quota {
+        return Err(AwsError::limit_exceeded(format!("Cannot exceed quota for PolicySize: {quota}")));
+    }
+    Ok(document)
+}
+
+/// A policy that may be changed: AWS's own may not.
+pub(super) fn named_mut<'a>(aws: &'a mut Aws, arn: &str) -> Result<&'a mut Policy, AwsError> {
+    if managed::path_and_name(arn, &aws.partition).is_some() {
+        return Err(AwsError::access_denied(format!("The policy {arn} is not owned by the account and cannot be changed.")));
+    }
+    aws.policies.get_mut(arn).ok_or_else(|| not_found(arn))
+}
+
+pub(super) fn not_found(arn: &str) -> AwsError {
     AwsError::no_such_entity(format!("Policy {arn} was not found."))
 }
 
@@ -133,18 +166,17 @@ fn boundaries(aws: &Aws, arn: &str) -> usize {
 }
 
 fn show(aws: &Aws, arn: &str, policy: &Policy) -> String {
-    let date = time::iso8601(policy.created);
     let mut shown = xml::text("PolicyName", &policy.name)
         + &xml::text("PolicyId", &policy.id)
         + &xml::text("Arn", arn)
         + &xml::text("Path", &policy.path)
-        + &xml::text("DefaultVersionId", FIRST_VERSION)
+        + &xml::text("DefaultVersionId", &policy_versions::id(policy.default_version))
         + &xml::text("AttachmentCount", &attachments(aws, arn).to_string())
         + &xml::text("PermissionsBoundaryUsageCount", &boundaries(aws, arn).to_string())
         + &xml::text("IsAttachable", "true")
         + &xml::optional("Description", policy.description.as_deref())
-        + &xml::text("CreateDate", &date)
-        + &xml::text("UpdateDate", &date);
+        + &xml::text("CreateDate", &time::iso8601(policy.created))
+        + &xml::text("UpdateDate", &time::iso8601(policy.updated));
     if !policy.tags.is_empty() {
         shown += &xml::tags(&policy.tags);
     }

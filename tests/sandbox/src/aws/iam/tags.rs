@@ -1,11 +1,11 @@
-//! Tags of roles and OIDC providers: merged by key, keys the same ignoring case.
+//! Tags of roles, managed policies and OIDC providers: merged by key, keys the same ignoring case.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use super::{
     super::{Aws, Outcome, error::AwsError, query::Parameters, xml},
     lists::Page,
-    providers, validate,
+    policies, providers, validate,
 };
 
 type Tags = BTreeMap<String, String>;
@@ -33,6 +33,23 @@ pub(super) fn untag_provider(aws: &mut Aws, parameters: &Parameters, _: SystemTi
 
 pub(super) fn list_provider(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
     list(&providers::named_mut(aws, parameters)?.tags, parameters)
+}
+
+pub(super) fn tag_policy(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    tag(policy_tags(aws, parameters)?, parameters)
+}
+
+pub(super) fn untag_policy(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    untag(policy_tags(aws, parameters)?, parameters)
+}
+
+pub(super) fn list_policy(aws: &mut Aws, parameters: &Parameters, _: SystemTime) -> Result<Outcome, AwsError> {
+    list(policy_tags(aws, parameters)?, parameters)
+}
+
+fn policy_tags<'a>(aws: &'a mut Aws, parameters: &Parameters) -> Result<&'a mut Tags, AwsError> {
+    let arn = validate::arn(parameters, "PolicyArn")?;
+    Ok(&mut policies::named_mut(aws, &arn)?.tags)
 }
 
 fn role_tags<'a>(aws: &'a mut Aws, parameters: &Parameters) -> Result<&'a mut Tags, AwsError> {

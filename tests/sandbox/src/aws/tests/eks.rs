@@ -1,6 +1,7 @@
 //! EKS's calls about clusters and add-ons.
 
 use http::{HeaderMap, Method};
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
 use super::{Bed, ISSUER};
@@ -89,7 +90,7 @@ fn add_ons_and_callers_without_permission() {
     let mut bed = bed();
     let path = "/clusters/c1/addons/eks-pod-identity-agent";
     assert_eq!(bed.eks(Method::GET, path, &Value::Null).status, 404);
-    let addon = Addon { version: "v1".into(), status: "ACTIVE".into() };
+    let addon = Addon { version: "v1".into(), status: "ACTIVE".into(), ..Addon::default() };
     let cluster = bed.aws.cluster_mut("c1").unwrap();
     cluster.addons.insert("eks-pod-identity-agent".into(), addon);
     assert_eq!(bed.eks(Method::GET, path, &Value::Null).json()["addon"]["status"], "ACTIVE");
@@ -105,4 +106,43 @@ fn add_ons_and_callers_without_permission() {
     bed.credentials.access_key_id = "AKIAIOSFODNN7EXAMPLE".into();
     let unknown = bed.eks(Method::GET, "/clusters/c1", &Value::Null);
     assert_eq!(unknown.error_type.as_deref(), Some("UnrecognizedClientException"));
+}
+
+#[test]
+fn an_add_on_is_made_once_with_its_tags_and_is_active_after_a_while() {
+    let mut bed = bed();
+    let path = "/clusters/c1/addons";
+    let one = "/clusters/c1/addons/eks-pod-identity-agent";
+    let body = json!({"addonName": "eks-pod-identity-agent", "tags": {"qovery-irsa/owner": "bootstrap"}});
+    let made = bed.eks(Method::POST, path, &body);
+    assert!(made.changed, "{}", made.text);
+    assert_eq!((&made.json()["addon"]["status"], &made.json()["addon"]["tags"]), (&json!("CREATING"), &body["tags"]));
+    assert_eq!(bed.eks(Method::POST, path, &body).error_type.as_deref(), Some("ResourceInUseException"));
+    let unknown = bed.eks(Method::POST, path, &json!({"addonName": "no-such-thing"}));
+    assert_eq!(unknown.error_type.as_deref(), Some("InvalidParameterException"));
+    bed.pass(20);
+    let shown = bed.eks(Method::GET, one, &Value::Null).json();
+    assert_eq!((&shown["addon"]["status"], &shown["addon"]["tags"]), (&json!("ACTIVE"), &body["tags"]));
+    let tags = format!("/tags/{}", utf8_percent_encode(shown["addon"]["addonArn"].as_str().unwrap(), sigv4::UNRESERVED));
+    assert_eq!(bed.eks(Method::GET, &tags, &Value::Null).json(), json!({"tags": body["tags"]}));
+    assert_eq!(bed.eks(Method::DELETE, one, &Value::Null).json()["addon"]["status"], "DELETING");
+    assert_eq!(bed.eks(Method::DELETE, one, &Value::Null).status, 404);
+    assert_eq!(bed.eks(Method::GET, &tags, &Value::Null).status, 404);
+}
+
+#[test]
+fn tags_on_a_new_add_on_or_access_entry_take_the_permission_to_tag() {
+    let mut bed = bed();
+    let all = |action: &str| json!({"Effect": "Allow", "Action": action, "Resource": "*"});
+    let entry = json!({"principalArn": bed.aws.admin_arn(), "tags": {"a": "b"}});
+    let addon = json!({"addonName": "coredns", "tags": {"a": "b"}});
+    bed.credentials = bed.aws.add_user("job", Some(json!({"Statement": [all("eks:Create*")]})));
+    for (path, body) in [("/clusters/c1/access-entries", &entry), ("/clusters/c1/addons", &addon)] {
+        let denied = bed.eks(Method::POST, path, body);
+        assert!(denied.text.contains("eks:TagResource"), "{}", denied.text);
+    }
+    bed.credentials = bed.aws.add_user("other", Some(json!({"Statement": [all("eks:Create*"), all("eks:TagResource")]})));
+    for (path, body) in [("/clusters/c1/access-entries", &entry), ("/clusters/c1/addons", &addon)] {
+        assert_eq!(bed.eks(Method::POST, path, body).status, 200);
+    }
 }

@@ -5,8 +5,10 @@ mod associations;
 mod callers;
 mod eks;
 mod iam;
+mod managed_policies;
 mod pod_identity;
 mod quotas;
+mod sessions;
 mod sts;
 
 use std::time::{Duration, SystemTime};
