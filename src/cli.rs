@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::{Flags, Purpose},
+    config::{BootstrapFlags, Flags, Purpose},
     plan::Goal,
 };
 
@@ -70,6 +70,9 @@ pub enum Command {
         #[arg(long, value_name = "FORM", conflicts_with_all = ["environment", "dry_run"])]
         print: Option<PrintedForm>,
     },
+    /// Make what the jobs of a cluster need in AWS to run without a key: OIDC provider, role, permissions boundary
+    #[cfg(feature = "laptop")]
+    Bootstrap(BootstrapOptions),
     /// Print what `start` or `delete` would do, and change nothing
     Plan {
         /// The command to plan
@@ -78,11 +81,56 @@ pub enum Command {
     },
 }
 
-/// For which tool the job is printed.
+/// For which tool it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PrintedForm {
-    /// A `qovery_job` resource of Qovery's Terraform provider
+    /// Resources of Terraform
     Terraform,
+}
+
+/// What `bootstrap` takes. Each option wins over its key in the manifest's `cluster`
+#[cfg(feature = "laptop")]
+#[derive(Clone, Debug, Args)]
+pub struct BootstrapOptions {
+    /// The EKS cluster [key: `name`] [variable: `QOVERY_KUBERNETES_CLUSTER_NAME`]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Its region [key: `region`] [default: that of the AWS profile]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Patterns of the namespaces whose jobs may use the role, as `z1a2b3c4-*` [key: `namespaces`]
+    #[arg(long, value_name = "PATTERN,…")]
+    pub namespaces: Option<String>,
+    /// What roles can have at most: a file with a policy document, the ARN of a policy, or `none` [key: `permissionsBoundary`]
+    #[arg(long, value_name = "FILE|ARN|none")]
+    pub boundary: Option<String>,
+    /// Look in this Qovery project for a narrower pattern; needs `QOVERY_API_TOKEN`
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
+    /// Make a second role, with which this namespace can reach the whole cluster: for `sweep` and `list` [key: `access`]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub cluster_access: Option<String>,
+    /// Install the agent of EKS Pod Identity, and allow what it takes [key: `podIdentity`]
+    #[arg(long)]
+    pub pod_identity: bool,
+    /// Print what would be changed, and change nothing; exit 10 if there is something
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove what `bootstrap` has made for this cluster
+    #[arg(long, conflicts_with_all = ["print", "project"])]
+    pub delete: bool,
+    /// Print it for another tool, and change nothing: `terraform`
+    #[arg(long, value_name = "FORM", conflicts_with = "dry_run")]
+    pub print: Option<PrintedForm>,
+}
+
+#[cfg(feature = "laptop")]
+impl From<BootstrapOptions> for BootstrapFlags {
+    fn from(options: BootstrapOptions) -> Self {
+        let BootstrapOptions { cluster, region, namespaces, boundary, project, cluster_access, pod_identity, dry_run: _, delete, print: _ } =
+            options;
+        Self { cluster, region, namespaces, boundary, project, cluster_access, pod_identity, delete }
+    }
 }
 
 /// What all commands take.
@@ -119,7 +167,12 @@ impl From<&Cli> for Flags {
             Command::Install { environment, print, .. } => (environment.clone(), print.is_some()),
             _ => (None, false),
         };
-        Self { purpose, manifest, format, timeout, service_account, environment, issuer, prints, namespace }
+        let bootstrap = match &cli.command {
+            #[cfg(feature = "laptop")]
+            Command::Bootstrap(options) => options.clone().into(),
+            _ => BootstrapFlags::default(),
+        };
+        Self { purpose, manifest, format, timeout, service_account, environment, issuer, prints, namespace, bootstrap }
     }
 }
 

@@ -4,23 +4,25 @@
 //! holds both, and that no arrow is drawn that nothing uses.
 //!
 //! ```text
-//! run     → cli doctor install hint steps report plan clients config model
-//! doctor  → hint steps report clients model
-//! install → steps report plan clients config model
-//! hint    → steps clients model
-//! steps   → report plan clients config model
-//! report  → plan clients config model
-//! cli     → plan config
-//! plan    → model
-//! clients → model
-//! config  → model
-//! model   → –
+//! run       → cli doctor bootstrap install hint steps report plan clients config model
+//! doctor    → hint steps report clients model
+//! bootstrap → steps report plan clients config model
+//! install   → steps report plan clients config model
+//! hint      → steps clients model
+//! steps     → report plan clients config model
+//! report    → plan clients config model
+//! cli       → plan config
+//! plan      → model
+//! clients   → model
+//! config    → model
+//! model     → –
 //! ```
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | `run` | the program in one function: what each command does, how it ends, why it failed |
 //! | `doctor` | the chain from ServiceAccount to role, link by link |
+//! | `bootstrap` | what the jobs of a cluster need in AWS to run without a key; only in builds for laptops (feature `laptop`) |
 //! | `install` | the lifecycle job itself: reads the environment of Qovery, plans, carries out; prints it as Terraform |
 //! | `hint` | what a person can do, from the kind of a failure alone |
 //! | `steps` | one step of a run each: connect, observe, apply, prove, write outputs; converge is the loop over them, over a `World`: the connection, or a test's |
@@ -31,6 +33,8 @@
 //! | `config` | variables and manifest → configuration, all problems at once |
 //! | `model` | the nouns |
 
+#[cfg(feature = "laptop")]
+pub mod bootstrap;
 pub mod cli;
 pub mod clients;
 pub mod config;

@@ -38,4 +38,27 @@ pub struct Flags {
     pub prints: bool,
     /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.
     pub namespace: Option<String>,
+    /// Those of `bootstrap`.
+    pub bootstrap: BootstrapFlags,
+}
+
+/// The options of `bootstrap`, as typed. Each beats its key in the manifest's `cluster`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootstrapFlags {
+    /// `--cluster`
+    pub cluster: Option<String>,
+    /// `--region`
+    pub region: Option<String>,
+    /// `--namespaces`, separated by commas.
+    pub namespaces: Option<String>,
+    /// `--boundary`: a file, an ARN or `none`.
+    pub boundary: Option<String>,
+    /// `--project`: the Qovery project whose namespaces are looked at.
+    pub project: Option<String>,
+    /// `--cluster-access`: the namespace that may reach the whole cluster.
+    pub cluster_access: Option<String>,
+    /// `--pod-identity`
+    pub pod_identity: bool,
+    /// `--delete`: what is made is taken away, so that less need be said.
+    pub delete: bool,
 }

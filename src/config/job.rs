@@ -36,7 +36,7 @@ const RESTARTS: RangeInclusive<u32> = 0..=10;
 const DEFAULT_RESTARTS: u32 = 1;
 
 /// The ServiceAccount that the job runs as. `bootstrap` trusts it, and the guard knows it by this name.
-const JOB_SERVICE_ACCOUNT: &str = "qovery-irsa";
+pub(super) const JOB_SERVICE_ACCOUNT: &str = "qovery-irsa";
 
 /// The job of a manifest; nothing if the log got a problem that leaves none.
 pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {

@@ -20,6 +20,8 @@ use crate::model::{
     service::ServiceRef,
     variable::VariableName,
 };
+#[cfg(feature = "laptop")]
+use crate::model::{bootstrap::BootstrapSpec, qovery::ProjectAccess};
 
 /// What the job is to do and where, as meant: every value is legal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,4 +159,20 @@ pub struct InstallConfig {
     pub secrets: BTreeMap<VariableName, Secret>,
     /// The deadline of the whole run, from 10 seconds to an hour.
     pub timeout: Duration,
+}
+
+/// What `bootstrap` is to make in AWS, as meant: every value is legal.
+#[cfg(feature = "laptop")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapConfig {
+    /// The trust zone. For a removal it has no boundary, and where a project is asked it may have no namespaces.
+    pub spec: BootstrapSpec,
+    /// The project whose namespaces are looked at, if one is named.
+    pub project: Option<ProjectAccess>,
+    /// What people should know of the configuration, though it is no problem.
+    pub notes: Vec<String>,
+    /// The deadline of the whole run.
+    pub timeout: Duration,
+    /// How long IAM may show the past after a write.
+    pub settle: Duration,
 }

@@ -6,6 +6,8 @@
 //! identities. `source.rs` reads the manifest's text through `text/`, which knows no key.
 //! [`read_file`] is the only I/O, and nothing is asked of AWS or Kubernetes here.
 
+#[cfg(feature = "laptop")]
+mod cluster;
 mod env;
 mod fallbacks;
 mod flags;
@@ -51,9 +53,11 @@ use crate::model::{
     variable::VariableName,
 };
 
+#[cfg(feature = "laptop")]
+pub use self::meaning::BootstrapConfig;
 pub use self::{
     env::SECRET_PREFIX,
-    flags::{Flags, Purpose},
+    flags::{BootstrapFlags, Flags, Purpose},
     meaning::{Access, Config, Environment, Format, InstallConfig, KubeAuth, OnDelete, Proof},
     settings::DEFAULT_MANIFEST,
     source::read_file,
@@ -218,6 +222,54 @@ pub fn load_install(
             let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
             Ok(InstallConfig { job, qovery: installing.qovery, binds, secrets, timeout: installing.timeout })
         }
+        _ => Err(source.problems(log)),
+    }
+}
+
+/// The configuration of `bootstrap`. As [`load`], it tells all problems at once. A manifest need not exist where the flags say all; of its
+/// sections other than `cluster` only the path, the job's ServiceAccount and the keys of tags are looked at.
+///
+/// # Errors
+/// Every problem of flags, variables and the manifest's `cluster`, with its place.
+#[cfg(feature = "laptop")]
+pub fn load_bootstrap(
+    flags: &Flags,
+    variables: impl IntoIterator<Item = (String, String)>,
+    read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<BootstrapConfig, Problems> {
+    let log = ProblemLog::default();
+    let all = first_of_each(variables);
+    let variables = known(&all, &log);
+    let notes = unknown_settings(flags.purpose, &all, &log);
+    let mut source = Source::default();
+    let mut folder = PathBuf::new();
+    if let Some(manifest) = settings::manifest_file(flags, &variables) {
+        let content = read_file(&manifest.path);
+        if manifest.named || !is_missing(&content) {
+            source = Source::of(&manifest.path, content, &log);
+            folder.clone_from(&manifest.path);
+        }
+    }
+    let typed = source.typed(&["cluster"], &all, &log);
+    // A variable that only the job has, and a mistake in another section, is none of `bootstrap`'s.
+    let unheard = ProblemLog::default();
+    let other = source.typed(&["defaults", "identities", "job"], &all, &unheard);
+    let (defaults, identities, job) = other.map(|other| (other.defaults, other.identities, other.job)).unwrap_or_default();
+    let (defaults, identities) = (defaults.value(), identities.value().unwrap_or_default());
+    let role_tags = cluster::role_tags(defaults.as_ref(), &identities);
+    let beside = cluster::Beside {
+        path: defaults.map(|defaults| defaults.path).unwrap_or_default(),
+        service_account: job.value().map(|job| job.service_account).unwrap_or_default(),
+        role_tags,
+    };
+    // A file that a flag names stands where the person is, one of the manifest beside the manifest.
+    let files = Files::beside(if flags.bootstrap.boundary.is_some() { Path::new("") } else { &folder }, &read_file);
+    let section = typed.map(|typed| typed.cluster).unwrap_or_default();
+    let spec = cluster::spec(section, beside, &flags.bootstrap, &variables, &files, &log);
+    let project = settings::project(flags, &variables, &log);
+    let (timeout, settle) = (settings::timeout(flags, &variables, &log), settings::settle(&variables, &log));
+    match spec {
+        Some(spec) if log.is_empty() => Ok(BootstrapConfig { spec, project, notes, timeout, settle }),
         _ => Err(source.problems(log)),
     }
 }

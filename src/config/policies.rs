@@ -36,7 +36,7 @@ impl<'a> Files<'a> {
 
     /// # Errors
     /// Why there is no document in the file, in words.
-    fn document(&self, path: &Path) -> Result<Value, String> {
+    pub(super) fn document(&self, path: &Path) -> Result<Value, String> {
         let content = (self.read)(path).map_err(|error| format!("cannot be read: {error}"))?;
         if content.len() > LARGEST_POLICY_FILE {
             return Err(format!("is larger than {} KiB", LARGEST_POLICY_FILE >> 10));
@@ -69,6 +69,12 @@ pub(super) fn document(Document(value): Document, files: &Files<'_>, at: &At<'_>
         at.report(format_args!("{shown}: {}{text}", path_shown(&path)));
     }
     Some(document)
+}
+
+/// What IAM would not take in a document, each with its place in it.
+#[cfg(feature = "laptop")]
+pub(super) fn faults(document: &Value) -> Vec<String> {
+    grammar::faults(document).into_iter().map(|Fault { path, text }| format!("{}{text}", path_shown(&path))).collect()
 }
 
 /// The file that stands in place of a document.

@@ -34,6 +34,9 @@ use crate::model::{
     secret::Secret,
 };
 
+#[cfg(feature = "laptop")]
+use crate::model::qovery::ProjectAccess;
+
 /// The manifest that is read if none is named and no variable gives an identity.
 pub const DEFAULT_MANIFEST: &str = "qovery.yml";
 
@@ -107,7 +110,7 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog
             issuer: parsed(needed, "IRSA_OIDC_ISSUER", v.irsa_oidc_issuer.as_deref()),
         },
         timeout: timeout(flags, v, log),
-        settle: time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE),
+        settle: settle(v, log),
         proof: choice(
             log,
             ("IRSA_PROOF", v.irsa_proof.as_deref()),
@@ -203,7 +206,11 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
     }
 }
 
-fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
+pub(super) fn settle(v: &Variables, log: &ProblemLog) -> Duration {
+    time(log, ("IRSA_SETTLE", v.irsa_settle.as_deref()), &(0..=60), DEFAULT_SETTLE)
+}
+
+pub(super) fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
     let given = flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref()));
     time(log, given, &(10..=3600), DEFAULT_TIMEOUT)
 }
@@ -229,6 +236,17 @@ pub(super) fn qovery(flags: &Flags, v: &Variables, (name, why): (&str, &str), lo
     let url = parsed(log, "IRSA_QOVERY_API_URL", Some(v.irsa_qovery_api_url.as_deref().unwrap_or(QOVERY_API)));
     let token = qovery_token(v, name, why, log);
     Some(QoveryAccess { url: url?, token: token?, environment: environment? })
+}
+
+/// How a project of Qovery is asked for its namespaces, if `bootstrap` names one; every problem goes to the log.
+#[cfg(feature = "laptop")]
+pub(super) fn project(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<ProjectAccess> {
+    let given = flags.bootstrap.project.as_deref().filter(|_| !flags.bootstrap.delete);
+    given?;
+    let project = parsed(log, "--project", given);
+    let url = parsed(log, "IRSA_QOVERY_API_URL", Some(v.irsa_qovery_api_url.as_deref().unwrap_or(QOVERY_API)));
+    let token = qovery_token(v, "QOVERY_API_TOKEN", "the project's namespaces are read through Qovery's API", log);
+    Some(ProjectAccess { url: url?, token: token?, project: project? })
 }
 
 fn qovery_token(v: &Variables, usual: &str, why: &str, log: &ProblemLog) -> Option<Secret> {
@@ -378,7 +396,7 @@ fn scope(word: Option<ScopeWord>, v: &Variables, log: &ProblemLog) -> Option<Sco
 }
 
 /// The values of a variable, separated by commas; `what` is one of them.
-fn list<T: FromStr<Err = NameProblem> + Ord>(log: &ProblemLog, name: &str, list: &str, what: &str) -> BTreeSet<T> {
+pub(super) fn list<T: FromStr<Err = NameProblem> + Ord>(log: &ProblemLog, name: &str, list: &str, what: &str) -> BTreeSet<T> {
     let mut texts = list.split(',').map(str::trim).filter(|text| !text.is_empty()).peekable();
     if texts.peek().is_none() {
         log.setting(name, format_args!("holds no {what}"));
@@ -416,6 +434,6 @@ fn choice<T: Copy + Default>(log: &ProblemLog, (name, value): (&str, Option<&str
     )
 }
 
-fn parsed<T: FromStr<Err = NameProblem>>(log: &ProblemLog, name: &str, value: Option<&str>) -> Option<T> {
+pub(super) fn parsed<T: FromStr<Err = NameProblem>>(log: &ProblemLog, name: &str, value: Option<&str>) -> Option<T> {
     value?.parse().map_err(|problem| log.value(name, named(&problem))).ok()
 }

@@ -105,6 +105,18 @@ impl FromStr for RoleArn {
 pub struct PolicyArn(String);
 
 impl PolicyArn {
+    /// The ARN of a policy of an account that stands at the top, by its name: that of a role and a few letters, so legal.
+    #[must_use]
+    pub fn of(account: &Account, name: &str) -> Self {
+        Self(format!("arn:{}:iam::{}:policy/{name}", account.partition, account.id))
+    }
+
+    /// The id of its account, `aws` for AWS's own.
+    #[must_use]
+    pub fn account_id(&self) -> &str {
+        self.0.split(':').nth(4).unwrap_or_default()
+    }
+
     /// The ARN as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -10,6 +10,7 @@ pub mod api_server;
 pub mod applied;
 pub mod arn;
 pub mod association;
+#[cfg(feature = "laptop")]
 pub mod bootstrap;
 pub mod conditions;
 pub mod containers;

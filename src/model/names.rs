@@ -179,6 +179,14 @@ name!(
     |text| text.is_empty() || is_qualified_name(text)
 );
 
+impl RolePath {
+    /// `/`, where roles without a path are.
+    #[must_use]
+    pub fn top() -> Self {
+        Self("/".to_owned())
+    }
+}
+
 impl RoleName {
     /// A name made by the tool itself, legal by construction.
     pub(super) fn trusted(name: String) -> Self {

@@ -48,3 +48,14 @@ pub struct QoveryAccess {
     /// The environment.
     pub environment: QoveryId,
 }
+
+/// How Qovery's API is reached, and which project is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectAccess {
+    /// Where it is.
+    pub url: ApiUrl,
+    /// With what the administrator shows who they are.
+    pub token: Secret,
+    /// The project.
+    pub project: QoveryId,
+}

@@ -26,6 +26,11 @@ use crate::model::{
 pub trait Call: std::fmt::Display {
     /// The API call that it is.
     fn call(&self) -> &'static str;
+
+    /// What changes in the documents that it sends, one statement a line with `+` or `-` before it; most calls say it all in their own line.
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One change in AWS, Kubernetes or Qovery, with all it needs: nothing is left to decide.

@@ -5,6 +5,8 @@
 mod action;
 mod agent;
 mod association;
+#[cfg(feature = "laptop")]
+pub mod bootstrap;
 pub mod departure;
 mod goal;
 pub mod install;

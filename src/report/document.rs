@@ -26,6 +26,8 @@ pub(super) struct RunDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outputs: Option<Outputs>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Errors>,
     pub(super) seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,11 +39,13 @@ pub(super) struct RunDocument {
 pub(super) struct PlannedAction {
     pub(super) call: &'static str,
     pub(super) action: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) details: Vec<String>,
 }
 
 impl PlannedAction {
     pub(super) fn of(action: &impl Call) -> Self {
-        Self { call: action.call(), action: action.to_string() }
+        Self { call: action.call(), action: action.to_string(), details: action.details() }
     }
 }
 

@@ -107,6 +107,17 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The cluster whose trust zone is made, and its issuer; said once.
+    pub fn zone(&mut self, cluster: &str, issuer: &str) {
+        self.line(&format!("EKS cluster `{cluster}`, issuer `{issuer}`"));
+    }
+
+    /// What the person does next.
+    pub fn next(&mut self, command: &str) {
+        self.line(&format!("next: {command}"));
+        self.document.next = Some(command.to_owned());
+    }
+
     /// The plan, before it is applied; a second one takes the place of what the first has left.
     pub fn plan(&mut self, plan: &Plan) {
         for note in plan.notes.iter().chain(&plan.kept) {
@@ -122,6 +133,9 @@ impl<'a> Report<'a> {
             self.line(&format!("plan: {}", counted(steps.len(), "action")));
             for step in &steps {
                 self.line(&format!("  {}", step.action));
+                for detail in &step.details {
+                    self.line(&format!("    {detail}"));
+                }
             }
         }
         let done = self.document.applied.iter().map(|done| done.step.clone());

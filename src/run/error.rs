@@ -4,6 +4,8 @@ use std::error::Error;
 
 use thiserror::Error;
 
+#[cfg(feature = "laptop")]
+use crate::bootstrap::BootstrapError;
 use crate::{
     clients::call::{ErrorKind, Failed},
     config::Problems,
@@ -32,6 +34,21 @@ pub(super) enum RunError {
     /// The outputs.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The trust zone cannot be so.
+    #[cfg(feature = "laptop")]
+    #[error(transparent)]
+    Bootstrap(BootstrapError),
+}
+
+#[cfg(feature = "laptop")]
+impl From<BootstrapError> for RunError {
+    fn from(error: BootstrapError) -> Self {
+        match error {
+            BootstrapError::Step(error) => Self::Step(error),
+            BootstrapError::Connect(error) => Self::Connect(error),
+            other => Self::Bootstrap(other),
+        }
+    }
 }
 
 impl From<Failed> for RunError {
@@ -68,6 +85,8 @@ impl RunError {
             | Self::Output(_) => Exit::Failed,
             Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => Exit::Misconfigured,
             Self::Step(_) => Exit::Failed,
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(_) => Exit::Misconfigured,
         }
     }
 
@@ -106,6 +125,10 @@ impl RunError {
                 "IAM may be slow, or something else changes the same things: deploy again; if it stays, see who changes them in CloudTrail"
                     .to_owned(),
             ),
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(BootstrapError::Zone(problem)) => Some(problem.hint().to_owned()),
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(_) => None,
             // Each of them has its own.
             Self::Step(StepError::Apply(ApplyError::Failed(_))) | Self::NotProven(_) => None,
         }

@@ -6,6 +6,12 @@ use std::{io::Write, time::Instant};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "laptop")]
+use crate::{
+    bootstrap::{self, Bootstrapped},
+    cli::BootstrapOptions,
+    plan::bootstrap::Direction,
+};
 use crate::{
     cli::{Cli, Command, PrintedForm},
     clients::{
@@ -68,6 +74,10 @@ async fn execute(
     }
     if let Command::Install { dry_run, print, .. } = command {
         return install_job(flags, variables, mode(*dry_run), *print, interrupted, report).await;
+    }
+    #[cfg(feature = "laptop")]
+    if let Command::Bootstrap(options) = command {
+        return bootstrap_zone(flags, options, variables, interrupted, report).await;
     }
     let config = config::load(flags, variables, config::read_file)?;
     config.notes.iter().for_each(|note| report.note(note));
@@ -268,6 +278,36 @@ async fn install_job(
     })
 }
 
+/// Makes what the jobs of a cluster need in AWS, takes it away, or prints it.
+#[cfg(feature = "laptop")]
+async fn bootstrap_zone(
+    flags: &Flags,
+    options: &BootstrapOptions,
+    variables: Vec<(String, String)>,
+    interrupted: watch::Receiver<bool>,
+    report: &mut Report<'_>,
+) -> Result<End, RunError> {
+    let config = config::load_bootstrap(flags, variables, config::read_file)?;
+    config.notes.iter().for_each(|note| report.note(note));
+    let patience = Patience::new(config.timeout, interrupted);
+    report.clock(&patience);
+    let direction = if options.delete { Direction::Remove } else { Direction::Make };
+    let mode = mode(options.dry_run);
+    let Bootstrapped { to_do, next } = bootstrap::run(&config, direction, mode, &patience, report).await?;
+    let cluster = &config.spec.cluster;
+    let place = if direction == Direction::Make { "in place" } else { "gone" };
+    if let Some(next) = next.filter(|_| mode == Mode::Apply) {
+        report.next(&next);
+    }
+    Ok(match (report.applied_count(), to_do) {
+        (0, 0) => End::new(Exit::NothingToDo, format!("nothing to do: what `bootstrap` makes for cluster `{cluster}` is {place}")),
+        (0, count) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
+        (count, _) => {
+            End::new(Exit::Done, format!("{}: what `bootstrap` makes for cluster `{cluster}` is {place}", counted(count, "action")))
+        }
+    })
+}
+
 /// Examines the ServiceAccount that was named, or those of all identities.
 async fn examine_all(config: &Config, connection: &Connection, patience: &Patience, report: &mut Report<'_>) -> Result<End, RunError> {
     let call = "sts:GetCallerIdentity";
@@ -302,6 +342,8 @@ async fn examine_all(config: &Config, connection: &Connection, patience: &Patien
 fn goal(command: &Command) -> Option<(Goal, Mode)> {
     match command {
         Command::Stop | Command::Doctor { .. } | Command::Install { .. } => None,
+        #[cfg(feature = "laptop")]
+        Command::Bootstrap(_) => None,
         Command::Start => Some((Goal::Start, Mode::Apply)),
         Command::Delete => Some((Goal::Delete, Mode::Apply)),
         Command::Sweep { dry_run, issuer, provider } => {
@@ -320,6 +362,8 @@ fn name(command: &Command) -> &'static str {
     match command {
         Command::Doctor { .. } => "doctor",
         Command::Install { .. } => "install",
+        #[cfg(feature = "laptop")]
+        Command::Bootstrap(_) => "bootstrap",
         Command::Start => "start",
         Command::Stop => "stop",
         Command::Delete => "delete",

@@ -184,7 +184,7 @@ impl Aws {
     }
 }
 
-fn add_on(status: Option<AddonStatus>) -> AddOn {
+pub(super) fn add_on(status: Option<AddonStatus>) -> AddOn {
     match status {
         Some(AddonStatus::Active | AddonStatus::Updating | AddonStatus::UpdateFailed | AddonStatus::Degraded) => AddOn::Installed,
         Some(AddonStatus::Creating) => AddOn::Coming,

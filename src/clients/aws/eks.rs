@@ -187,7 +187,7 @@ fn read_cluster(cluster: Option<types::Cluster>) -> Result<Cluster, String> {
     })
 }
 
-fn issuer(identity: Option<types::Identity>) -> Result<Option<IssuerUrl>, NameProblem> {
+pub(super) fn issuer(identity: Option<types::Identity>) -> Result<Option<IssuerUrl>, NameProblem> {
     identity.and_then(|identity| identity.oidc?.issuer).map(|issuer| issuer.parse()).transpose()
 }
 

@@ -280,7 +280,7 @@ impl Aws {
 }
 
 /// A thing, or none if it is missing.
-fn found<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<Option<T>, CallError>
+pub(super) fn found<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<Option<T>, CallError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
@@ -297,7 +297,7 @@ where
 const MOST_PAGES: usize = 200;
 
 /// What is kept of the pages of a list; nothing if what it is of is missing.
-async fn all<P, E, T, All>(
+pub(super) async fn all<P, E, T, All>(
     mut next: impl AsyncFnMut() -> Option<Result<P, SdkError<E, HttpResponse>>>,
     kept: impl Fn(P) -> Result<Vec<T>, CallError>,
 ) -> Result<All, CallError>
@@ -316,7 +316,7 @@ where
 }
 
 /// A change that was made.
-fn done<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
+pub(super) fn done<T, E>(answer: Result<T, SdkError<E, HttpResponse>>) -> Result<(), CallError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     SdkError<E, HttpResponse>: aws_sdk_iam::operation::RequestId,
@@ -324,11 +324,11 @@ where
     answer.map(drop).map_err(|error| error::of_sdk(&error))
 }
 
-fn decoded(document: &str) -> Result<String, CallError> {
+pub(super) fn decoded(document: &str) -> Result<String, CallError> {
     percent_decoded(document).map_err(odd)
 }
 
-fn sdk_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, CallError> {
+pub(super) fn sdk_tags(tags: &BTreeMap<String, String>) -> Result<Vec<Tag>, CallError> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect::<Result<_, BuildError>>().map_err(odd)
 }
 
@@ -348,6 +348,6 @@ fn seconds(seconds: u32) -> i32 {
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
-fn odd(problem: impl std::fmt::Display) -> CallError {
+pub(super) fn odd(problem: impl std::fmt::Display) -> CallError {
     CallError::unreadable(problem.to_string())
 }

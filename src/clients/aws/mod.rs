@@ -6,6 +6,8 @@ mod eks;
 mod error;
 mod iam;
 mod words;
+#[cfg(feature = "laptop")]
+mod zone;
 
 pub use access::{Aws, AwsProblem};
 pub use associations::Listed;

@@ -4,8 +4,12 @@ mod client;
 mod environment;
 mod error;
 mod jobs;
+#[cfg(feature = "laptop")]
+mod projects;
 mod services;
 mod states;
 
 pub use client::Qovery;
 pub use environment::{EnvironmentPlace, VariablesOf};
+#[cfg(feature = "laptop")]
+pub use projects::Project;

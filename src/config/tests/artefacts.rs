@@ -155,8 +155,18 @@ fn the_reference_names_every_variable_and_no_other() {
 
 #[test]
 fn the_reference_names_every_flag_and_no_other() {
-    let Flags { purpose: _, environment: _, prints: _, issuer: _, manifest: _, format: _, timeout: _, service_account: _, namespace: _ } =
-        Flags::default();
+    let Flags {
+        purpose: _,
+        environment: _,
+        prints: _,
+        issuer: _,
+        manifest: _,
+        format: _,
+        timeout: _,
+        service_account: _,
+        namespace: _,
+        bootstrap: _,
+    } = Flags::default();
     assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
 }
 

@@ -1,9 +1,13 @@
 //! What the plan declines to touch, why, and the way out.
 
+#[cfg(feature = "laptop")]
+mod bootstrap;
 mod install;
 
 use std::{collections::BTreeSet, fmt};
 
+#[cfg(feature = "laptop")]
+pub(super) use bootstrap::{BootstrapRefusal, Counted};
 pub(super) use install::{InstallRefusal, Lookup};
 use thiserror::Error;
 
@@ -228,6 +232,10 @@ pub enum Refusal {
     /// The job cannot be installed so.
     #[error(transparent)]
     Install(Box<InstallRefusal>),
+    /// The trust zone of a cluster cannot be made or removed so.
+    #[cfg(feature = "laptop")]
+    #[error(transparent)]
+    Bootstrap(Box<BootstrapRefusal>),
     /// A role would have more managed policies than the account allows.
     #[error("role `{role}` would have {count} managed policies; the quota is {quota}")]
     TooManyPolicies {
@@ -385,6 +393,8 @@ impl Refusal {
                 "with `takeOver: true` beside `bindServices` it is taken from there; or clear `security.service_account_name` in its advanced settings".to_owned()
             }
             Self::Install(refusal) => refusal.hint(),
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(refusal) => refusal.hint(),
             Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
         }
     }

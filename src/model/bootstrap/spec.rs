@@ -1,13 +1,24 @@
-//! What `bootstrap` makes once for a cluster, so that the jobs of its environments run without a key: as it should be.
+//! The spec of a trust zone, and the names that what is made of it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{
-    arn::{PolicyArn, RoleArn},
-    names::{ClusterName, Namespace, NamespacePattern, Region, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+use crate::model::{
+    agent::AutoMode,
+    arn::{Account, PolicyArn, RoleArn},
+    names::{ClusterName, NamespacePattern, Region, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
+    oidc::IssuerUrl,
 };
+
+/// The value of the tag `qovery-irsa/owner` of what `bootstrap` makes in AWS.
+pub const BOOTSTRAP: &str = "bootstrap";
+/// The tag that says for which cluster it was made.
+pub const CLUSTER_TAG: &str = "qovery-irsa/cluster";
+/// The tag that says in which region that cluster is: an account may have two of one name.
+pub const REGION_TAG: &str = "qovery-irsa/region";
+/// The inline policy of the job's role.
+pub const JOB_POLICY: &str = "qovery-irsa";
 
 /// One trust zone: a cluster, the namespaces whose jobs may use the job's role, and what that role may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +39,8 @@ pub struct BootstrapSpec {
     pub boundary: BoundaryChoice,
     /// Shared and existing roles that the jobs may change as well.
     pub roles: BTreeSet<RoleArn>,
+    /// The keys of the tags that roles get from the manifest. With a boundary the jobs may set these tags and no others.
+    pub role_tags: BTreeSet<TagKey>,
     /// Whether identities may use EKS Pod Identity.
     pub pod_identity: bool,
     /// Who may reach the whole cluster; nobody if not given.
@@ -47,11 +60,15 @@ pub enum BoundaryChoice {
     None,
 }
 
-/// The namespace that a pattern of the spec could be narrowed by: the one that all namespaces of a Qovery project have in common.
+/// The cluster as EKS describes it, and the account of the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProjectNamespaces {
-    /// The project's id or name, as the person gave it.
-    pub project: String,
-    /// The namespaces of its environments.
-    pub namespaces: BTreeSet<Namespace>,
+pub struct Zone {
+    /// The account, which is the cluster's.
+    pub account: Account,
+    /// The region.
+    pub region: Region,
+    /// The cluster's OIDC issuer.
+    pub issuer: IssuerUrl,
+    /// Whether EKS runs the nodes, and the agent of EKS Pod Identity on them.
+    pub auto_mode: AutoMode,
 }

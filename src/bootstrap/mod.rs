@@ -1,0 +1,142 @@
+//! `bootstrap`: sees what AWS has of a cluster's trust zone, plans, carries out, and looks again until it is so. What differs is decided in
+//! `plan/bootstrap`.
+
+mod apply;
+mod error;
+mod observe;
+mod project;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use self::error::BootstrapError;
+use self::{observe::Bench, project::proposal};
+use crate::{
+    clients::{
+        aws::Aws,
+        call::{BackOff, Patience},
+        http,
+    },
+    config::BootstrapConfig,
+    model::{
+        bootstrap::{BoundaryChoice, DesiredBootstrap},
+        line::one_line,
+    },
+    plan::{
+        Mode,
+        bootstrap::{BootstrapPlan, Direction, plan},
+    },
+    report::Report,
+    steps::{StepError, connect::ConnectError},
+};
+
+/// How often a plan is carried out: once, and some more for what IAM shows late or others do meanwhile.
+const MOST_ROUNDS: usize = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrapped {
+    /// How many actions a dry run has found.
+    pub to_do: usize,
+    /// What the administrator does next.
+    pub next: Option<String>,
+}
+
+/// Makes the trust zone of a cluster, takes it away, or only says what that takes.
+///
+/// # Errors
+/// AWS or Qovery cannot be reached or refuses, the zone cannot be in this account, or something may not be touched.
+pub async fn run(
+    config: &BootstrapConfig,
+    direction: Direction,
+    mode: Mode,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<Bootstrapped, BootstrapError> {
+    http::install_crypto();
+    let http = http::client().map_err(ConnectError::from)?;
+    tokio::select! {
+        proposed = proposal(config, &http, patience, report) => proposed?,
+        () = patience.interruption() => return Err(StepError::Interrupted.into()),
+    }
+    let aws = Aws::new(config.spec.region.as_ref(), None, None, &http).await.map_err(ConnectError::from)?;
+    let bench = Bench { aws, spec: &config.spec, direction, patience };
+    let zone = tokio::select! {
+        zone = bench.zone() => zone?,
+        () = patience.interruption() => return Err(StepError::Interrupted.into()),
+    };
+    let desired = DesiredBootstrap::new(&config.spec, &zone)?;
+    report.zone(desired.cluster_arn.as_str(), zone.issuer.as_str());
+    let to_do = converge(&bench, &desired, mode, config.settle, report).await?;
+    Ok(Bootstrapped { to_do, next: (direction == Direction::Make).then(|| next(config, &desired)) })
+}
+
+/// Looks, plans and carries out until nothing is to be done. Answers how many actions a dry run has found.
+async fn converge(
+    bench: &Bench<'_>,
+    desired: &DesiredBootstrap,
+    mode: Mode,
+    settle: Duration,
+    report: &mut Report<'_>,
+) -> Result<usize, BootstrapError> {
+    let patience = bench.patience;
+    let mut plan = bench.plan(desired, report).await?;
+    for _ in 0..MOST_ROUNDS {
+        report.planned(&plan.actions);
+        if plan.actions.is_empty() || mode == Mode::DryRun {
+            plan.left.iter().for_each(|left| report.left(left));
+            return Ok(plan.actions.len());
+        }
+        bench.apply(&plan, report).await?;
+        plan = seen(bench, desired, settle, report).await?;
+    }
+    if plan.actions.is_empty() {
+        plan.left.iter().for_each(|left| report.left(left));
+        return Ok(0);
+    }
+    let left: Vec<String> = plan.actions.iter().map(|action| one_line(&action.to_string())).collect();
+    Err(StepError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") }.into())
+}
+
+/// The plan after one was carried out. IAM may show the past for as long as `settle` says: until then it is only looked at again.
+async fn seen(
+    bench: &Bench<'_>,
+    desired: &DesiredBootstrap,
+    settle: Duration,
+    report: &mut Report<'_>,
+) -> Result<BootstrapPlan, BootstrapError> {
+    let began = Instant::now();
+    let mut pauses = BackOff::doubling(FIRST_PAUSE, LONGEST_PAUSE);
+    let _waiting = bench.patience.waiting("IAM to show the changes");
+    loop {
+        let plan = bench.plan(desired, report).await?;
+        if plan.actions.is_empty() || began.elapsed() >= settle || !bench.patience.sleep(pauses.jittered()).await {
+            return Ok(plan);
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// What is to be done now.
+    async fn plan(&self, desired: &DesiredBootstrap, report: &mut Report<'_>) -> Result<BootstrapPlan, BootstrapError> {
+        let observed = tokio::select! {
+            observed = self.observe(desired) => observed?,
+            () = self.patience.interruption() => return Err(StepError::Interrupted.into()),
+        };
+        let plan = plan(self.direction, desired, &observed).map_err(StepError::from)?;
+        plan.notes.iter().for_each(|note| report.note(note));
+        Ok(plan)
+    }
+}
+
+/// The command that installs the job with what was made.
+fn next(config: &BootstrapConfig, desired: &DesiredBootstrap) -> String {
+    let boundary = match (&config.spec.boundary, &desired.boundary) {
+        (BoundaryChoice::None, _) | (_, None) => String::new(),
+        (_, Some(policy)) => format!(" --boundary {}", policy.arn),
+    };
+    format!("qovery-irsa install --environment ENVIRONMENT_ID --role {}{boundary}", desired.role)
+}

@@ -1,0 +1,15 @@
+//! What `bootstrap` makes once for a cluster, so that the jobs of its environments run without a key: as it should be.
+
+mod desired;
+mod observed;
+mod permissions;
+mod project;
+mod spec;
+
+pub use self::{
+    desired::{BootstrapProblem, DesiredBootstrap, DesiredPolicy},
+    observed::{ObservedAddOn, ObservedBootstrap, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow},
+    permissions::{LARGEST_INLINE_POLICIES, difference, permissions},
+    project::{NamespaceAdvice, ProjectNamespaces, common_pattern, namespace_advice},
+    spec::{BOOTSTRAP, BootstrapSpec, BoundaryChoice, CLUSTER_TAG, JOB_POLICY, REGION_TAG, Zone},
+};
