@@ -6,10 +6,12 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use qovery_irsa_sandbox::qovery::{Deployment, Event, Kind, Qovery, Step, TOKEN, World};
+use qovery_irsa_sandbox::{
+    Engine, JobEnd, JobRun, Performed,
+    qovery::{Kind, Qovery, TOKEN, World},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -45,6 +47,8 @@ pub(crate) struct Deployed {
     pub(crate) runs: Vec<Run>,
     /// With which ServiceAccount each service started, by the service's name.
     pub(crate) started: BTreeMap<String, String>,
+    /// What could not be deployed or begin: the service's name and why.
+    pub(crate) failures: Vec<(String, String)>,
 }
 
 impl Shop {
@@ -193,111 +197,41 @@ impl Shop {
         clone["id"].as_str().unwrap().to_owned()
     }
 
-    /// Carries out the one deployment that was asked for: jobs are run with what Qovery gives them, and what the sandbox stands for; the
-    /// services that start have a pod each, and that of one that ends is terminating for a while.
+    /// Carries out the one deployment that was asked for, with the real binary for the image of the jobs.
     pub(crate) fn perform(&self) -> Deployed {
+        self.performed_by(|engine| engine)
+    }
+
+    /// The same by an engine that is changed first.
+    pub(crate) fn performed_by(&self, change: impl for<'e> FnOnce(Engine<'e>) -> Engine<'e>) -> Deployed {
         let sandbox = &self.environment.sandbox;
-        let deployments = sandbox.qovery(Qovery::take_deployments);
-        let [Deployment { environment, event, whole, steps }] = deployments.as_slice() else { panic!("one deployment: {deployments:?}") };
-        let namespace = sandbox.qovery(|qovery| qovery.namespace_of(environment)).unwrap();
-        // As the engine does, if it is not there.
-        if sandbox.kubernetes(|kubernetes| kubernetes.object("namespaces", "", &namespace).is_none()) {
-            sandbox.kubernetes(|kubernetes| kubernetes.add_namespace(&namespace));
+        let runs = Mutex::new(Vec::new());
+        let engine = change(Engine::new(sandbox, |job| {
+            let run = self.run_job(job);
+            let code = run.code;
+            runs.lock().unwrap().push(run);
+            JobEnd { code }
+        }));
+        let Performed { started, failures, .. } = engine.perform().expect("a deployment was asked for");
+        let others = sandbox.qovery(Qovery::take_deployments);
+        assert!(others.is_empty(), "one deployment: {others:?}");
+        drop(engine);
+        Deployed { runs: runs.into_inner().unwrap(), started, failures }
+    }
+
+    /// The real binary. A job that runs as a ServiceAccount has nothing else than what its pod gets. Another has the keys and the manifest of the test,
+    /// as if they were in its image.
+    fn run_job(&self, job: &JobRun) -> Run {
+        let arguments: Vec<&str> = job.arguments.iter().map(String::as_str).collect();
+        let mut all = BTreeMap::from([("IRSA_SETTLE".to_owned(), "0".to_owned())]);
+        if job.account.is_none() {
+            all = self.environment.variables.clone();
+            all.retain(|name, _| {
+                !name.starts_with("QOVERY_")
+                    && !["IRSA_QOVERY_TOKEN", "IRSA_SECRET_IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str())
+            });
         }
-        let mut deployed = Deployed { runs: Vec::new(), started: BTreeMap::new() };
-        let mut ending: Vec<&str> = Vec::new();
-        let mut well = true;
-        for step in steps {
-            sandbox.qovery(|qovery| qovery.reached(step));
-            match step {
-                Step::Run { job, arguments } => {
-                    let variables = sandbox.qovery(|qovery| qovery.variables_of_run(job));
-                    let run = std::thread::scope(|scope| {
-                        // Beside the services' deletion: their pods end while it runs.
-                        if !ending.is_empty() {
-                            scope.spawn(|| {
-                                std::thread::sleep(Duration::from_secs(1));
-                                for service in &ending {
-                                    self.end_pod(&namespace, service);
-                                }
-                            });
-                        }
-                        self.run_job(arguments, &variables)
-                    });
-                    let output = std::fs::read(self.environment.output_file()).ok();
-                    sandbox.qovery(|qovery| qovery.job_ended(job, run.code, output.as_deref()));
-                    well &= run.code == 0;
-                    deployed.runs.push(run);
-                    if !well {
-                        // A job that fails ends the deployment.
-                        break;
-                    }
-                }
-                Step::Start { service, service_account } => {
-                    let name = self.name_of(environment, service);
-                    let account = service_account.clone().unwrap_or_else(|| sandbox.qovery(|qovery| qovery.account_of(service)));
-                    self.start_pod(&namespace, service, &account);
-                    deployed.started.insert(name, account);
-                }
-                Step::Ending { service } => {
-                    self.terminate_pod(&namespace, service);
-                    ending.push(service);
-                }
-                Step::End { service } => self.end_pod(&namespace, service),
-            }
-        }
-        sandbox.qovery(|qovery| qovery.deployment_ended(environment, *event, well));
-        if matches!(event, Event::Delete | Event::Uninstall) && *whole && well {
-            sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&namespace));
-        }
-        deployed
-    }
-
-    /// The pod of a service, with the names of the variables that Qovery gives it, and as EKS admits it.
-    fn start_pod(&self, namespace: &str, service: &str, account: &str) {
-        let account = if account.is_empty() { "default" } else { account };
-        let variables = self.environment.sandbox.qovery(|qovery| qovery.variables_of(service));
-        let variable = |name: &String| json!({ "name": name, "valueFrom": { "secretKeyRef": { "name": service, "key": name } } });
-        let variables: Vec<Value> = variables.keys().map(variable).collect();
-        let containers = json!([{ "name": "main", "image": "app", "env": variables }]);
-        self.environment.sandbox.kubernetes(|kubernetes| {
-            kubernetes.put_admitted_pod(json!({
-                "apiVersion": "v1", "kind": "Pod", "metadata": { "name": service, "namespace": namespace },
-                "spec": { "serviceAccountName": account, "containers": containers }, "status": { "phase": "Running" },
-            }));
-        });
-    }
-
-    fn terminate_pod(&self, namespace: &str, service: &str) {
-        self.environment.sandbox.kubernetes(|kubernetes| {
-            if let Some(mut pod) = kubernetes.object("pods", namespace, service).cloned() {
-                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-                kubernetes.put_object(pod);
-            }
-        });
-    }
-
-    fn end_pod(&self, namespace: &str, service: &str) {
-        self.environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("pods", namespace, service));
-    }
-
-    fn name_of(&self, environment: &str, service: &str) -> String {
-        let names = ["api", "worker", "db", "infra"];
-        let id =
-            |name: &&&str| self.environment.sandbox.qovery(|qovery| qovery.service_named(environment, name)).as_deref() == Some(service);
-        (*names.iter().find(id).unwrap()).to_owned()
-    }
-
-    /// The real binary, with the variables that Qovery gives the job in place of those of the test.
-    fn run_job(&self, arguments: &[String], variables: &BTreeMap<String, String>) -> Run {
-        let _ = std::fs::remove_file(self.environment.output_file());
-        let mut all = self.environment.variables.clone();
-        all.retain(|name, _| {
-            !name.starts_with("QOVERY_")
-                && !["IRSA_QOVERY_TOKEN", "IRSA_SECRET_IRSA_QOVERY_TOKEN", "IRSA_ON_DELETE"].contains(&name.as_str())
-        });
-        all.extend(variables.clone());
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        all.extend(job.variables.clone());
         self.environment.run_with(&arguments, &all)
     }
 }
@@ -329,7 +263,7 @@ pub(crate) fn ended_well(deployed: &Deployed) {
 pub(crate) fn worlds() -> Vec<World> {
     let pairwise = World::pairwise();
     let values = |world: &World| {
-        let World { aliases, settings, delete_event, put, lone_delete, left_out } = world;
+        let World { aliases, settings, delete_event, put, lone_delete, left_out, chart } = world;
         [
             format!("{aliases:?}"),
             format!("{settings:?}"),
@@ -337,6 +271,7 @@ pub(crate) fn worlds() -> Vec<World> {
             format!("{put:?}"),
             format!("{lone_delete:?}"),
             format!("{left_out:?}"),
+            format!("{chart:?}"),
         ]
     };
     let mut wanted: BTreeSet<String> = pairwise.iter().flat_map(values).collect();

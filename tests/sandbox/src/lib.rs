@@ -3,13 +3,16 @@
 //! `service.rs` is what a service is; `aws`, `kubernetes` and `qovery` are those there are; `server.rs` puts them on a port,
 //! `faults.rs` makes them hostile, `witness.rs` remembers; `sandbox.rs` puts it all together.
 //!
-//! Arrows: `sandbox → server → service ← {aws, kubernetes, qovery}`. A service knows no socket, no fault and no witness.
+//! `engine` carries out what Qovery is asked for, as a user of the sandbox.
+//!
+//! Arrows: `engine → sandbox → server → service ← {aws, kubernetes, qovery}`. A service knows no socket, no fault and no witness.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops"))]
 
 pub mod aws;
 pub mod clock;
 pub mod cluster;
+pub mod engine;
 pub mod errors;
 mod exchange;
 pub mod faults;
@@ -26,5 +29,6 @@ pub mod tls;
 mod wire;
 pub mod witness;
 
+pub use engine::{Engine, JobEnd, JobRun, Performed};
 pub use sandbox::{Sandbox, Setup};
 pub use serve::{Serve, serve};

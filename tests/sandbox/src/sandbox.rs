@@ -249,6 +249,16 @@ impl Sandbox {
         environment
     }
 
+    /// What a pod has to be told of this sandbox where the real one has public names and certificates. No credentials and no region are among it.
+    #[must_use]
+    pub fn environment_of_pod(&self) -> BTreeMap<String, String> {
+        let all = self.environment_with_eks_token();
+        let own = |name: &str| {
+            name.starts_with("AWS_ACCESS") || name.starts_with("AWS_SECRET") || name.starts_with("QOVERY_") || name == "AWS_REGION"
+        };
+        all.into_iter().filter(|(name, _)| !own(name)).collect()
+    }
+
     /// The same without `KUBECONFIG`: Kubernetes is reached through `DescribeCluster` and a pre-signed token.
     #[must_use]
     pub fn environment_with_eks_token(&self) -> BTreeMap<String, String> {

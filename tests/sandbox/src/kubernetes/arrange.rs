@@ -61,6 +61,15 @@ impl Kubernetes {
         Some(self.store.put(resource, object))
     }
 
+    /// The path of an object that a document in this namespace describes; none if its kind is not known here.
+    #[must_use]
+    pub fn path_of(&self, object: &Value, namespace: &str) -> Option<String> {
+        let resource = by_kind(object["apiVersion"].as_str()?, object["kind"].as_str()?).filter(|kind| kind.stored())?;
+        let group = if resource.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}", resource.api_version()) };
+        let within = if resource.namespaced { format!("/namespaces/{namespace}") } else { String::new() };
+        Some(format!("{group}{within}/{}/{}", resource.plural, object["metadata"]["name"].as_str()?))
+    }
+
     /// Removes an object by plural resource name, namespace and name, as somebody else does; none if it is not there.
     pub fn remove_object(&mut self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         self.store.take(by_plural(resource)?, namespace, name)

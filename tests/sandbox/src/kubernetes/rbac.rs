@@ -33,7 +33,7 @@ pub(super) fn authorize(store: &Store, user: &User, question: &Attributes) -> De
     }
     for binding in all {
         let subjects = binding["subjects"].as_array().into_iter().flatten();
-        let Some(subject) = subjects.into_iter().find(|subject| is_subject(subject, user)) else {
+        let Some(subject) = subjects.into_iter().find(|subject| is_subject(subject, &binding, user)) else {
             continue;
         };
         let role = &binding["roleRef"];
@@ -67,13 +67,15 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn is_subject(subject: &Value, user: &User) -> bool {
+fn is_subject(subject: &Value, binding: &Value, user: &User) -> bool {
     let name = text(&subject["name"]);
     match text(&subject["kind"]) {
         "User" => user.name == name,
         "Group" => user.groups.iter().any(|group| group == name),
         "ServiceAccount" => {
-            let namespace = text(&subject["namespace"]);
+            // In a RoleBinding it need not say its namespace.
+            let namespace = subject["namespace"].as_str().filter(|name| !name.is_empty());
+            let namespace = namespace.unwrap_or_else(|| text(&binding["metadata"]["namespace"]));
             user.name == format!("system:serviceaccount:{namespace}:{name}")
         }
         _ => false,

@@ -104,6 +104,12 @@ impl Qovery {
         self.world = world;
     }
 
+    /// As which world it is.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.world
+    }
+
     /// Lets a service run with its environment, or not.
     pub fn skip(&mut self, service: &str, skipped: bool) {
         for environment in self.environments.values_mut().filter(|environment| environment.services.contains_key(service)) {
@@ -126,6 +132,20 @@ impl Qovery {
     pub fn service_named(&self, environment: &str, name: &str) -> Option<String> {
         let services = &self.environments.get(environment)?.services;
         services.iter().find(|(_, service)| service.name == name).map(|(id, _)| id.clone())
+    }
+
+    /// The name of a service by its id.
+    #[must_use]
+    pub fn name_of(&self, service: &str) -> Option<String> {
+        self.service(service).map(|service| service.name.clone())
+    }
+
+    /// The request that would make a Helm service as it is, if it names a chart.
+    #[must_use]
+    pub fn chart_of(&self, service: &str) -> Option<Map<String, Value>> {
+        let found = self.service(service).filter(|service| service.kind == Kind::Helm)?;
+        found.request.get("source").filter(|source| source.is_object())?;
+        Some(found.request.clone())
     }
 
     /// The advanced settings of a service.

@@ -70,7 +70,23 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// The service that it is about.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        let (Self::Run { job: service, .. } | Self::Start { service, .. } | Self::Ending { service } | Self::End { service }) = self;
+        service
+    }
+}
+
 impl Qovery {
+    /// The oldest deployment that was asked for and not taken yet. It is under way from now on.
+    pub fn take_deployment(&mut self) -> Option<Deployment> {
+        let taken = (!self.deployments.is_empty()).then(|| self.deployments.remove(0))?;
+        self.begin(&taken.environment);
+        Some(taken)
+    }
+
     /// The deployments that were asked for and not taken yet. Those that are taken are under way.
     pub fn take_deployments(&mut self) -> Vec<Deployment> {
         let taken = std::mem::take(&mut self.deployments);
@@ -202,6 +218,13 @@ impl Qovery {
     #[must_use]
     pub fn variables_of(&self, service: &str) -> BTreeMap<String, String> {
         self.seen_by(service).into_iter().flatten().map(|variable| (variable.key.clone(), self.given(variable))).collect()
+    }
+
+    /// The files that are mounted into a service's container: their contents by path.
+    #[must_use]
+    pub fn files_of(&self, service: &str) -> BTreeMap<String, String> {
+        let seen = self.seen_by(service).into_iter().flatten();
+        seen.filter_map(|variable| Some((variable.mount_path.clone()?, self.value_of(variable)))).collect()
     }
 
     /// What stands in the container: of a file its path. <https://www.qovery.com/docs/configuration/environment-variables>

@@ -2,10 +2,11 @@
 //! that deployments are.
 //!
 //! Here: who asks and for what. What the operations do is in `operations.rs`, how things look in `render.rs`, what happens in an event
-//! in `events.rs`, what tests may arrange in `arrange.rs`. `description.rs` holds every request and answer against Qovery's own
-//! description of its API. It runs nothing: a deployment is a list of steps, and the test carries them out.
+//! in `events.rs`, what tests may arrange in `arrange.rs`, what Helm makes of a chart in `chart.rs`. `description.rs` holds every request and answer against Qovery's own
+//! description of its API. It runs nothing: a deployment is a list of steps, and the engine or a test carries them out.
 
 mod arrange;
+pub mod chart;
 mod description;
 mod events;
 mod operations;
@@ -28,7 +29,7 @@ use self::description::Description;
 pub use self::{
     description::schema,
     events::{Deployment, Event, Step},
-    world::{Aliases, DeleteEvent, LeftOut, LoneDelete, Put, SettingsRead, World},
+    world::{Aliases, Chart, DeleteEvent, LeftOut, LoneDelete, Put, SettingsRead, World},
 };
 use crate::service::{Answer, Request, Response, Service};
 

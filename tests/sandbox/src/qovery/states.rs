@@ -65,24 +65,30 @@ impl Qovery {
         }
     }
 
-    /// A step of a deployment begins, and the service that it is about shows it. A job shows its end by [`job_ended`](Self::job_ended).
+    /// A step of a deployment begins, and the service that it is about shows it.
     pub fn reached(&mut self, step: &Step) {
-        let (Step::Run { job: service, .. } | Step::Start { service, .. } | Step::Ending { service } | Step::End { service }) = step;
+        self.show(step.service(), |words| words.under_way);
+    }
+
+    /// A step has ended, well or not. What is asked to end shows nothing else until it has ended.
+    pub fn passed(&mut self, step: &Step, well: bool) {
+        match step {
+            Step::Ending { .. } if well => {}
+            _ => self.run_ended(step.service(), well),
+        }
+    }
+
+    /// What concerns a service has ended, well or not.
+    pub(super) fn run_ended(&mut self, service: &str, well: bool) {
+        self.show(service, |words| if well { words.done } else { words.failed });
+    }
+
+    fn show(&mut self, service: &str, word: impl Fn(Words) -> &'static str) {
         let found = self.environments.values_mut().find(|environment| environment.services.contains_key(service));
         let Some(environment) = found else { return };
         let words = environment.event.words();
         if let Some(found) = environment.services.get_mut(service) {
-            found.state = if matches!(step, Step::Run { .. } | Step::Ending { .. }) { words.under_way } else { words.done };
-        }
-    }
-
-    /// A job's run has ended, well or not.
-    pub(super) fn run_ended(&mut self, job: &str, well: bool) {
-        let found = self.environments.values_mut().find(|environment| environment.services.contains_key(job));
-        let Some(environment) = found else { return };
-        let words = environment.event.words();
-        if let Some(found) = environment.services.get_mut(job) {
-            found.state = if well { words.done } else { words.failed };
+            found.state = word(words);
         }
     }
 

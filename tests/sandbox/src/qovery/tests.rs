@@ -234,6 +234,7 @@ fn carry_out(qovery: &mut Qovery, exit_code: i32) -> Vec<[Option<&'static str>; 
                 break;
             }
         }
+        qovery.passed(step, true);
     }
     qovery.deployment_ended(&environment, event, exit_code == 0);
     seen

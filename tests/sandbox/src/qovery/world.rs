@@ -56,6 +56,15 @@ pub enum LeftOut {
     LeftOut,
 }
 
+/// Whether Qovery takes what the chart of a Helm service renders to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chart {
+    /// It takes every namespaced kind that its engine lists, `Role` and `RoleBinding` among them.
+    Taken,
+    /// It refuses `Role` and `RoleBinding`.
+    RoleRefused,
+}
+
 /// One way in which Qovery may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct World {
@@ -71,6 +80,8 @@ pub struct World {
     pub lone_delete: LoneDelete,
     /// Services that are skipped or were never deployed.
     pub left_out: LeftOut,
+    /// Charts of Helm services.
+    pub chart: Chart,
 }
 
 impl Default for World {
@@ -82,6 +93,7 @@ impl Default for World {
             put: Put::Resets,
             lone_delete: LoneDelete::EnvironmentDeleting,
             left_out: LeftOut::Deleted,
+            chart: Chart::Taken,
         }
     }
 }
@@ -97,7 +109,9 @@ impl World {
                     for put in [Put::Resets, Put::Keeps] {
                         for lone_delete in [LoneDelete::EnvironmentUnchanged, LoneDelete::EnvironmentDeleting] {
                             for left_out in [LeftOut::Deleted, LeftOut::LeftOut] {
-                                all.push(Self { aliases, settings, delete_event, put, lone_delete, left_out });
+                                for chart in [Chart::Taken, Chart::RoleRefused] {
+                                    all.push(Self { aliases, settings, delete_event, put, lone_delete, left_out, chart });
+                                }
                             }
                         }
                     }
@@ -132,6 +146,7 @@ impl World {
             format!("{:?}", self.put),
             format!("{:?}", self.lone_delete),
             format!("{:?}", self.left_out),
+            format!("{:?}", self.chart),
         ];
         let numbered: Vec<(usize, &String)> = values.iter().enumerate().collect();
         let pairs = numbered.iter().flat_map(|(one, first)| {
@@ -149,7 +164,7 @@ mod tests {
     #[test]
     fn the_few_worlds_have_every_pair_and_all_have_every_combination() {
         let all = World::all();
-        assert_eq!(all.len(), 96);
+        assert_eq!(all.len(), 192);
         let few = World::pairwise();
         assert!((6..=10).contains(&few.len()), "{}", few.len());
         for pair in all.iter().flat_map(|world| world.pairs()) {
