@@ -100,13 +100,9 @@ impl Engine<'_> {
     }
 
     /// `helm uninstall`: what the chart wants to keep stays, with its marks.
-    ///
-    /// # Errors
-    /// None by now.
-    pub(super) fn uninstall(&self, service: &str, namespace: &str) -> Result<(), String> {
+    pub(super) fn uninstall(&self, service: &str, namespace: &str) {
         let release = self.release_of(service, namespace);
         self.sandbox.kubernetes(|kubernetes| remove(kubernetes, &release, |_| true));
-        Ok(())
     }
 }
 

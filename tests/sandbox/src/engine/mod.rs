@@ -224,8 +224,7 @@ impl Course<'_> {
             Step::Ending { service } if sandbox.qovery(|qovery| qovery.chart_of(service)).is_some() => {
                 // A chart that is paused has no workload to be scaled down here.
                 if goes(self.event) {
-                    let uninstalled = self.engine.uninstall(service, self.namespace);
-                    return self.remember(&name_of(sandbox, service), uninstalled);
+                    self.engine.uninstall(service, self.namespace);
                 }
                 true
             }
@@ -257,7 +256,9 @@ impl Course<'_> {
             if !ending.is_empty() {
                 scope.spawn(|| {
                     thread::sleep(TERMINATION);
-                    ending.iter().for_each(|service| end_pod(sandbox, namespace, service));
+                    for service in ending {
+                        end_pod(sandbox, namespace, service);
+                    }
                 });
             }
             (self.engine.run)(&run)
