@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use qovery_irsa_sandbox::faults::{Fault, When};
+use qovery_irsa_sandbox::{
+    faults::{Fault, When},
+    qovery::chart::{Release, render_for},
+};
 use serde_json::json;
 
 use crate::support::{
     environment::Environment,
     fixtures::{GIVEN, NAMESPACE, by_hand, namespaces},
     pod_identity::{ASSOCIATED, add_agent, add_pod},
-    repository::objects,
+    repository::root,
 };
 
 /// What a deploy of most environments has: a role with one managed policy.
@@ -36,6 +39,16 @@ fn calls(environment: &Environment, command: &str) -> (usize, usize) {
     let calls = environment.sandbox.witness().calls();
     let of = |server: &str| calls.iter().filter(|call| call.server == server).count();
     (of("aws"), of("kubernetes"))
+}
+
+/// The first start of an environment: calls and rounds.
+#[track_caller]
+fn measured(environment: &Environment, wanted: (usize, usize, usize)) {
+    environment.sandbox.faults().add("*", When::Always, Fault::Latency(Duration::from_millis(200)));
+    let (aws, kubernetes) = calls(environment, "start");
+    let witness = environment.sandbox.witness();
+    assert_eq!((aws, kubernetes, witness.rounds()), wanted, "{:?}", witness.operations());
+    environment.sandbox.faults().clear();
 }
 
 /// Starts an environment again in which nothing has changed: the same, and the rounds one after the other.
@@ -147,12 +160,13 @@ fn keyless(mut environment: Environment) -> Environment {
         aws.add_role("job", "/", &trust.to_string());
         aws.role_mut("job").unwrap().inline.insert("job".to_owned(), allowed);
     });
-    environment.sandbox.kubernetes(|kubernetes| {
-        kubernetes.put_object(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": NAMESPACE}}));
-        let mut binding = objects("docs/permissions/rbac.yaml").remove(1);
-        binding["subjects"] = json!([{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]);
-        kubernetes.put_object(binding);
-    });
+    // What the chart makes, and no right more.
+    let values = json!({"serviceAccount": account, "roleArn": "arn:aws:iam::123456789012:role/job"});
+    let release = Release { name: "account".to_owned(), namespace: NAMESPACE.to_owned() };
+    for mut object in render_for(&root().join("charts/qovery-irsa"), &values, &release).unwrap() {
+        object["metadata"]["namespace"] = NAMESPACE.into();
+        environment.sandbox.kubernetes(|kubernetes| kubernetes.put_object(object.clone()).unwrap());
+    }
     let token = environment.sandbox.files().join("own-token");
     std::fs::write(&token, environment.sandbox.cluster().token(NAMESPACE, account, "sts.amazonaws.com")).unwrap();
     let mounted = environment.sandbox.cluster().mount_token(NAMESPACE, account).unwrap();
@@ -174,15 +188,17 @@ fn keyless(mut environment: Environment) -> Environment {
 }
 
 /// The budget of docs/design.md: 6, 3, 3 by web identity, 8, 4, 4 by EKS Pod Identity; the job's own web identity is one call and one round.
+/// A first deploy takes the 12 and 8 calls of the budget in 11 rounds, two more than it allows: docs/performance.md says why.
 #[test]
 fn without_keys_an_unchanged_environment_stays_within_the_budget_of_each_binding() {
-    let environment = keyless(Environment::new(ONE));
-    environment.start();
+    let mut environment = keyless(Environment::new(ONE));
+    environment.set("QOVERY_JOB_ID", "1a2b3c4d-0000-4000-8000-000000000000");
+    measured(&environment, (12, 8, 11));
     unchanged(&environment, (6, 2, 3));
     let environment = keyless(Environment::of_pod_identity(ASSOCIATED));
     add_agent(&environment);
     // Beside what web identity takes: whether the agent runs, and the association, which is looked for, made and seen.
-    assert_eq!(calls(&environment, "start"), (15, 9), "the first deploy");
+    assert_eq!(calls(&environment, "start"), (14, 9), "the first deploy");
     // Before the first pod nobody can be asked, but the namespace must be.
     unchanged(&environment, (7, 3, 3));
     add_pod(&environment, NAMESPACE, "app", "app-1");

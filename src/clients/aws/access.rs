@@ -1,11 +1,13 @@
 //! Who the job is for AWS: region, the SDK's default chain of credentials, a role assumed on top of it, endpoints.
 
+use std::sync::{Arc, OnceLock};
+
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
     profile::ProfileFileRegionProvider, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     sts::AssumeRoleProvider,
 };
-use aws_credential_types::provider::ProvideCredentials as _;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use thiserror::Error;
 
 use super::error;
@@ -39,6 +41,8 @@ pub struct Aws {
     pub(super) eks_auth: aws_sdk_eksauth::Client,
     pub(super) own: SdkConfig,
     pub(super) region: String,
+    /// The account of the job's own role, once STS has given a session of it.
+    session: Arc<OnceLock<Account>>,
 }
 
 impl Aws {
@@ -64,6 +68,14 @@ impl Aws {
             .retry_config(RetryConfig::standard().with_max_attempts(5))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let own = loader.load().await;
+        let session = Arc::default();
+        let own = match (own.credentials_provider(), web_identity_role()) {
+            (Some(provider), Some(role)) if assume_role.is_none() => {
+                let provider = Noting { provider, role, session: Arc::clone(&session) };
+                own.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+            }
+            _ => own,
+        };
         let acting = match assume_role {
             None => own.clone(),
             Some(role) => {
@@ -72,7 +84,7 @@ impl Aws {
                     provider = provider.external_id(id.as_str());
                 }
                 let provider = provider.build().await;
-                own.to_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
+                own.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
             }
         };
         // One rule for trying again, `Patience::call`, for what the job itself asks.
@@ -87,15 +99,19 @@ impl Aws {
             eks_auth: aws_sdk_eksauth::Client::from_conf(eks_auth),
             own,
             region: region.as_ref().to_owned(),
+            session,
         })
     }
 
-    /// The account that the credentials act in.
+    /// The account that the credentials act in. Nobody is asked where STS has said it with the session of the job's own web identity.
     ///
     /// # Errors
     /// STS does not answer, or in an unknown form.
     pub async fn account(&self) -> Result<Account, CallError> {
-        account_of(&self.sts).await
+        match self.session.get() {
+            Some(account) => Ok(account.clone()),
+            None => account_of(&self.sts).await,
+        }
     }
 
     /// The account of the job's own credentials, also where a role is assumed for IAM: that of the cluster.
@@ -131,6 +147,37 @@ impl Aws {
         let none = || CallError::new(ErrorKind::Credentials(CredentialFault::None), "NoCredentials", "no provider of credentials");
         let provider = self.own.credentials_provider().ok_or_else(none)?;
         provider.provide_credentials().await.map_err(|error| error::no_credentials(&error))
+    }
+}
+
+/// The role of the job's own web identity, where the variables name one.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html>
+fn web_identity_role() -> Option<RoleArn> {
+    std::env::var_os("AWS_WEB_IDENTITY_TOKEN_FILE").filter(|file| !file.is_empty())?;
+    std::env::var("AWS_ROLE_ARN").ok()?.parse().ok()
+}
+
+/// Hands credentials on, and notes the account of the role if they are a session of its account.
+#[derive(Debug)]
+struct Noting {
+    provider: SharedCredentialsProvider,
+    role: RoleArn,
+    session: Arc<OnceLock<Account>>,
+}
+
+impl ProvideCredentials for Noting {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.provider.provide_credentials().await?;
+            let is_session = credentials.session_token().is_some();
+            if is_session && credentials.account_id().is_some_and(|id| id.as_str() == self.role.account.id.as_str()) {
+                self.session.get_or_init(|| self.role.account.clone());
+            }
+            Ok(credentials)
+        })
     }
 }
 
