@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::{BootstrapFlags, Flags, Purpose},
+    config::{BootstrapFlags, Flags, InstallFlags, Purpose},
     plan::Goal,
 };
 
@@ -25,7 +25,7 @@ const AFTER: &str = "\
 As a Qovery lifecycle job give the events deploy, stop and delete the arguments [\"start\"], [\"stop\"] and [\"delete\"].
 
 Exit codes: 0 done or nothing to do; 1 AWS, Kubernetes or Qovery failed, running again may help; 2 configuration, it will not;
-3 refused, a person must decide; 4 in place, but a pod would not get its role; 10 `plan` found something to do.
+3 refused, a person must decide; 4 in place, but a pod would not get its role; 10 a dry run (`plan`, `--dry-run`) found something to do.
 `doctor` exits with 1 if something is broken.";
 
 /// What to do.
@@ -58,11 +58,20 @@ pub enum Command {
         #[arg(long, requires = "issuer")]
         provider: bool,
     },
-    /// Create or update the lifecycle job of the manifest's `job:` in an environment of Qovery
+    /// Create or update the lifecycle job of the manifest's `job:` in an environment of Qovery, with the manifest and all that it needs
     Install {
         /// The environment's id [variable: `QOVERY_ENVIRONMENT_ID`]
         #[arg(long, value_name = "ID")]
         environment: Option<String>,
+        /// The role that the job runs with, as `bootstrap` made it [manifest: `job.role`]
+        #[arg(long, value_name = "ARN")]
+        role: Option<String>,
+        /// The managed policy that bounds the roles that the job makes, as `bootstrap` named it
+        #[arg(long, value_name = "ARN")]
+        boundary: Option<String>,
+        /// Bind services now, though some were deployed before: their next deployment starts with the job
+        #[arg(long)]
+        bind: bool,
         /// Print what would be changed, and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -163,16 +172,18 @@ impl From<&Cli> for Flags {
             Command::Sweep { issuer, .. } => issuer.clone(),
             _ => None,
         };
-        let (environment, prints) = match &cli.command {
-            Command::Install { environment, print, .. } => (environment.clone(), print.is_some()),
-            _ => (None, false),
+        let (environment, prints, install) = match &cli.command {
+            Command::Install { environment, role, boundary, bind, dry_run: _, print } => {
+                (environment.clone(), print.is_some(), InstallFlags { role: role.clone(), boundary: boundary.clone(), bind: *bind })
+            }
+            _ => (None, false, InstallFlags::default()),
         };
         let bootstrap = match &cli.command {
             #[cfg(feature = "laptop")]
             Command::Bootstrap(options) => options.clone().into(),
             _ => BootstrapFlags::default(),
         };
-        Self { purpose, manifest, format, timeout, service_account, environment, issuer, prints, namespace, bootstrap }
+        Self { purpose, manifest, format, timeout, service_account, environment, issuer, install, prints, namespace, bootstrap }
     }
 }
 

@@ -17,6 +17,17 @@ pub enum Purpose {
     Examine,
 }
 
+/// The options of `install` that have no variable, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallFlags {
+    /// `--role`, instead of `job.role`.
+    pub role: Option<String>,
+    /// `--boundary`: what bounds the roles that the job makes.
+    pub boundary: Option<String>,
+    /// `--bind`: whether services are bound though some were deployed before.
+    pub bind: bool,
+}
+
 /// The options of the command line, as typed. Each beats its variable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -34,6 +45,8 @@ pub struct Flags {
     pub environment: Option<String>,
     /// `--issuer` of `sweep`: all of this issuer is removed.
     pub issuer: Option<String>,
+    /// What else `install` takes.
+    pub install: InstallFlags,
     /// Whether `install` only prints, so that no environment is asked for.
     pub prints: bool,
     /// `--namespace` of `doctor`, instead of `QOVERY_KUBERNETES_NAMESPACE_NAME`.

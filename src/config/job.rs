@@ -17,8 +17,10 @@ use super::{
 };
 use crate::model::{
     arn::RoleArn,
-    job::{ChartSource, GitProvider, JobAccount, JobArguments, JobSource, JobSpec},
-    variable::VariableName,
+    job::{ChartSource, GitProvider, JobAccount, JobArguments, JobSource, JobSpec, RegistryRef, ReleasedImage},
+    names::ServiceAccountName,
+    qovery::QoveryName,
+    variable::{AWS_KEYS, SET_BY_EKS, VariableName},
 };
 
 /// Thousandths of a processor. The least is what Qovery takes.
@@ -38,8 +40,24 @@ const DEFAULT_RESTARTS: u32 = 1;
 /// The ServiceAccount that the job runs as. `bootstrap` trusts it, and the guard knows it by this name.
 pub(super) const JOB_SERVICE_ACCOUNT: &str = "qovery-irsa";
 
-/// The job of a manifest; nothing if the log got a problem that leaves none.
-pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
+/// The stage of a keyless job if the manifest names none: its ServiceAccount has to be there before.
+const JOB_STAGE: &str = "identities";
+/// What the Helm service and its stage are called besides the job and its stage.
+const OF_ACCOUNT: &str = "-account";
+/// The advanced settings that a keyless job needs.
+const SERVICE_ACCOUNT: &str = "security.service_account_name";
+const AUTOMOUNT: &str = "security.automount_service_account_token";
+
+/// What is known of the job beside the manifest.
+pub(super) struct Beside<'a> {
+    /// `--role`, which wins over `role`; the inner nothing after the log got a problem.
+    pub(super) role: Option<Option<RoleArn>>,
+    /// The image that was released with this program, if one was.
+    pub(super) image: Option<ReleasedImage<'a>>,
+}
+
+/// The job of a manifest; nothing if the log got a problem that leaves none. Its files are not known here.
+pub(super) fn job(typed: Typed<manifest::Job>, beside: &Beside<'_>, at: &At<'_>) -> Option<JobSpec> {
     if typed.is_absent() {
         at.report("`job` is missing: it says what `install` makes");
     }
@@ -65,12 +83,25 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
     } = typed.value()?;
     required(&name, "name", at);
     // All parts before the first `?`: each reports its own problems.
-    let job_name = parsed(name, &at.key("name"));
-    let stage_name = parsed(stage, &at.key("stage"));
-    let source = source(image, git, at);
-    let account = account(role, service_account, chart, at);
+    let is_keyless = beside.role.is_some() || !role.is_absent();
+    let job_name: Option<QoveryName> = parsed(name, &at.key("name"));
+    let stage_name: Option<QoveryName> =
+        if stage.is_absent() && is_keyless { JOB_STAGE.parse().ok() } else { parsed(stage, &at.key("stage")) };
+    let source = source(image, git, beside.image, at);
+    let account = if is_keyless {
+        account(beside, role, service_account, chart, (job_name.as_ref(), stage_name.as_ref()), at).map(Some)
+    } else {
+        no_account(service_account, chart, at).then_some(None)
+    };
     let variables = variables(typed_variables, &at.key("variables"));
     let secrets = secrets(typed_secrets, &variables, &at.key("secrets"));
+    if is_keyless {
+        keys_beside_role(&variables, &secrets, at);
+    }
+    let mut advanced_settings = settings(advanced_settings, &at.key("advancedSettings"));
+    if let Some(Some(account)) = &account {
+        run_as(&account.name, &mut advanced_settings, &at.key("advancedSettings"));
+    }
     let spec = JobSpec {
         description: description.value(),
         arguments: arguments_of(arguments.value().unwrap_or_default(), &at.key("arguments")),
@@ -81,8 +112,9 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
         auto_deploy: auto_deploy.value(),
         stage: stage_name,
         variables,
+        files: Vec::new(),
         secrets,
-        advanced_settings: settings(advanced_settings, &at.key("advancedSettings")),
+        advanced_settings,
         name: job_name?,
         source: source?,
         account: account?,
@@ -90,34 +122,82 @@ pub(super) fn job(typed: Typed<manifest::Job>, at: &At<'_>) -> Option<JobSpec> {
     Some(spec)
 }
 
-fn source(image: Typed<manifest::Image>, git: Typed<manifest::Git>, at: &At<'_>) -> Option<JobSource> {
-    match (&image, &git) {
-        (Typed::Absent, Typed::Absent) => at.report("neither `image` nor `git` is given: where does its image come from?"),
-        (Typed::Absent, _) | (_, Typed::Absent) => {}
+fn source(image: Typed<manifest::Image>, git: Typed<manifest::Git>, released: Option<ReleasedImage<'_>>, at: &At<'_>) -> Option<JobSource> {
+    match (&image, &git, released) {
+        (Typed::Absent, Typed::Absent, Some(ReleasedImage { host, name, tag })) => {
+            return Some(JobSource::Image { registry: RegistryRef::Host(host.to_owned()), name: name.to_owned(), tag: tag.to_owned() });
+        }
+        (Typed::Absent, Typed::Absent, None) => at.report(
+            "neither `image` nor `git` is given, and this program was built without the name of a released image: say with `image` where it is, or with `git` what Qovery builds it from",
+        ),
+        (Typed::Absent, ..) | (_, Typed::Absent, _) => {}
         _ => at.report("`image` and `git` are both given: its image is pulled or built"),
     }
-    let image = image.value().map(|typed| image_source(typed, &at.key("image")));
+    let image = image.value().map(|typed| image_source(typed, released, &at.key("image")));
     let git = git.value().map(|typed| git_source(typed, &at.key("git")));
     image.or(git)?
 }
 
-/// How the job does without a key; the outer nothing after the log got a problem.
-#[allow(clippy::option_option, reason = "a problem is not the same as nothing to make")]
-fn account(role: Typed<String>, service_account: Typed<String>, chart: Typed<manifest::Chart>, at: &At<'_>) -> Option<Option<JobAccount>> {
-    let (has_role, has_chart) = (!role.is_absent(), !chart.is_absent());
-    let role = parsed::<RoleArn>(role, &at.key("role"));
-    let name =
-        if service_account.is_absent() { JOB_SERVICE_ACCOUNT.parse().ok() } else { parsed(service_account, &at.key("serviceAccount")) };
-    let chart = chart.value().map(|typed| chart_source(typed, &at.key("chart")));
-    match (has_role, has_chart) {
-        (false, false) => Some(None),
-        (true, false) => {
-            at.report("`chart` is missing: with `role` the job runs as a ServiceAccount, which the chart makes");
-            None
+/// How the job does without a key; nothing after the log got a problem.
+fn account(
+    beside: &Beside<'_>,
+    role: Typed<String>,
+    service_account: Typed<String>,
+    chart: Typed<manifest::Chart>,
+    (job, stage): (Option<&QoveryName>, Option<&QoveryName>),
+    at: &At<'_>,
+) -> Option<JobAccount> {
+    // A flag wins over its key, and a key with a problem still has it.
+    let role_of_key = parsed::<RoleArn>(role, &at.key("role"));
+    let role = beside.role.clone().unwrap_or(role_of_key);
+    let name = service_account_name(service_account, at);
+    if chart.is_absent() {
+        at.report("`chart` is missing: with a role the job runs as a ServiceAccount, which the chart makes");
+    }
+    let chart = chart.value().and_then(|typed| chart_source(typed, &at.key("chart")));
+    let service = of_account(job, &at.key("name"));
+    let stage = of_account(stage, &at.key("stage"));
+    Some(JobAccount { name: name?, role: role?, chart: chart?, service: service?, stage: stage? })
+}
+
+/// Whether the log got no problem of what stands without effect where no role is given: `install --role` may give it another time.
+fn no_account(service_account: Typed<String>, chart: Typed<manifest::Chart>, at: &At<'_>) -> bool {
+    let name = service_account_name(service_account, at);
+    let chart = chart.is_absent() || chart.value().and_then(|typed| chart_source(typed, &at.key("chart"))).is_some();
+    name.is_some() && chart
+}
+
+fn service_account_name(typed: Typed<String>, at: &At<'_>) -> Option<ServiceAccountName> {
+    if typed.is_absent() { JOB_SERVICE_ACCOUNT.parse().ok() } else { parsed(typed, &at.key("serviceAccount")) }
+}
+
+/// What the Helm service or its stage is called.
+fn of_account(name: Option<&QoveryName>, at: &At<'_>) -> Option<QoveryName> {
+    let name = name?;
+    let of_account = format!("{name}{OF_ACCOUNT}").parse();
+    of_account.map_err(|_| at.report(format_args!("{} is too long: `{OF_ACCOUNT}` must fit behind it", quoted(name.as_str())))).ok()
+}
+
+/// Keys that the job would be given although it has a role. A SDK takes them before the role; of the names that EKS sets, it sets none then.
+fn keys_beside_role(variables: &BTreeMap<VariableName, String>, secrets: &BTreeSet<VariableName>, at: &At<'_>) {
+    let wins = |name: &&VariableName| AWS_KEYS.contains(&name.as_str()) || SET_BY_EKS.contains(&name.as_str());
+    for (section, names) in
+        [("variables", variables.keys().filter(wins).collect::<Vec<_>>()), ("secrets", secrets.iter().filter(wins).collect())]
+    {
+        for name in names {
+            at.key(section)
+                .report(format_args!("{} keeps the job from its role: leave it out, the job needs no key", quoted(name.as_str())));
         }
-        // `install --role` may give it.
-        (false, true) => chart?.map(|_| None),
-        (true, true) => Some(Some(JobAccount { name: name?, role: role?, chart: chart?? })),
+    }
+}
+
+/// Lets the job run as its ServiceAccount, with the token.
+fn run_as(account: &ServiceAccountName, settings: &mut BTreeMap<String, serde_json::Value>, at: &At<'_>) {
+    for (setting, value) in [(SERVICE_ACCOUNT, account.as_str().into()), (AUTOMOUNT, serde_json::Value::Bool(true))] {
+        let given = settings.insert(setting.to_owned(), value);
+        if given.as_ref().is_some_and(|given| *given != settings[setting]) {
+            at.key(setting).report(format_args!("must be `{}`, or left out: the job runs with its role", settings[setting]));
+        }
     }
 }
 
@@ -163,19 +243,29 @@ fn https(url: Typed<String>, at: &At<'_>) -> Option<String> {
     })
 }
 
-fn image_source(typed: manifest::Image, at: &At<'_>) -> Option<JobSource> {
+/// What is left out is as it was released; a tag only together with the name.
+fn image_source(typed: manifest::Image, released: Option<ReleasedImage<'_>>, at: &At<'_>) -> Option<JobSource> {
     let manifest::Image { registry, name, tag } = typed;
     required(&registry, "registry", at);
-    required(&name, "name", at);
-    required(&tag, "tag", at);
     let registry = parsed(registry, &at.key("registry"));
-    let name = word(name, &at.key("name"));
+    let known = released.filter(|_| name.is_absent());
+    let name = if let Some(known) = known {
+        Some(known.name.to_owned())
+    } else {
+        required(&name, "name", at);
+        word(name, &at.key("name"))
+    };
     if let Some(name) = name.as_ref().filter(|name| name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']))) {
         at.key("name").report(format_args!("{} holds a tag: give it as `tag`", quoted(name)));
         return None;
     }
-    let tag = word(tag, &at.key("tag"));
-    Some(JobSource::Image { registry: registry?, name: name?, tag: tag? })
+    let tag = if let Some(known) = known.filter(|_| tag.is_absent()) {
+        Some(known.tag.to_owned())
+    } else {
+        required(&tag, "tag", at);
+        word(tag, &at.key("tag"))
+    };
+    Some(JobSource::Image { registry: RegistryRef::Named(registry?), name: name?, tag: tag? })
 }
 
 fn git_source(typed: manifest::Git, at: &At<'_>) -> Option<JobSource> {

@@ -239,7 +239,7 @@ pub(super) struct Role {
     pub(super) extra_subjects: Typed<Vec<Typed<String>>>,
 }
 
-/// The lifecycle job that runs this tool, as `install` makes it. Exactly one of `image` and `git` must be given.
+/// The lifecycle job that runs this tool, as `install` makes it. At most one of `image` and `git` may be given.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -249,7 +249,7 @@ pub(super) struct Job {
     /// What people read about it; left as it is if not given.
     #[serde(default)]
     pub(super) description: Typed<String>,
-    /// The image it runs.
+    /// The image it runs; the released one if neither this nor `git` is given.
     #[serde(default)]
     pub(super) image: Typed<Image>,
     /// The repository that Qovery builds its image from.
@@ -305,9 +305,11 @@ pub(super) struct Job {
 pub(super) struct Image {
     /// Name or id of the container registry in Qovery.
     pub(super) registry: Typed<String>,
-    /// The name of the image, without registry and tag.
+    /// The name of the image, without registry and tag; that of the released image if not given.
+    #[serde(default)]
     pub(super) name: Typed<String>,
-    /// Its tag.
+    /// Its tag; that of the released image if `name` is not given either.
+    #[serde(default)]
     pub(super) tag: Typed<String>,
 }
 

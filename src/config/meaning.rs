@@ -11,13 +11,13 @@ use std::{
 use crate::model::{
     arn::{ExternalId, RoleArn},
     identity::{Identity, Prune},
-    job::JobSpec,
+    job::{BindWhen, JobSpec},
     marks::JobMark,
     names::{ClusterName, Namespace, Region, RolePath, ServiceAccountName},
     oidc::IssuerUrl,
     qovery::QoveryAccess,
     secret::Secret,
-    service::ServiceRef,
+    service::{DesiredService, ServiceRef},
     variable::VariableName,
 };
 #[cfg(feature = "laptop")]
@@ -154,6 +154,12 @@ pub struct InstallConfig {
     pub qovery: Option<QoveryAccess>,
     /// The services that the identities bind, as far as the manifest can be read without the variables that the job has.
     pub binds: BTreeSet<ServiceRef>,
+    /// The same with what they are bound to.
+    pub bindings: Vec<DesiredService>,
+    /// When `install` binds them itself.
+    pub bind: BindWhen,
+    /// What people should know of the configuration, though it is no problem.
+    pub notes: Vec<String>,
     /// What secrets of the job would be set to, if they are not there: the values of `IRSA_SECRET_<NAME>`. Never those of the variables of
     /// their own names, which are the installer's: an administrator's AWS keys must not become the job's.
     pub secrets: BTreeMap<VariableName, Secret>,

@@ -3,7 +3,7 @@
 //! As typed and as meant are two things. `flags.rs`, `env.rs` and `manifest.rs` hold what was typed; `settings.rs`, `identities.rs` and
 //! `job.rs` turn it into the types of `meaning.rs`. `pod_identity.rs`, `policies.rs` and `tags.rs` do so for a part of an identity each.
 //! `fallbacks.rs` has the defaults that settings and identities share, `scope.rs` the names of scopes, `twice.rs` the checks between
-//! identities. `source.rs` reads the manifest's text through `text/`, which knows no key.
+//! identities, `travelling.rs` what `install` sends with the job. `source.rs` reads the manifest's text through `text/`, which knows no key.
 //! [`read_file`] is the only I/O, and nothing is asked of AWS or Kubernetes here.
 
 #[cfg(feature = "laptop")]
@@ -24,6 +24,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod travelling;
 mod twice;
 
 use std::{
@@ -36,16 +37,18 @@ use self::{
     fallbacks::{DEFAULT_PATH, Fallbacks},
     identities::Meant,
     policies::Files,
-    source::Source,
+    source::{IDENTITIES, Source},
     text::{
         limits::LONGEST_FILE,
         problems::{At, ProblemLog},
         reader::Typed,
     },
+    travelling::Travelling,
 };
 use crate::model::{
     advice::advice,
     identity::{RoleOrigin, Scope},
+    job::{BindWhen, ReleasedImage},
     line::bounded,
     names::RolePath,
     secret::Secret,
@@ -57,7 +60,7 @@ use crate::model::{
 pub use self::meaning::BootstrapConfig;
 pub use self::{
     env::SECRET_PREFIX,
-    flags::{BootstrapFlags, Flags, Purpose},
+    flags::{BootstrapFlags, Flags, InstallFlags, Purpose},
     meaning::{Access, Config, Environment, Format, InstallConfig, KubeAuth, OnDelete, Proof},
     settings::DEFAULT_MANIFEST,
     source::read_file,
@@ -146,9 +149,6 @@ pub fn load(
     }
 }
 
-/// The sections of a manifest that say what the identities are.
-const IDENTITIES: [&str; 3] = ["defaults", "prune", "identities"];
-
 fn is_missing(content: &io::Result<Vec<u8>>) -> bool {
     matches!(content, Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
@@ -199,28 +199,48 @@ pub(crate) fn is_setting(name: &str) -> bool {
     env::is_read(name)
 }
 
-/// The configuration of `install`. As [`load`], it tells all problems at once. Of the identities only the services are looked at that they
-/// bind, and a problem there is none of `install`'s.
+/// The image that was released with this program, as `registry.example/name`: whoever builds a release sets it.
+pub const RELEASED_IMAGE: Option<&str> = option_env!("QOVERY_IRSA_IMAGE");
+
+/// The configuration of `install`. As [`load`], it tells all problems at once. The identities are read as the job would, as far as that goes
+/// without the variables that only the job has.
+///
+/// `released` is [`RELEASED_IMAGE`] outside tests.
 ///
 /// # Errors
-/// Every problem of flags, variables and the manifest's `job`, with its place.
+/// Every problem of flags, variables and manifest, with its place.
 pub fn load_install(
     flags: &Flags,
     variables: impl IntoIterator<Item = (String, String)>,
-    read_file: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+    read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    released: Option<&str>,
 ) -> Result<InstallConfig, Problems> {
     let log = ProblemLog::default();
     let all = first_of_each(variables);
     let variables = known(&all, &log);
     let installing = settings::installing(flags, &variables, &log);
-    let source = Source::of(&installing.manifest, read_file(&installing.manifest), &log);
+    let content = read_file(&installing.manifest);
+    let text = content.as_ref().ok().and_then(|content| String::from_utf8(content.clone()).ok()).unwrap_or_default();
+    let source = Source::of(&installing.manifest, content, &log);
     let binds = bound_services(&source, &all);
-    let job = source.typed(&["job"], &all, &log).and_then(|typed| job::job(typed.job, &At::root(&log)));
-    match job {
-        Some(job) if log.is_empty() => {
+    let beside =
+        job::Beside { role: installing.role, image: released.and_then(|image| ReleasedImage::of(image, env!("CARGO_PKG_VERSION"))) };
+    let job = source.typed(&["job"], &all, &log).and_then(|typed| job::job(typed.job, &beside, &At::root(&log)));
+    let account = job.as_ref().and_then(|job| job.account.as_ref()).map(|account| &account.name);
+    let manifest = Travelling { source: &source, path: &installing.manifest, text, read_file: &read_file };
+    let travels = job.as_ref().map(|job| {
+        let mut seen = all.clone();
+        seen.extend(job.variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())));
+        manifest.travels(&seen, account, installing.boundary.as_ref(), &log)
+    });
+    match (job, travels) {
+        (Some(mut job), Some(travels)) if log.is_empty() => {
             let value = |name: &VariableName| all.get(&format!("{SECRET_PREFIX}{name}")).filter(|value| !value.is_empty());
             let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
-            Ok(InstallConfig { job, qovery: installing.qovery, binds, secrets, timeout: installing.timeout })
+            let bindings = travels.bindings.clone();
+            let notes = travels.give(&mut job);
+            let when = if flags.install.bind { BindWhen::Always } else { BindWhen::NothingDeployed };
+            Ok(InstallConfig { job, qovery: installing.qovery, binds, bindings, bind: when, secrets, notes, timeout: installing.timeout })
         }
         _ => Err(source.problems(log)),
     }

@@ -22,7 +22,7 @@ use super::{
     },
 };
 use crate::model::{
-    arn::RoleArn,
+    arn::{PolicyArn, RoleArn},
     conditions::Conditions,
     gather::Gather as _,
     identity::{Binding, BoundServices, Identity, Keeper, ManagedRole, RoleOrigin, RoleSpec, Scope, ServiceAccountSpec},
@@ -182,7 +182,7 @@ pub(super) fn identity_of_variables(v: &Variables, fallbacks: &Fallbacks, log: &
             "SERVICE_ACCOUNT_NAME",
             format_args!(
                 "is not set and there is no `{DEFAULT_MANIFEST}`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, \
-                 for more put `{DEFAULT_MANIFEST}` into the image or name a manifest by `IRSA_MANIFEST`"
+                 for more let `install` upload a `{DEFAULT_MANIFEST}`, or name a manifest by `IRSA_MANIFEST`"
             ),
         );
     }
@@ -195,6 +195,9 @@ pub(super) struct Installing {
     pub(super) manifest: PathBuf,
     pub(super) qovery: Option<QoveryAccess>,
     pub(super) timeout: Duration,
+    /// The inner nothing after the log got a problem.
+    pub(super) role: Option<Option<RoleArn>>,
+    pub(super) boundary: Option<PolicyArn>,
 }
 
 /// What variables and flags mean for `install`; every problem goes to the log.
@@ -203,6 +206,8 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
         manifest: manifest_file(flags, v).map_or_else(|| DEFAULT_MANIFEST.into(), |file| file.path),
         qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
         timeout: timeout(flags, v, log),
+        role: flags.install.role.as_deref().map(|role| parsed(log, "--role", Some(role))),
+        boundary: parsed(log, "--boundary", flags.install.boundary.as_deref()),
     }
 }
 

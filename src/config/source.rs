@@ -11,18 +11,22 @@ use std::{
 
 use super::{
     manifest::Manifest,
+    policies::FILE,
     text::{
-        interpolation::interpolate,
+        interpolation::{interpolate, interpolate_as_far},
         limits::{LARGEST_MANIFEST, LONGEST_FILE},
-        node::Node,
+        node::{Node, Value},
         problems::{At, ProblemLog, Problems, choices},
         reader, yaml,
     },
 };
-use crate::model::line::bounded;
+use crate::model::{grammar::Step, line::bounded};
 
 /// The sections of a manifest; anything else at its top is a mistake.
 const SECTIONS: [&str; 5] = ["cluster", "defaults", "identities", "job", "prune"];
+
+/// The sections of a manifest that say what the identities are.
+pub(super) const IDENTITIES: [&str; 3] = ["defaults", "prune", "identities"];
 
 /// A manifest as far as it could be read, or none.
 #[derive(Default)]
@@ -50,6 +54,24 @@ impl Source {
             log.file(format_args!("is empty: add {}", choices(sections.last().copied())));
         }
         typed.value()
+    }
+
+    /// Whether the manifest has this section.
+    pub(super) fn has(&self, section: &str) -> bool {
+        self.root.as_ref().is_some_and(|root| matches!(&root.value, Value::Mapping(entries) if entries.contains_key(section)))
+    }
+
+    /// The same as far as these variables tell: what depends on one that is not set is left out, and no problem. Keys at the top that are no
+    /// section are not looked at: [`typed`](Self::typed) does so. A file that cannot be told is a problem, since it cannot be read here.
+    pub(super) fn typed_as_far(&self, sections: &[&str], variables: &BTreeMap<String, String>, log: &ProblemLog) -> Option<Manifest> {
+        let at = At::root(log);
+        let mut root = self.root.as_ref()?.only(|key| sections.contains(&key));
+        for path in interpolate_as_far(&mut root, variables, &at) {
+            if matches!(path.last(), Some(Step::Key(key)) if key == FILE) {
+                At::report_at(log, path, "names a file by a variable that only the job has: `install` cannot read the file");
+            }
+        }
+        reader::read::<Manifest>(&root, &at).value()
     }
 
     /// The problems of a log as text, those of the manifest with their lines.

@@ -15,7 +15,7 @@ use crate::{
     config::InstallConfig,
     model::{
         gather::Gather as _,
-        job::{BoundService, JobSource, ObservedEnvironment, ObservedJob},
+        job::{BindWhen, BoundService, ChartSource, Deployed, JobSource, ObservedEnvironment, ObservedHelm, ObservedJob},
         line::one_line,
         qovery::QoveryId,
         secret::Secret,
@@ -24,7 +24,7 @@ use crate::{
     },
     plan::{
         Call as _, Mode,
-        install::{InstallPlan, JobAction, install},
+        install::{InstallPlan, JobAction, Staged, Wanted, install},
     },
     report::Report,
     steps::StepError,
@@ -45,7 +45,7 @@ pub async fn run(
     report: &mut Report<'_>,
 ) -> Result<usize, StepError> {
     let Some(access) = &config.qovery else { return Ok(0) };
-    let installer = Installer { qovery: Qovery::new(access, http), config, patience };
+    let mut installer = Installer { qovery: Qovery::new(access, http), config, patience, uploaded: BTreeMap::new() };
     let mut left = Vec::new();
     for _ in 0..MOST_LOOKS {
         let (observed, plan) = tokio::select! {
@@ -70,13 +70,16 @@ struct Installer<'a> {
     qovery: Qovery,
     config: &'a InstallConfig,
     patience: &'a Patience,
+    /// What this run has uploaded, by where it is mounted. Whether Qovery shows it is not confirmed: then this is what is there.
+    uploaded: BTreeMap<String, String>,
 }
 
 impl Installer<'_> {
     async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), StepError> {
         let observed = self.observe().await?;
         let at_hand = self.config.secrets.keys().cloned().gather();
-        let plan = install(&self.config.job, &self.config.binds, &observed, &at_hand)?;
+        let InstallConfig { job, binds, bindings, bind, .. } = self.config;
+        let plan = install(&Wanted { job, binds, bindings, bind: *bind, at_hand: &at_hand }, &observed)?;
         Ok((observed, plan))
     }
 
@@ -97,8 +100,14 @@ impl Installer<'_> {
         )?;
         let is_job = |kind: &ServiceKind| matches!(kind, ServiceKind::Job);
         let named = services.iter().find(|service| is_job(&service.kind) && is_same_name(&service.name, spec.name.as_str()));
+        let is_helm = |kind: &ServiceKind| *kind == ServiceKind::of("HELM");
+        let account = spec.account.as_ref();
+        let of_account = account.and_then(|account| {
+            services.iter().find(|service| is_helm(&service.kind) && is_same_name(&service.name, account.service.as_str()))
+        });
         let organization = &place.organization;
-        let (job, variables, bound, registries, git_tokens) = tokio::try_join!(
+        let chart = account.map(|account| &account.chart);
+        let (job, mut variables, bound, registries, git_tokens, helm_repositories, account, deployed) = tokio::try_join!(
             self.job(named),
             self.call("list the variables that the job sees", "qovery:GET /variable", async || {
                 qovery.variables(named.map_or(VariablesOf::Environment, VariablesOf::Service)).await
@@ -112,13 +121,27 @@ impl Installer<'_> {
                 self.call("list the container registries", call, async || qovery.registries(organization).await).await
             },
             async {
-                if !matches!(&spec.source, JobSource::Git { token: Some(_), .. }) {
+                let of_chart = matches!(chart, Some(ChartSource::Git { token: Some(_), .. }));
+                if !of_chart && !matches!(&spec.source, JobSource::Git { token: Some(_), .. }) {
                     return Ok(Vec::new());
                 }
                 let call = "qovery:GET /organization/{id}/gitToken";
                 self.call("list the Git tokens", call, async || qovery.git_tokens(organization).await).await
             },
+            async {
+                if !matches!(chart, Some(ChartSource::Repository { .. })) {
+                    return Ok(Vec::new());
+                }
+                let call = "qovery:GET /organization/{id}/helmRepository";
+                self.call("list the Helm repositories", call, async || qovery.helm_repositories(organization).await).await
+            },
+            self.helm(of_account),
+            self.deployed(),
         )?;
+        for variable in &mut variables {
+            let uploaded = variable.mount_path.as_ref().and_then(|path| self.uploaded.get(path));
+            variable.value = variable.value.take().or_else(|| uploaded.cloned());
+        }
         Ok(ObservedEnvironment {
             id: environment.clone(),
             name: place.name,
@@ -131,7 +154,24 @@ impl Installer<'_> {
             bound,
             registries,
             git_tokens,
+            account,
+            deployed,
+            helm_repositories,
         })
+    }
+
+    async fn helm(&self, named: Option<&Service>) -> Result<Option<ObservedHelm>, Failed> {
+        let Some(Service { id, .. }) = named else { return Ok(None) };
+        self.call("read the Helm service", "qovery:GET /helm/{id}", async || self.qovery.helm(id).await).await.map(Some)
+    }
+
+    /// Asked for only where it decides whether services are bound.
+    async fn deployed(&self) -> Result<Option<Deployed>, Failed> {
+        if self.config.bindings.is_empty() || self.config.bind == BindWhen::Always {
+            return Ok(None);
+        }
+        let call = "qovery:GET /environment/{id}/statuses";
+        self.call("read the states of the services", call, async || self.qovery.deployed().await).await.map(Some)
     }
 
     async fn job(&self, named: Option<&Service>) -> Result<Option<ObservedJob>, Failed> {
@@ -150,15 +190,20 @@ impl Installer<'_> {
         let is_meant = |service: &&Service| self.config.binds.iter().any(|bound| bound.means(service));
         let meant = services.iter().filter(is_meant).filter(|service| service.kind.can_be_bound() && Some(*service) != job);
         let read = meant.map(|service| async move {
-            let doing = format!("list the variables that {service} sees");
-            let seen = self.call(&doing, "qovery:GET /variable", async || self.qovery.variables(VariablesOf::Service(service)).await);
-            Ok(BoundService { service: service.clone(), variables: seen.await? })
+            let doing = (format!("list the variables that {service} sees"), format!("read the advanced settings of {service}"));
+            let (variables, service_account) = tokio::try_join!(
+                self.call(&doing.0, "qovery:GET /variable", async || self.qovery.variables(VariablesOf::Service(service)).await),
+                self.call(&doing.1, "qovery:GET /{service}/{id}/advancedSettings", async || {
+                    self.qovery.service_account_of(service).await
+                }),
+            )?;
+            Ok(BoundService { service: service.clone(), variables, service_account })
         });
         try_join_all(read).await
     }
 
     /// One call for each action, in order. What was created before is known by then.
-    async fn apply(&self, plan: &InstallPlan, report: &mut Report<'_>) -> Result<(), StepError> {
+    async fn apply(&mut self, plan: &InstallPlan, report: &mut Report<'_>) -> Result<(), StepError> {
         let mut created = Created::default();
         for action in &plan.actions {
             if self.patience.is_interrupted() {
@@ -168,7 +213,12 @@ impl Installer<'_> {
             let done =
                 self.patience.call(action.call(), async || created.carry_out(action, &self.qovery, &self.config.secrets).await).await;
             match done {
-                Ok(()) => report.did(action, started.elapsed()),
+                Ok(()) => {
+                    if let JobAction::CreateFile { file, .. } | JobAction::EditFile { file, .. } = action {
+                        self.uploaded.insert(file.mount_path(), file.content.clone());
+                    }
+                    report.did(action, started.elapsed());
+                }
                 // A name that is taken by now is an answer too: look again.
                 Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(()),
                 Err(source) => return Err(Failed { doing: action.to_string(), call: action.call(), source }.into()),
@@ -178,10 +228,11 @@ impl Installer<'_> {
     }
 }
 
-/// What the plan has created so far.
+/// What the plan has created so far: of stages the last one.
 #[derive(Default)]
 struct Created {
     job: Option<QoveryId>,
+    helm: Option<QoveryId>,
     stage: Option<QoveryId>,
 }
 
@@ -203,11 +254,25 @@ impl Created {
             }
             JobAction::CreateStage { name } => self.stage = Some(qovery.create_stage(name).await?),
             JobAction::MoveStage { stage, before, .. } => qovery.move_stage(known(stage.as_ref(), self.stage.as_ref())?, before).await?,
-            JobAction::AttachToStage { job, stage, .. } => {
+            JobAction::AttachToStage { what, id, stage, .. } => {
                 let stage = known(stage.as_ref(), self.stage.as_ref())?;
-                qovery.attach_to_stage(stage, known(job.as_ref(), self.job.as_ref())?).await?;
+                let created = match what {
+                    Staged::Job => self.job.as_ref(),
+                    Staged::Account => self.helm.as_ref(),
+                };
+                qovery.attach_to_stage(stage, known(id.as_ref(), created)?).await?;
             }
-            JobAction::Unskip { job, stage, .. } => qovery.unskip(known(stage.as_ref(), self.stage.as_ref())?, job).await?,
+            JobAction::Unskip { id, stage, .. } => qovery.unskip(known(stage.as_ref(), self.stage.as_ref())?, id).await?,
+            JobAction::CreateFile { job, key, file } => {
+                qovery.create_file(known(job.as_ref(), self.job.as_ref())?, key, file).await?;
+            }
+            JobAction::EditFile { id, key, file } => qovery.edit_file(id, key, file).await?,
+            JobAction::DeleteVariable { id, .. } | JobAction::DeleteFile { id, .. } => qovery.delete_variable(id).await?,
+            JobAction::CreateHelm { request, .. } => self.helm = Some(qovery.create_helm(request).await?),
+            JobAction::EditHelm { helm, request, .. } => qovery.edit_helm(helm, request).await?,
+            JobAction::BindService { service, service_account, before } => {
+                qovery.bind(service, service_account, before.as_deref()).await?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::model::{
-    job::{JobSource, JobSpec},
+    job::{JobSource, JobSpec, RegistryRef},
     qovery::{QoveryId, QoveryName},
 };
 
@@ -90,7 +90,10 @@ fn source(body: &mut Body, source: &JobSource, inputs: &mut Inputs) {
     };
     match source {
         JobSource::Image { registry, name, tag } => {
-            let registry = id_of(registry, "registry_id", "container registry");
+            let registry = match registry {
+                RegistryRef::Named(name) => id_of(name, "registry_id", "container registry"),
+                RegistryRef::Host(host) => inputs.add("registry_id", &format!("Id of the container registry on {host}"), false),
+            };
             body.object("source", |body| {
                 body.object("image", |body| {
                     body.raw("registry_id", &registry);
@@ -290,6 +293,7 @@ mod tests {
             restarts: 1,
             auto_deploy: Some(false),
             stage: "identities".parse().ok(),
+            files: Vec::new(),
             variables: BTreeMap::from([("IRSA_PROOF".parse().unwrap(), "required".to_owned())]),
             secrets: BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()]),
             advanced_settings: BTreeMap::from([("security.read_only_root_filesystem".to_owned(), json!(true))]),
@@ -297,7 +301,11 @@ mod tests {
     }
 
     fn image() -> JobSource {
-        JobSource::Image { registry: "ghcr".parse().unwrap(), name: "acme/qovery-irsa".to_owned(), tag: "1.0".to_owned() }
+        JobSource::Image {
+            registry: RegistryRef::Named("ghcr".parse().unwrap()),
+            name: "acme/qovery-irsa".to_owned(),
+            tag: "1.0".to_owned(),
+        }
     }
 
     /// What a parser of the language makes of it.

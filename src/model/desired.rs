@@ -259,11 +259,7 @@ impl Desired {
         self.add_role(identity, arn.clone(), anchor)?;
         self.associations.extend(association.map(|(_, association)| (association.subject.service_account.clone(), association)));
         self.service_accounts.push(service_account(identity, &place, arn));
-        self.services.extend(identity.services.services.iter().map(|service| DesiredService {
-            service: service.clone(),
-            service_account: identity.service_account.name.clone(),
-            take_over: identity.services.take_over,
-        }));
+        self.services.extend(identity.bindings());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::{
     names::{LabelValue, MetadataKey, NamespacePattern, RoleName, RolePath, ServiceAccountName, Subject, TagKey, TagValue},
     oidc::Audience,
     role::RoleAttributes,
-    service::ServiceRef,
+    service::{DesiredService, ServiceRef},
 };
 
 /// What becomes of things that this job made and no identity names any more.
@@ -37,6 +37,17 @@ pub struct Identity {
     pub binding: Binding,
     /// The services that should run with the ServiceAccount.
     pub services: BoundServices,
+}
+
+impl Identity {
+    /// Its services, each with the ServiceAccount.
+    pub fn bindings(&self) -> impl Iterator<Item = DesiredService> {
+        self.services.services.iter().map(|service| DesiredService {
+            service: service.clone(),
+            service_account: self.service_account.name.clone(),
+            take_over: self.services.take_over,
+        })
+    }
 }
 
 /// How the pods of a ServiceAccount get a role.

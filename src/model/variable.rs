@@ -18,6 +18,13 @@ name!(
     }
 );
 
+/// What AWS SDKs read before they look for a role.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>
+pub const AWS_KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// What EKS sets in a container, and does not if one of them is there.
+/// <https://github.com/aws/amazon-eks-pod-identity-webhook>
+pub const SET_BY_EKS: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+
 /// A variable as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedVariable {
@@ -31,6 +38,8 @@ pub struct ObservedVariable {
     pub scope: VariableScope,
     /// Whether its value is hidden.
     pub is_secret: bool,
+    /// Where Qovery mounts its value as a file, if it does.
+    pub mount_path: Option<String>,
 }
 
 /// As messages name it: ``secret `X` of the project``.

@@ -419,13 +419,18 @@ impl Call for Action {
                 "kubernetes:patch serviceaccounts"
             }
             Self::DeleteServiceAccount { .. } => "kubernetes:delete serviceaccounts",
-            Self::BindService { service, .. } => match service.kind {
-                ServiceKind::Application => "qovery:PUT /application/{id}/advancedSettings",
-                ServiceKind::Container => "qovery:PUT /container/{id}/advancedSettings",
-                ServiceKind::Terraform => "qovery:PUT /terraform/{id}/advancedSettings",
-                ServiceKind::Job | ServiceKind::Other(_) => "qovery:PUT /job/{id}/advancedSettings",
-            },
+            Self::BindService { service, .. } => settings_call(&service.kind),
         }
+    }
+}
+
+/// The call that changes the advanced settings of a service.
+pub(super) fn settings_call(kind: &ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Application => "qovery:PUT /application/{id}/advancedSettings",
+        ServiceKind::Container => "qovery:PUT /container/{id}/advancedSettings",
+        ServiceKind::Terraform => "qovery:PUT /terraform/{id}/advancedSettings",
+        ServiceKind::Job | ServiceKind::Other(_) => "qovery:PUT /job/{id}/advancedSettings",
     }
 }
 

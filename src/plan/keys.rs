@@ -8,15 +8,8 @@ use crate::model::{
     containers::PROFILES,
     desired::Desired,
     observed::Observed,
-    variable::{ObservedVariable, VariableScope},
+    variable::{AWS_KEYS, ObservedVariable, SET_BY_EKS, VariableScope},
 };
-
-/// What AWS SDKs read before they look for a role.
-/// <https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>
-pub(super) const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-/// What EKS sets in a container, and does not if one of them is there.
-/// <https://github.com/aws/amazon-eks-pod-identity-webhook>
-const OF_EKS: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
 
 /// A variable that services have.
 pub(super) struct Held {
@@ -31,7 +24,7 @@ pub(super) type Seen<'a> = (String, &'a [ObservedVariable]);
 
 /// Which AWS keys services have, each once; by name, then by where it is set.
 pub(super) fn keys(services: &[Seen<'_>]) -> Vec<Held> {
-    held(&KEYS, services, set)
+    held(&AWS_KEYS, services, set)
 }
 
 /// What may keep services from their role, beside keys, in words.
@@ -49,7 +42,7 @@ fn without_role(services: &[Seen<'_>]) -> Vec<String> {
         let way = way(&held, ". If the job needs it, give it to the job itself");
         format!("{}: EKS then gives its pods neither role nor token. {way}", said(&held))
     };
-    held(&OF_EKS, services, in_force).into_iter().map(note).collect()
+    held(&SET_BY_EKS, services, in_force).into_iter().map(note).collect()
 }
 
 type Find = for<'a> fn(&'a [ObservedVariable], &str) -> Option<&'a ObservedVariable>;

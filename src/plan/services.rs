@@ -20,8 +20,11 @@ use crate::model::{
 pub(super) fn start(service_account: &ServiceAccountName, desired: &Desired, observed: &Observed) -> Result<Vec<Action>, Vec<Refusal>> {
     let (mut actions, mut refusals) = (Vec::new(), Vec::new());
     for binding in desired.services.iter().filter(|binding| binding.service_account == *service_account) {
-        match bind(binding, desired, observed) {
-            Ok(action) => actions.extend(action),
+        match bind(binding, &desired.services, &observed.services) {
+            Ok(Some(Bind { service, before })) => {
+                actions.push(Action::BindService { service, service_account: binding.service_account.clone(), before });
+            }
+            Ok(None) => {}
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -62,13 +65,22 @@ fn traps_of_terraform((service, account): &(&Service, &ServiceAccountName)) -> S
     )
 }
 
-fn bind(binding: &DesiredService, desired: &Desired, observed: &Observed) -> Result<Option<Action>, Refusal> {
+/// A service that is to be bound.
+pub(super) struct Bind {
+    /// The service.
+    pub(super) service: Service,
+    /// The ServiceAccount that it asks for now.
+    pub(super) before: Option<String>,
+}
+
+/// What one binding takes, where these are all that are wanted and these the services that are there.
+pub(super) fn bind(binding: &DesiredService, wanted: &[DesiredService], observed: &[ObservedService]) -> Result<Option<Bind>, Refusal> {
     let found = only(binding, observed)?;
     let service = &found.service;
     if !service.kind.can_be_bound() {
         return Err(Refusal::UnboundKind { service: Box::new(service.clone()) });
     }
-    if let Some(other) = desired.services.iter().find(|other| *other != binding && other.service.means(service)) {
+    if let Some(other) = wanted.iter().find(|other| *other != binding && other.service.means(service)) {
         // Once by name and once by id: as text they are not the same.
         return Err(Refusal::BoundTwice {
             service: Box::new(service.clone()),
@@ -83,22 +95,18 @@ fn bind(binding: &DesiredService, desired: &Desired, observed: &Observed) -> Res
             observed: present.clone(),
             desired: binding.service_account.clone(),
         }),
-        before => Ok(Some(Action::BindService {
-            service: service.clone(),
-            service_account: binding.service_account.clone(),
-            before: before.clone(),
-        })),
+        before => Ok(Some(Bind { service: service.clone(), before: before.clone() })),
     }
 }
 
 /// The one service that is meant.
-fn only<'a>(binding: &DesiredService, observed: &'a Observed) -> Result<&'a ObservedService, Refusal> {
-    let meant: Vec<&ObservedService> = observed.services.iter().filter(|found| binding.service.means(&found.service)).collect();
+fn only<'a>(binding: &DesiredService, observed: &'a [ObservedService]) -> Result<&'a ObservedService, Refusal> {
+    let meant: Vec<&ObservedService> = observed.iter().filter(|found| binding.service.means(&found.service)).collect();
     match meant.as_slice() {
         [only] => Ok(only),
         [] => Err(Refusal::NoSuchService {
             service: binding.service.clone(),
-            known: observed.services.iter().map(|found| found.service.clone()).filter(|service| service.kind.can_be_bound()).collect(),
+            known: observed.iter().map(|found| found.service.clone()).filter(|service| service.kind.can_be_bound()).collect(),
         }),
         several => Err(Refusal::AmbiguousService {
             service: binding.service.clone(),

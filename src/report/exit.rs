@@ -7,10 +7,8 @@ pub enum Exit {
     Done,
     /// Nothing was to be done.
     NothingToDo,
-    /// `plan` found something to do.
+    /// A dry run found something to do.
     ToDo,
-    /// A dry run of another command found something to do.
-    Previewed,
     /// `doctor` found nothing broken.
     Healthy,
     /// `doctor` found something broken.
@@ -32,7 +30,7 @@ impl Exit {
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
-            Self::Done | Self::NothingToDo | Self::Previewed | Self::Healthy => 0,
+            Self::Done | Self::NothingToDo | Self::Healthy => 0,
             Self::Failed | Self::Broken | Self::Unknown => 1,
             Self::Misconfigured => 2,
             Self::Refused => 3,
@@ -47,7 +45,7 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::NothingToDo => "nothing to do",
-            Self::ToDo | Self::Previewed => "to do",
+            Self::ToDo => "to do",
             Self::Healthy => "healthy",
             Self::Broken => "broken",
             Self::Unknown => "unknown",

@@ -181,10 +181,9 @@ async fn plan_only(work: &Work<'_, Connection>, report: &mut Report<'_>) -> Resu
     }
     report.plan(&plan);
     plan.left.iter().chain(&plan.lost).for_each(|left| report.left(left));
-    Ok(match (count, work.goal) {
-        (0, _) => End::new(Exit::NothingToDo, "nothing to do"),
-        (count, Goal::Sweep | Goal::Retire(_)) => End::new(Exit::Previewed, format!("{} to do", counted(count, "action"))),
-        (count, _) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
+    Ok(match count {
+        0 => End::new(Exit::NothingToDo, "nothing to do"),
+        count => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
     })
 }
 
@@ -258,7 +257,8 @@ async fn install_job(
     interrupted: watch::Receiver<bool>,
     report: &mut Report<'_>,
 ) -> Result<End, RunError> {
-    let config = config::load_install(flags, variables, config::read_file)?;
+    let config = config::load_install(flags, variables, config::read_file, config::RELEASED_IMAGE)?;
+    config.notes.iter().for_each(|note| report.note(note));
     if let Some(PrintedForm::Terraform) = print {
         report.printed(&terraform::render(&config.job));
         return Ok(End::printed());
@@ -271,7 +271,7 @@ async fn install_job(
     let job = &config.job.name;
     Ok(match (report.applied_count(), to_do) {
         (0, 0) => End::new(Exit::NothingToDo, format!("nothing to do: job `{job}` is in place")),
-        (0, count) => End::new(Exit::Previewed, format!("{} to do", counted(count, "action"))),
+        (0, count) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
         (count, _) => {
             End::new(Exit::Done, format!("{}: job `{job}` is in place. Deploy the environment to run it", counted(count, "action")))
         }

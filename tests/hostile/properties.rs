@@ -69,7 +69,7 @@ fn is_readable(problems: &Problems) {
 /// A manifest of any bytes gives the same configuration or the same problems whenever it is read, and problems are lines for people.
 pub fn manifest(data: &[u8]) {
     let prints = Flags { prints: true, ..Flags::default() };
-    if let Err(problems) = config::load_install(&prints, variables(&[]), |_| Ok(data.to_vec())) {
+    if let Err(problems) = config::load_install(&prints, variables(&[]), |_| Ok(data.to_vec()), None) {
         is_readable(&problems);
     }
     policy_file(data);

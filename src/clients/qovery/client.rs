@@ -50,6 +50,11 @@ impl Qovery {
         self.send(Method::PUT, path, Some(body).filter(|body| !body.is_null())).await.map(drop)
     }
 
+    /// Deletes what is at a path.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), CallError> {
+        self.send(Method::DELETE, path, None).await.map(drop)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, CallError> {
         let url = format!("{}{path}", self.access.url.as_str().trim_end_matches('/'));
         let mut authorization = http::HeaderValue::try_from(authorization(self.access.token.reveal()))

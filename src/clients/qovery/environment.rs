@@ -9,7 +9,7 @@ use super::{Qovery, error};
 use crate::{
     clients::call::CallError,
     model::{
-        job::{Named, Stage},
+        job::{JobFile, Named, Stage},
         names::NameProblem,
         qovery::{QoveryId, QoveryName},
         secret::Secret,
@@ -74,6 +74,7 @@ struct AVariable {
     is_secret: bool,
     #[serde(default)]
     variable_type: String,
+    mount_path: Option<String>,
 }
 
 impl AVariable {
@@ -90,6 +91,7 @@ struct ANamed {
     id: String,
     #[serde(default)]
     name: String,
+    url: Option<String>,
 }
 
 /// Whose variables are asked for.
@@ -177,7 +179,8 @@ impl Qovery {
         let variable = |found: AVariable| {
             let is_secret = found.is_hidden();
             let value = found.value.filter(|_| !is_secret);
-            Ok(ObservedVariable { id: id(&found.id)?, name: found.key, value, scope: VariableScope::of(&found.scope), is_secret })
+            let scope = VariableScope::of(&found.scope);
+            Ok(ObservedVariable { id: id(&found.id)?, name: found.key, value, scope, is_secret, mount_path: found.mount_path })
         };
         listed.into_iter().map(variable).collect()
     }
@@ -213,6 +216,43 @@ impl Qovery {
         self.put(&format!("/variable/{variable}"), &json!({ "key": name.as_str(), "value": value })).await
     }
 
+    /// Deletes a variable.
+    ///
+    /// # Errors
+    /// Qovery refuses or does not answer.
+    pub async fn delete_variable(&self, variable: &QoveryId) -> Result<(), CallError> {
+        self.delete(&format!("/variable/{variable}")).await
+    }
+
+    /// Creates a variable of a job that Qovery mounts as a file. What looks like a variable in the file stays as it is.
+    ///
+    /// # Errors
+    /// Qovery refuses or does not answer.
+    pub async fn create_file(&self, job: &QoveryId, key: &str, file: &JobFile) -> Result<(), CallError> {
+        let body = json!({
+            "key": key, "value": file.content, "mount_path": file.mount_path(), "is_secret": false, "enable_interpolation_in_file": false,
+            "variable_scope": "JOB", "variable_parent_id": job.as_str(),
+        });
+        self.create("/variable", &body).await.map(drop)
+    }
+
+    /// Gives a file of a job another content.
+    ///
+    /// # Errors
+    /// Qovery refuses or does not answer.
+    pub async fn edit_file(&self, variable: &QoveryId, key: &str, file: &JobFile) -> Result<(), CallError> {
+        let body = json!({ "key": key, "value": file.content, "enable_interpolation_in_file": false });
+        self.put(&format!("/variable/{variable}"), &body).await
+    }
+
+    /// The Helm repositories of an organization.
+    ///
+    /// # Errors
+    /// Qovery refuses, does not answer, or answers in an unknown form.
+    pub async fn helm_repositories(&self, organization: &QoveryId) -> Result<Vec<Named>, CallError> {
+        self.named(&format!("/organization/{organization}/helmRepository")).await
+    }
+
     /// The container registries of an organization.
     ///
     /// # Errors
@@ -231,7 +271,7 @@ impl Qovery {
 
     async fn named(&self, path: &str) -> Result<Vec<Named>, CallError> {
         let listed: Vec<ANamed> = self.list(path).await?;
-        listed.into_iter().map(|named| Ok(Named { id: id(&named.id)?, name: named.name })).collect()
+        listed.into_iter().map(|named| Ok(Named { id: id(&named.id)?, name: named.name, url: named.url })).collect()
     }
 
     async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, CallError> {

@@ -79,7 +79,7 @@ impl Qovery {
 const ANSWERED_ONLY: [&str; 9] =
     ["id", "created_at", "updated_at", "environment", "service_type", "job_type", "maximum_cpu", "maximum_memory", "maximum_gpu"];
 /// The same of a Git repository: what Qovery has found out about it.
-const ANSWERED_ONLY_OF_GIT: [&str; 8] = [
+pub(super) const ANSWERED_ONLY_OF_GIT: [&str; 8] = [
     "has_access",
     "owner",
     "name",
@@ -133,7 +133,7 @@ fn image_as_request(image: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// All keys but these, and but those without a value: to ask for nothing is to leave it out.
-fn without(answer: &Map<String, Value>, keys: &[&str]) -> Map<String, Value> {
+pub(super) fn without(answer: &Map<String, Value>, keys: &[&str]) -> Map<String, Value> {
     let asked = answer.iter().filter(|(key, value)| !value.is_null() && !keys.contains(&key.as_str()));
     asked.map(|(key, value)| (key.clone(), value.clone())).collect()
 }

@@ -3,6 +3,7 @@
 mod client;
 mod environment;
 mod error;
+mod helms;
 mod jobs;
 #[cfg(feature = "laptop")]
 mod projects;

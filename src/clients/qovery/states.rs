@@ -9,6 +9,7 @@ use crate::{
     clients::call::CallError,
     model::{
         gather::Gather as _,
+        job::Deployed,
         marks::JobMark,
         states::{ServiceState, States},
     },
@@ -26,11 +27,23 @@ struct Statuses {
 struct Status {
     id: String,
     state: String,
+    service_deployment_status: Option<String>,
     /// Of a service. One that does not say so may take part.
     is_part_last_deployment: Option<bool>,
 }
 
 impl Qovery {
+    /// Whether a service of the environment was ever deployed. One that does not say so was.
+    ///
+    /// # Errors
+    /// Qovery refuses, does not answer, or answers in an unknown form.
+    pub async fn deployed(&self) -> Result<Deployed, CallError> {
+        let found: Statuses = self.get(&format!("/environment/{}/statuses", self.environment())).await?;
+        let never = |status: &Status| status.service_deployment_status.as_deref() == Some("NEVER_DEPLOYED");
+        let all_never = found.services.into_values().flatten().flatten().all(|status| never(&status));
+        Ok(if all_never { Deployed::Never } else { Deployed::Before })
+    }
+
     /// The states of the environment and of its services but those of this job, and the marks of all its jobs.
     ///
     /// # Errors

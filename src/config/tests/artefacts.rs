@@ -98,12 +98,12 @@ fn required_keys_of_the_schema_are_those_that_the_loader_requires() {
         assert_eq!(part.get("properties").is_some() && name != "PolicyDocument", part["additionalProperties"] == false, "{name}");
     }
     let expected = [
+        "ChartGit.url",
+        "ClusterAccess.namespace",
         "Git.url",
         "Identity.role",
         "Identity.serviceAccount",
-        "Image.name",
         "Image.registry",
-        "Image.tag",
         "Job.name",
         "Manifest.identities",
     ];
@@ -116,7 +116,8 @@ fn the_sample_loads_with_qoverys_variables_alone() {
     assert_eq!(sample.lines().next(), Some("# yaml-language-server: $schema=./qovery.schema.json"));
     let config = loaded(&[], &sample).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.identities[0].service_account.name.as_str(), "my-s3-role");
-    let installed = load_install(&Flags::default(), with(&[]), |_| Ok(sample.into_bytes())).unwrap_or_else(|problems| panic!("{problems}"));
+    let installed = load_install(&Flags::default(), with(&[]), |_| Ok(sample.clone().into_bytes()), None)
+        .unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(installed.job.name.as_str(), "aws-identity");
 }
 
@@ -132,7 +133,7 @@ fn every_example_of_the_reference_loads() {
         let read = |path: &Path| Ok(if path == Path::new(DEFAULT_MANIFEST) { example.into() } else { policy.into() });
         load(&Flags::default(), with(&variables), read).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
         if example.contains("\njob:") {
-            let installed = load_install(&Flags::default(), with(&variables), |_| Ok(example.into()));
+            let installed = load_install(&Flags::default(), with(&variables), |_| Ok(example.into()), None);
             installed.unwrap_or_else(|problems| panic!("{problems}\n{example}"));
         }
     }
@@ -166,6 +167,7 @@ fn the_reference_names_every_flag_and_no_other() {
         service_account: _,
         namespace: _,
         bootstrap: _,
+        install: _,
     } = Flags::default();
     assert_eq!(names("Flags"), ["--manifest", "--format", "--timeout"].map(str::to_owned).into());
 }

@@ -1,6 +1,6 @@
 //! The `job:` section, which only `install` reads.
 
-use super::*;
+use super::{keyless::IMAGE, *};
 use crate::model::job::{GitProvider, JobSource};
 
 const JOB: &str = r#"
@@ -22,7 +22,7 @@ job:
 "#;
 
 fn installing(flags: &Flags, variables: &[(&str, &str)], manifest: &str) -> Result<InstallConfig, Problems> {
-    load_install(flags, with(variables), |_| Ok(manifest.as_bytes().to_vec()))
+    load_install(flags, with(variables), |_| Ok(manifest.as_bytes().to_vec()), None)
 }
 
 fn of_job(keys: &str) -> String {
@@ -32,7 +32,7 @@ fn of_job(keys: &str) -> String {
 }
 
 #[test]
-fn every_key_of_the_job_is_read_and_nothing_of_the_identities() {
+fn every_key_of_the_job_is_read_and_a_variable_that_only_the_job_has_is_no_problem() {
     let config = installing(
         &Flags::default(),
         &[("TAG", "1.2"), ("IRSA_SECRET_AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "the installer's own")],
@@ -45,8 +45,11 @@ fn every_key_of_the_job_is_read_and_nothing_of_the_identities() {
     assert_eq!(job.arguments.start, ["start", "--timeout", "10m"]);
     assert_eq!((job.arguments.stop, job.arguments.delete), (vec!["stop".to_owned()], vec!["delete".to_owned()]));
     let JobSource::Image { registry, name, tag } = job.source else { panic!() };
-    assert_eq!((registry.as_str(), name.as_str(), tag.as_str()), ("ghcr", "acme/qovery-irsa", "1.2"));
-    assert_eq!(job.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(), [("IRSA_PROOF", "required")]);
+    assert_eq!((registry.to_string().as_str(), name.as_str(), tag.as_str()), ("ghcr", "acme/qovery-irsa", "1.2"));
+    assert_eq!(
+        job.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
+        [("IRSA_MANIFEST", "/qovery-irsa/qovery.yml"), ("IRSA_PROOF", "required")]
+    );
     assert_eq!(job.secrets.len(), 2);
     assert_eq!(job.advanced_settings["deployment.termination_grace_period_seconds"], 60);
     assert_eq!(
@@ -108,7 +111,10 @@ fn a_job_with_a_mistake_says_what_is_legal() {
     }
     for (manifest, expected) in [
         ("identities: []", "qovery.yml:1: `job` is missing: it says what `install` makes"),
-        ("job: {name: a}", "qovery.yml:1: job: neither `image` nor `git` is given: where does its image come from?"),
+        (
+            "job: {name: a}",
+            "qovery.yml:1: job: neither `image` nor `git` is given, and this program was built without the name of a released image: say with `image` where it is, or with `git` what Qovery builds it from",
+        ),
         ("job: {name: a, image: {registry: r, name: 'n:1', tag: t}}", "qovery.yml:1: job.image.name: `n:1` holds a tag: give it as `tag`"),
         (
             "job: {name: a, git: {url: 'git@github.com:a/b'}}",
@@ -135,25 +141,19 @@ fn other_commands_do_not_look_at_the_job() {
 #[test]
 fn a_manifest_that_cannot_be_read_is_one_problem() {
     let read = |_: &Path| Err(io::Error::new(io::ErrorKind::NotFound, "no such file"));
-    let problems = load_install(&Flags::default(), with(&[]), read).unwrap_err().to_string();
+    let problems = load_install(&Flags::default(), with(&[]), read, None).unwrap_err().to_string();
     assert_eq!(problems, "1 problem in the configuration\n  qovery.yml: cannot be read: no such file");
 }
 
 #[test]
-fn the_services_that_identities_bind_are_known_and_their_problems_are_none_of_installs() {
-    let job = "job: {name: a, image: {registry: r, name: n, tag: t}}";
-    for (identities, expected) in [
-        (
-            "[{serviceAccount: app, bindServices: [api, worker]}, {serviceAccount: b, bindServices: [\"${SERVICE}\"]}]",
-            vec!["api", "cron", "worker"],
-        ),
-        ("[{serviceAccount: \"${NOT_SET}\", nonsense: 1, bindServices: [api, ' bad', \"${NOT_SET}\", {a: b}]}]", vec!["api"]),
-        ("[7, {bindServices: api}, {bindServices: [worker]}]", vec!["worker"]),
-        ("nonsense", vec![]),
-    ] {
-        let manifest = format!("identities: {identities}\n{job}");
-        let config = installing(&Flags::default(), &[("SERVICE", "cron")], &manifest).unwrap();
-        assert_eq!(config.binds.iter().map(ServiceRef::as_str).collect::<Vec<_>>(), expected, "{identities}");
-    }
-    assert!(installing(&Flags::default(), &[], job).unwrap().binds.is_empty());
+fn the_services_that_identities_bind_are_known_with_what_they_are_bound_to() {
+    let manifest = format!(
+        "identities: [{{serviceAccount: app, bindServices: [api, worker], takeOver: true, role: {{}}}}, {{serviceAccount: b, bindServices: [\"${{SERVICE}}\"], role: {{}}}}, {{serviceAccount: \"${{NOT_SET}}\", bindServices: [other, \"${{NOT_SET}}\"], role: {{}}}}]\n{IMAGE}"
+    );
+    let config = installing(&Flags::default(), &[("SERVICE", "cron")], &manifest).unwrap();
+    assert_eq!(config.binds.iter().map(ServiceRef::as_str).collect::<Vec<_>>(), ["api", "cron", "other", "worker"]);
+    let bindings: Vec<_> =
+        config.bindings.iter().map(|binding| (binding.service.as_str(), binding.service_account.as_str(), binding.take_over)).collect();
+    assert_eq!(bindings, [("api", "app", true), ("worker", "app", true), ("cron", "b", false)]);
+    assert!(installing(&Flags::default(), &[], IMAGE).unwrap().binds.is_empty());
 }

@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod job;
+mod keyless;
 mod limits;
 mod manifest;
 mod pod_identity;
@@ -506,7 +507,7 @@ fn a_manifest_that_cannot_be_read_says_why() {
     let named = [("IRSA_MANIFEST", "conf/m.yml")];
     insta::assert_snapshot!(shown(load(&Flags::default(), with(&[]), missing)), @r"
         1 problem in the configuration
-          `SERVICE_ACCOUNT_NAME` is not set and there is no `qovery.yml`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, for more put `qovery.yml` into the image or name a manifest by `IRSA_MANIFEST`
+          `SERVICE_ACCOUNT_NAME` is not set and there is no `qovery.yml`: for one identity set it with `IRSA_ROLE_ARN` or `IRSA_POLICY_ARNS`, for more let `install` upload a `qovery.yml`, or name a manifest by `IRSA_MANIFEST`
         ");
     insta::assert_snapshot!(shown(load(&Flags::default(), with(&named), missing)), @r"
         1 problem in the configuration

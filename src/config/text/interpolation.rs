@@ -10,17 +10,36 @@ use super::{
     node::{Node, Value},
     problems::{At, quoted},
 };
+use crate::model::grammar::Step;
 
 /// Replaces the variables in every string of the tree.
 ///
 /// A string with a problem is reported and becomes [`Value::Wrong`].
 pub(in crate::config) fn interpolate(node: &mut Node, variables: &BTreeMap<String, String>, at: &At<'_>) {
-    Interpolation { variables, left: MOST_INSERTED }.node(node, at);
+    Interpolation { variables, left: MOST_INSERTED, unset: None }.node(node, at);
+}
+
+/// The same where some variables may be known only elsewhere: a string with one that is not set becomes [`Value::Wrong`] without a report.
+/// Where these strings are.
+pub(in crate::config) fn interpolate_as_far(node: &mut Node, variables: &BTreeMap<String, String>, at: &At<'_>) -> Vec<Vec<Step>> {
+    let mut interpolation = Interpolation { variables, left: MOST_INSERTED, unset: Some(Vec::new()) };
+    interpolation.node(node, at);
+    interpolation.unset.unwrap_or_default()
 }
 
 struct Interpolation<'v> {
     variables: &'v BTreeMap<String, String>,
     left: usize,
+    /// Where variables are not set, if that is no problem.
+    unset: Option<Vec<Vec<Step>>>,
+}
+
+/// Why a reference has no value.
+enum Fault {
+    /// It is none.
+    Malformed(String),
+    /// Its variable is not set.
+    Unset(String),
 }
 
 impl Interpolation<'_> {
@@ -30,7 +49,10 @@ impl Interpolation<'_> {
                 Ok(replaced) => *text = replaced,
                 Err(problems) => {
                     for problem in problems {
-                        at.report(problem);
+                        match (problem, &mut self.unset) {
+                            (Fault::Unset(_), Some(unset)) => unset.push(at.path()),
+                            (Fault::Unset(problem) | Fault::Malformed(problem), _) => at.report(problem),
+                        }
                     }
                     node.value = Value::Wrong;
                 }
@@ -51,7 +73,7 @@ impl Interpolation<'_> {
 
     /// # Errors
     /// Every problem of the text.
-    fn text(&mut self, text: &str) -> Result<String, Vec<String>> {
+    fn text(&mut self, text: &str) -> Result<String, Vec<Fault>> {
         let mut problems = Vec::new();
         let mut replaced = String::with_capacity(text.len());
         let mut rest = text;
@@ -63,7 +85,7 @@ impl Interpolation<'_> {
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('{') {
                 let Some((reference, after)) = after.split_once('}') else {
-                    problems.push(format!("{} has no `}}` at its end", quoted(&format!("${rest}"))));
+                    problems.push(Fault::Malformed(format!("{} has no `}}` at its end", quoted(&format!("${rest}")))));
                     break;
                 };
                 match value(self.variables, reference) {
@@ -73,10 +95,10 @@ impl Interpolation<'_> {
                             replaced.push_str(value);
                         }
                         None => {
-                            problems.push(format!(
+                            problems.push(Fault::Malformed(format!(
                                 "the values inserted into the manifest are larger than {} MiB together",
                                 MOST_INSERTED >> 20
-                            ));
+                            )));
                         }
                     },
                     Err(problem) => problems.push(problem),
@@ -92,15 +114,15 @@ impl Interpolation<'_> {
 }
 
 /// The value of what stands between `${` and `}`.
-fn value<'r>(variables: &'r BTreeMap<String, String>, reference: &'r str) -> Result<&'r str, String> {
+fn value<'r>(variables: &'r BTreeMap<String, String>, reference: &'r str) -> Result<&'r str, Fault> {
     let (name, default) = reference.split_once(":-").map_or((reference, None), |(name, default)| (name, Some(default)));
     if !is_name(name) || default.is_some_and(|default| default.contains('$')) {
         let whole = format!("${{{reference}}}");
-        return Err(format!(
+        return Err(Fault::Malformed(format!(
             "{} is not a variable: use `${{NAME}}` or `${{NAME:-default}}`, and {} for a variable of IAM",
             quoted(&whole),
             quoted(&format!("${whole}"))
-        ));
+        )));
     }
     let value = variables.get(name);
     match (value.filter(|value| !value.is_empty()), default) {
@@ -108,7 +130,11 @@ fn value<'r>(variables: &'r BTreeMap<String, String>, reference: &'r str) -> Res
         (None, Some(default)) => Ok(default),
         (None, None) => {
             let state = if value.is_some() { "is empty" } else { "is not set" };
-            Err(format!("the variable {} {state}: set it, or write {}", quoted(name), quoted(&format!("${{{name}:-default}}"))))
+            Err(Fault::Unset(format!(
+                "the variable {} {state}: set it, or write {}",
+                quoted(name),
+                quoted(&format!("${{{name}:-default}}"))
+            )))
         }
     }
 }
@@ -129,7 +155,9 @@ mod tests {
     }
 
     fn text(text: &str) -> Result<String, String> {
-        Interpolation { variables: &variables(), left: MOST_INSERTED }.text(text).map_err(|problems| problems.join("; "))
+        let said = |(Fault::Malformed(problem) | Fault::Unset(problem))| problem;
+        let replaced = Interpolation { variables: &variables(), left: MOST_INSERTED, unset: None }.text(text);
+        replaced.map_err(|problems| problems.into_iter().map(said).collect::<Vec<_>>().join("; "))
     }
 
     #[test]

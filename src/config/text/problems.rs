@@ -156,13 +156,19 @@ impl<'a> At<'a> {
         self.log.add(Place::Node(self.path()), text.to_string());
     }
 
+    /// Reports a problem of the node at this path.
+    pub(in crate::config) fn report_at(log: &ProblemLog, path: Vec<Step>, text: impl fmt::Display) {
+        log.add(Place::Node(path), text.to_string());
+    }
+
     /// Reports a problem of a node below this one.
     pub(in crate::config) fn below(&self, path: &[Step], text: impl fmt::Display) {
         let path = self.path().into_iter().chain(path.iter().cloned()).collect();
         self.log.add(Place::Node(path), text.to_string());
     }
 
-    fn path(&self) -> Vec<Step> {
+    /// The way to this node.
+    pub(in crate::config) fn path(&self) -> Vec<Step> {
         let mut path = Vec::new();
         let mut at = self;
         while let Some((parent, step)) = at.way {

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::plan::refusal::InstallRefusal;
 use crate::{
-    model::{job::ObservedEnvironment, service::ServiceRef, variable::ObservedVariable},
-    plan::keys::{self, Held, KEYS, Seen, set},
+    model::{
+        job::{JobSpec, ObservedEnvironment},
+        service::ServiceRef,
+        variable::{AWS_KEYS, ObservedVariable, SET_BY_EKS},
+    },
+    plan::keys::{self, Held, Seen, in_force, set},
 };
 
 /// By what names the job reads an API token of Qovery.
@@ -26,6 +30,28 @@ pub(super) fn refusals(binds: &BTreeSet<ServiceRef>, observed: &ObservedEnvironm
     keys::keys(&bound(binds, observed, &inherited)).into_iter().map(refusal).collect()
 }
 
+/// What keeps a keyless job from its role.
+pub(super) fn of_job(spec: &JobSpec, observed: &ObservedEnvironment) -> Vec<InstallRefusal> {
+    if spec.account.is_none() {
+        return Vec::new();
+    }
+    let keys = AWS_KEYS.iter().filter_map(|name| set(&observed.variables, name));
+    // EKS goes by the name: one that is set to nothing counts too.
+    let of_eks = SET_BY_EKS.iter().filter_map(|name| in_force(&observed.variables, name));
+    keys.chain(of_eks).map(|key| InstallRefusal::KeyOfJob { key: key.clone() }).collect()
+}
+
+/// What is missing where the job would have no AWS credentials at all.
+pub(super) fn without_credentials(spec: &JobSpec, observed: &ObservedEnvironment) -> Option<String> {
+    let named = |name: &str| spec.secrets.iter().chain(spec.variables.keys()).any(|known| known.as_str() == name);
+    let has = |name: &&str| named(name) || in_force(&observed.variables, name).is_some();
+    let runs_as_another = spec.advanced_settings.contains_key("security.service_account_name");
+    if spec.account.is_some() || runs_as_another || AWS_KEYS.iter().chain(&SET_BY_EKS).any(|name| has(&name)) {
+        return None;
+    }
+    Some("the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, and give `role` and `chart` in `job`".to_owned())
+}
+
 /// What people should know where nothing is refused.
 pub(super) fn notes(binds: &BTreeSet<ServiceRef>, observed: &ObservedEnvironment) -> Vec<String> {
     let inherited = inherited(observed);
@@ -34,7 +60,7 @@ pub(super) fn notes(binds: &BTreeSet<ServiceRef>, observed: &ObservedEnvironment
         Some(found.collect::<Vec<_>>().join(", ")).filter(|found| !found.is_empty())
     };
     let way = "Delete that there, and run `install` with `IRSA_SECRET_<name>` set for each name in `secrets`, which makes secrets of the job itself";
-    let keys = all(&KEYS).map(|keys| {
+    let keys = all(&AWS_KEYS).map(|keys| {
         format!("every service of the environment inherits {keys}, and AWS SDKs take such keys before a role of the service. {way}")
     });
     let tokens = all(&TOKENS).map(|tokens| format!("every service of the environment can read {tokens}, an API token. {way}"));

@@ -2,7 +2,10 @@
 //!
 //! What of the job the manifest does not name stays as it is: people set it in the console.
 
+mod account;
 mod action;
+mod binding;
+mod files;
 mod keys;
 mod request;
 mod stage;
@@ -10,14 +13,14 @@ mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use action::JobAction;
+pub use action::{JobAction, Staged};
 use serde_json::Value;
 
 use super::refusal::{InstallRefusal, Refusal, Refusals};
 use crate::model::{
     gather::Gather as _,
-    job::{JobSpec, ObservedEnvironment},
-    service::{Service, ServiceRef, is_same_name},
+    job::{BindWhen, JobSpec, ObservedEnvironment},
+    service::{DesiredService, Service, ServiceRef, is_same_name},
     variable::VariableName,
 };
 
@@ -30,8 +33,22 @@ pub struct InstallPlan {
     pub notes: Vec<String>,
 }
 
-/// What makes the job as it should be. `binds` are the services that the manifest's identities bind to a role, `at_hand` the secrets whose
-/// values the installer has.
+/// What is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The job.
+    pub job: &'a JobSpec,
+    /// The services that the manifest's identities bind to a role.
+    pub binds: &'a BTreeSet<ServiceRef>,
+    /// The same with what they are bound to, as far as that is known here.
+    pub bindings: &'a [DesiredService],
+    /// When they are bound now, and not by the job.
+    pub bind: BindWhen,
+    /// The secrets whose values the installer has.
+    pub at_hand: &'a BTreeSet<VariableName>,
+}
+
+/// What makes the job as it should be.
 ///
 /// | observed | actions |
 /// |---|---|
@@ -41,22 +58,23 @@ pub struct InstallPlan {
 /// | a secret that is missing | create it if its value is at hand, else a refusal |
 /// | a variable that is missing, or the job's own with another value | create or edit it |
 /// | a variable inherited with another value | refusal |
+/// | a file that is missing, differs, or is not named any more | upload or delete it |
 /// | advanced settings that differ | put them back with these changed |
+/// | a keyless job without its Helm service, or with one that differs | create or edit it: what the manifest does not name stays |
+/// | a keyless job that sees AWS keys, or what keeps EKS from giving it its role | refusal |
 /// | AWS keys that a service of `binds` has or inherits | refusal: it would never use its role |
 /// | AWS keys or an API token that only others inherit | a note |
 /// | a variable of a service of `binds` that keeps EKS from giving it a role | a note |
 /// | another stage than named | attach the job to it; a stage of that name that is missing is created before all others |
 /// | a named stage that comes after a service's that may use the role | move it first if it is the job's alone, else a refusal |
-/// | the job is skipped in its stage | let it run |
+/// | the Helm service in another stage, or in one that does not come before the job's | the same, before the job's stage |
+/// | the job or the Helm service is skipped in its stage | let it run |
+/// | a service that asks for another ServiceAccount than its identity's | bind it, or a note that the job does |
 ///
 /// # Errors
 /// All refusals.
-pub fn install(
-    spec: &JobSpec,
-    binds: &BTreeSet<ServiceRef>,
-    observed: &ObservedEnvironment,
-    at_hand: &BTreeSet<VariableName>,
-) -> Result<InstallPlan, Refusals> {
+pub fn install(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> Result<InstallPlan, Refusals> {
+    let Wanted { job: spec, binds, at_hand, .. } = *wanted;
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut plan = InstallPlan::default();
     let mut add = |part: Result<Vec<JobAction>, Vec<InstallRefusal>>| match part {
@@ -70,11 +88,23 @@ pub fn install(
         None => request::job(spec, observed),
     });
     add(variables::secrets(spec, observed, at_hand));
+    add(Ok(files::files(spec, observed)));
     add(variables::variables(spec, observed));
     add(Ok(settings(spec, observed)));
-    add(stage::stage(spec, observed));
+    add(spec.account.as_ref().map_or(Ok(Vec::new()), |account| account::account(account, observed)));
+    add(stage::stages(spec, observed));
+    add(Err(keys::of_job(spec, observed)));
     add(Err(keys::refusals(binds, observed)));
+    match binding::bindings(wanted, observed) {
+        Ok((actions, notes)) => {
+            plan.actions.extend(actions);
+            plan.notes.extend(notes);
+        }
+        Err(refused) => refusals.extend(refused),
+    }
+    plan.notes.extend(account::note(spec, observed));
     plan.notes.extend(stage::note(spec, observed));
+    plan.notes.extend(keys::without_credentials(spec, observed));
     plan.notes.extend(keys::notes(binds, observed));
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }

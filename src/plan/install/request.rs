@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::action::JobAction;
 use crate::model::{
-    job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment},
+    job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, RegistryRef},
     qovery::{QoveryId, QoveryName},
 };
 use crate::plan::refusal::{InstallRefusal, Lookup};
@@ -50,21 +50,21 @@ fn clear_entrypoints(request: &mut Value) -> bool {
     schedule.filter_map(|(_, command)| command.as_object_mut()?.remove("entrypoint")).count() > 0
 }
 
-fn object(value: Value) -> Map<String, Value> {
+pub(super) fn object(value: Value) -> Map<String, Value> {
     if let Value::Object(map) = value { map } else { Map::new() }
 }
 
 /// One value that the manifest decides.
-struct Field {
+pub(super) struct Field {
     /// The key of the manifest.
-    key: &'static str,
+    pub(super) key: &'static str,
     /// Where it is in the request.
-    path: &'static [&'static str],
-    value: Value,
+    pub(super) path: &'static [&'static str],
+    pub(super) value: Value,
 }
 
 impl Field {
-    fn is_in(&self, request: &Value) -> bool {
+    pub(super) fn is_in(&self, request: &Value) -> bool {
         let present = self.path.iter().try_fold(request, |at, key| at.get(key));
         match (present, &self.value) {
             // Qovery may show a repository with or without its ending.
@@ -75,7 +75,7 @@ impl Field {
         }
     }
 
-    fn set(self, request: &mut Value) {
+    pub(super) fn set(self, request: &mut Value) {
         let mut at = request;
         for key in self.path {
             if !at.is_object() {
@@ -107,7 +107,7 @@ fn fields(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<Field>, 
     fields.push(field("arguments.delete", &["schedule", "on_delete", "arguments"], json!(delete)));
     match &spec.source {
         JobSource::Image { registry, name, tag } => {
-            let registry = find(Lookup::Registry, &observed.registries, registry)?;
+            let registry = registry_id(registry, observed)?;
             fields.push(field("image.registry", &["source", "image", "registry_id"], json!(registry.as_str())));
             fields.push(field("image.name", &["source", "image", "image_name"], json!(name)));
             fields.push(field("image.tag", &["source", "image", "tag"], json!(tag)));
@@ -129,7 +129,18 @@ fn fields(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<Field>, 
     Ok(fields)
 }
 
-fn find(kind: Lookup, known: &[Named], name: &QoveryName) -> Result<QoveryId, InstallRefusal> {
+fn registry_id(registry: &RegistryRef, observed: &ObservedEnvironment) -> Result<QoveryId, InstallRefusal> {
+    match registry {
+        RegistryRef::Named(name) => find(Lookup::Registry, &observed.registries, name),
+        RegistryRef::Host(host) => {
+            let found = Named::on_host(&observed.registries, host).map(|named| named.id.clone());
+            let known = observed.registries.clone();
+            found.ok_or_else(|| InstallRefusal::NotFound { kind: Lookup::ReleaseRegistry, name: host.clone(), known })
+        }
+    }
+}
+
+pub(super) fn find(kind: Lookup, known: &[Named], name: &QoveryName) -> Result<QoveryId, InstallRefusal> {
     let found = Named::find(known, name).map(|named| named.id.clone());
-    found.ok_or_else(|| InstallRefusal::NotFound { kind, name: name.clone(), known: known.to_vec() })
+    found.ok_or_else(|| InstallRefusal::NotFound { kind, name: name.as_str().to_owned(), known: known.to_vec() })
 }

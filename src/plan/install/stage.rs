@@ -1,15 +1,78 @@
 //! The deployment stage of the job: it must be done before a service starts that uses what it makes, and it must run at all.
 
-use super::action::JobAction;
+use super::action::{JobAction, Staged};
 use crate::model::{
-    job::{JobSpec, ObservedEnvironment, Stage},
+    job::{JobAccount, JobSpec, ObservedEnvironment, Stage},
     qovery::{QoveryId, QoveryName},
     service::{Service, ServiceKind, is_same_name},
 };
 use crate::plan::refusal::InstallRefusal;
 
+/// Puts the job into the stage that the manifest names, and the Helm service of a keyless job into one before it; lets both run there.
+pub(super) fn stages(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {
+    let (Some(account), Some(stage)) = (&spec.account, &spec.stage) else { return of_job(spec, observed) };
+    // The job's stage goes before all others, but not before this one.
+    let mut without = observed.clone();
+    without.stages.retain(|known| !is_called(known, &account.stage));
+    let job = of_job(spec, &without)?;
+    let mut actions = of_account(account, stage, &job, observed).map_err(|refusal| vec![refusal])?;
+    actions.extend(job);
+    Ok(actions)
+}
+
+/// The Helm service comes before the job: before its stage as it is, or before what that will be moved before.
+fn of_account(
+    account: &JobAccount,
+    stage_of_job: &QoveryName,
+    of_job: &[JobAction],
+    observed: &ObservedEnvironment,
+) -> Result<Vec<JobAction>, InstallRefusal> {
+    let helm = observed.account.as_ref().map(|helm| &helm.id);
+    let name = &account.stage;
+    let moves = of_job.iter().find_map(|action| match action {
+        JobAction::MoveStage { before, .. } => Some(before),
+        _ => None,
+    });
+    let next = match moves {
+        Some(before) => observed.stages.iter().position(|stage| stage.id == *before),
+        None => observed.stages.iter().position(|stage| is_called(stage, stage_of_job)),
+    };
+    let before_next = |stage: Option<&Stage>| {
+        let next = &observed.stages[next?];
+        Some(JobAction::MoveStage {
+            stage: stage.map(|stage| stage.id.clone()),
+            name: name.clone(),
+            before: next.id.clone(),
+            before_name: next.name.clone(),
+        })
+    };
+    let attach = |stage: Option<QoveryId>| JobAction::AttachToStage { what: Staged::Account, id: helm.cloned(), stage, name: name.clone() };
+    let unskip = |stage: Option<QoveryId>| {
+        let (helm, _) = skipped(helm?, observed)?;
+        Some(JobAction::Unskip { what: Staged::Account, id: helm.clone(), stage, name: name.as_str().to_owned() })
+    };
+    let Some(at) = observed.stages.iter().position(|stage| is_called(stage, name)) else {
+        let create = JobAction::CreateStage { name: name.clone() };
+        return Ok([create].into_iter().chain(before_next(None)).chain([attach(None)]).chain(unskip(None)).collect());
+    };
+    let stage = &observed.stages[at];
+    let mut actions = Vec::new();
+    if next.is_some_and(|next| next < at) {
+        // Nobody else minds where it is.
+        if !stage.services.iter().all(|service| Some(service) == helm) {
+            return Err(InstallRefusal::AccountStageTooLate { stage: name.clone() });
+        }
+        actions.extend(before_next(Some(stage)));
+    }
+    if !helm.is_some_and(|helm| stage.services.contains(helm)) {
+        actions.push(attach(Some(stage.id.clone())));
+    }
+    actions.extend(unskip(Some(stage.id.clone())));
+    Ok(actions)
+}
+
 /// Puts the job into the stage that the manifest names, and lets it run in the stage it is in.
-pub(super) fn stage(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {
+fn of_job(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {
     let Some(name) = &spec.stage else { return Ok(unskip_where_it_is(observed).into_iter().collect()) };
     let job = observed.job.as_ref().map(|job| job.id.clone());
     let to_the_front = |stage: Option<&Stage>| {
@@ -21,15 +84,15 @@ pub(super) fn stage(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Ve
             before_name: first.name.clone(),
         })
     };
+    let attach = |stage: Option<QoveryId>| JobAction::AttachToStage { what: Staged::Job, id: job.clone(), stage, name: name.clone() };
     // Whether a service is skipped goes with it from stage to stage.
-    let unskip = |stage: Option<&Stage>| {
-        let (job, _) = skipped(observed)?;
-        Some(JobAction::Unskip { job: job.clone(), stage: stage.map(|stage| stage.id.clone()), name: name.as_str().to_owned() })
+    let unskip = |stage: Option<QoveryId>| {
+        let (job, _) = skipped(&observed.job.as_ref()?.id, observed)?;
+        Some(JobAction::Unskip { what: Staged::Job, id: job.clone(), stage, name: name.as_str().to_owned() })
     };
     let Some(at) = observed.stages.iter().position(|stage| is_called(stage, name)) else {
         let create = JobAction::CreateStage { name: name.clone() };
-        let attach = JobAction::AttachToStage { job, stage: None, name: name.clone() };
-        return Ok([create].into_iter().chain(to_the_front(None)).chain([attach]).chain(unskip(None)).collect());
+        return Ok([create].into_iter().chain(to_the_front(None)).chain([attach(None)]).chain(unskip(None)).collect());
     };
     let stage = &observed.stages[at];
     let mut actions = Vec::new();
@@ -42,21 +105,20 @@ pub(super) fn stage(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Ve
         actions.extend(to_the_front(Some(stage)));
     }
     if !job.as_ref().is_some_and(|job| stage.services.contains(job)) {
-        actions.push(JobAction::AttachToStage { job, stage: Some(stage.id.clone()), name: name.clone() });
+        actions.push(attach(Some(stage.id.clone())));
     }
-    actions.extend(unskip(Some(stage)));
+    actions.extend(unskip(Some(stage.id.clone())));
     Ok(actions)
 }
 
 fn unskip_where_it_is(observed: &ObservedEnvironment) -> Option<JobAction> {
-    let (job, stage) = skipped(observed)?;
-    Some(JobAction::Unskip { job: job.clone(), stage: Some(stage.id.clone()), name: stage.name.clone() })
+    let (job, stage) = skipped(&observed.job.as_ref()?.id, observed)?;
+    Some(JobAction::Unskip { what: Staged::Job, id: job.clone(), stage: Some(stage.id.clone()), name: stage.name.clone() })
 }
 
-/// The job and its stage, if it never runs with the environment.
-fn skipped(observed: &ObservedEnvironment) -> Option<(&QoveryId, &Stage)> {
-    let job = &observed.job.as_ref()?.id;
-    observed.stages.iter().find(|stage| stage.skipped.contains(job)).map(|stage| (job, stage))
+/// A service and its stage, if it never runs with the environment.
+fn skipped<'a>(service: &'a QoveryId, observed: &'a ObservedEnvironment) -> Option<(&'a QoveryId, &'a Stage)> {
+    observed.stages.iter().find(|stage| stage.skipped.contains(service)).map(|stage| (service, stage))
 }
 
 /// What people should know of a stage that the manifest does not name.

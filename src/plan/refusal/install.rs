@@ -20,13 +20,25 @@ pub enum InstallRefusal {
         /// What has it.
         service: Box<Service>,
     },
+    /// Something else has the name of the Helm service.
+    #[error("{service} has the name of the Helm service that makes the job's ServiceAccount, and is none")]
+    AccountNameTaken {
+        /// What has it.
+        service: Box<Service>,
+    },
+    /// A keyless job would not use its role.
+    #[error("the job would have {key}, which keeps it from its own role")]
+    KeyOfJob {
+        /// The key.
+        key: ObservedVariable,
+    },
     /// The organization does not have what the manifest names.
     #[error("the organization has no {kind} `{name}`{}", known_in_words(known))]
     NotFound {
         /// What was looked for.
         kind: Lookup,
-        /// Its name or id.
-        name: QoveryName,
+        /// Its name or id, or the host.
+        name: String,
         /// Those that are there.
         known: Vec<Named>,
     },
@@ -58,6 +70,14 @@ pub enum InstallRefusal {
     /// What should be a variable is a secret.
     #[error("variable `{0}` is a secret already: its value cannot be compared")]
     VariableHidden(VariableName),
+    /// The stage of the Helm service does not come before that of the job, and is not its alone.
+    #[error(
+        "deployment stage `{stage}` comes after the job's stage, and has other services: the job's ServiceAccount would not be there in time"
+    )]
+    AccountStageTooLate {
+        /// The stage.
+        stage: QoveryName,
+    },
     /// The named stage comes too late.
     #[error("deployment stage `{stage}` comes after or with `{before}`, in which {service} may use the role already")]
     StageTooLate {
@@ -75,15 +95,23 @@ pub enum InstallRefusal {
 pub enum Lookup {
     /// A container registry.
     Registry,
-    /// A Git token.
+    /// The container registry of the released image, by its host.
+    ReleaseRegistry,
+    /// A Git token for the job's source.
     GitToken,
+    /// A Git token for the chart.
+    ChartToken,
+    /// A Helm repository.
+    HelmRepository,
 }
 
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Registry => "container registry",
-            Self::GitToken => "Git token",
+            Self::ReleaseRegistry => "container registry on",
+            Self::GitToken | Self::ChartToken => "Git token",
+            Self::HelmRepository => "Helm repository",
         })
     }
 }
@@ -104,6 +132,24 @@ impl InstallRefusal {
             Self::NotFound { kind: Lookup::Registry, .. } => {
                 "add the registry in the console (organization settings, container registries), or correct `image.registry`".to_owned()
             }
+            Self::NotFound { kind: Lookup::ReleaseRegistry, name, .. } => format!(
+                "add a registry with the URL `https://{name}` in the console (organization settings, container registries), or name another by `image.registry`"
+            ),
+            Self::NotFound { kind: Lookup::ChartToken, .. } => {
+                "add the token in the console (organization settings, Git repository access), or correct `chart.git.token`".to_owned()
+            }
+            Self::NotFound { kind: Lookup::HelmRepository, .. } => {
+                "add the repository in the console (organization settings, Helm repositories), or correct `chart.repository`".to_owned()
+            }
+            Self::AccountNameTaken { .. } => "give the job another `name` in the manifest, or rename that service".to_owned(),
+            Self::KeyOfJob { key } => format!(
+                "delete `{}`{}: with its role the job needs no key, and a service that needs it can have it for itself",
+                key.name,
+                if key.scope.is_inherited() { key.scope.to_string() } else { " of the job in the console".to_owned() }
+            ),
+            Self::AccountStageTooLate { .. } => {
+                "move the stage before the job's in the console, or give the job another `stage`".to_owned()
+            }
             Self::NotFound { kind: Lookup::GitToken, .. } => {
                 "add the token in the console (organization settings, Git repository access), or correct `git.token`".to_owned()
             }
@@ -116,7 +162,7 @@ impl InstallRefusal {
             ),
             Self::OwnKey { key, service } => format!("delete `{}` of {service} in the console: the role takes its place", key.name),
             Self::SecretReadable(name) => format!("delete variable `{name}` in the console and create it anew as a secret"),
-            Self::Inherited(name) => format!("change `{name}` where it is set, or take it out of `variables`"),
+            Self::Inherited(name) => format!("change or delete `{name}` where it is set, or say in `variables` what it should be"),
             Self::VariableHidden(name) => format!("move `{name}` from `variables` to `secrets`"),
             Self::StageTooLate { .. } => {
                 "move the stage in the console, or name another one: one that does not exist is created first".to_owned()

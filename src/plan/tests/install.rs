@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     model::{
-        job::{BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, Stage},
+        job::{BindWhen, BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, RegistryRef, Stage},
         qovery::QoveryId,
         service::{Service, ServiceKind, ServiceRef},
-        variable::{ObservedVariable, VariableScope},
+        variable::{ObservedVariable, VariableName, VariableScope},
     },
     plan::{
-        Call as _,
-        install::{JobAction, install},
+        Call as _, Refusals,
+        install::{InstallPlan, JobAction, Wanted, install as plan_install},
     },
 };
 
@@ -28,7 +28,11 @@ fn spec() -> JobSpec {
     JobSpec {
         name: "aws-identity".parse().unwrap(),
         description: None,
-        source: JobSource::Image { registry: "GHCR".parse().unwrap(), name: "acme/qovery-irsa".to_owned(), tag: "1.0".to_owned() },
+        source: JobSource::Image {
+            registry: RegistryRef::Named("GHCR".parse().unwrap()),
+            name: "acme/qovery-irsa".to_owned(),
+            tag: "1.0".to_owned(),
+        },
         account: None,
         arguments: JobArguments { start: arguments("start"), stop: arguments("stop"), delete: arguments("delete") },
         cpu: 100,
@@ -37,6 +41,7 @@ fn spec() -> JobSpec {
         restarts: 1,
         auto_deploy: None,
         stage: "identities".parse().ok(),
+        files: Vec::new(),
         variables: BTreeMap::from([("IRSA_PROOF".parse().unwrap(), "required".to_owned())]),
         secrets: BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()]),
         advanced_settings: BTreeMap::from([("security.read_only_root_filesystem".to_owned(), json!(true))]),
@@ -62,17 +67,37 @@ fn empty() -> ObservedEnvironment {
         stages: vec![stage(21, "DATABASE DEFAULT", &[11]), stage(22, "JOB DEFAULT", &[12]), stage(23, "APPLICATION DEFAULT", &[13])],
         variables: Vec::new(),
         bound: Vec::new(),
-        registries: vec![Named { id: id(31), name: "ghcr".to_owned() }],
-        git_tokens: vec![Named { id: id(41), name: "bot".to_owned() }],
+        account: None,
+        deployed: None,
+        helm_repositories: vec![Named { id: id(42), name: "charts".to_owned(), url: None }],
+        registries: vec![Named { id: id(31), name: "ghcr".to_owned(), url: Some("https://ghcr.io".to_owned()) }],
+        git_tokens: vec![Named { id: id(41), name: "bot".to_owned(), url: None }],
     }
 }
 
-fn at_hand() -> BTreeSet<crate::model::variable::VariableName> {
+/// The plan where no identity binds a service that is known here.
+fn install(
+    job: &JobSpec,
+    binds: &BTreeSet<ServiceRef>,
+    observed: &ObservedEnvironment,
+    at_hand: &BTreeSet<VariableName>,
+) -> Result<InstallPlan, Refusals> {
+    plan_install(&Wanted { job, binds, bindings: &[], bind: BindWhen::default(), at_hand }, observed)
+}
+
+fn at_hand() -> BTreeSet<VariableName> {
     BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()])
 }
 
 fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
-    ObservedVariable { id: id(number), name: name.to_owned(), value: value.map(str::to_owned), scope, is_secret: value.is_none() }
+    ObservedVariable {
+        id: id(number),
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+        scope,
+        is_secret: value.is_none(),
+        mount_path: None,
+    }
 }
 
 /// The same with the job as the manifest wants it, and something that people set in the console.
@@ -305,7 +330,7 @@ fn a_variable_that_is_inherited_with_another_value_or_hidden_is_a_refusal() {
     observed.variables.remove(2);
     insta::assert_snapshot!(lines(&spec(), &observed), @"
     refused: variable `IRSA_PROOF` is set above the job with another value
-    hint: change `IRSA_PROOF` where it is set, or take it out of `variables`
+    hint: change or delete `IRSA_PROOF` where it is set, or say in `variables` what it should be
     ");
     observed.variables[1].value = Some("required".to_owned());
     assert_eq!(lines(&spec(), &observed), "");
@@ -383,7 +408,7 @@ fn with_key(name: &str, value: Option<&str>, scope: VariableScope) -> ObservedEn
     observed.variables.push(variable(61, name, value, scope));
     let api = observed.services[2].clone();
     let seen = observed.variables.iter().filter(|variable| variable.scope.is_inherited()).cloned().collect();
-    observed.bound = vec![BoundService { service: api, variables: seen }];
+    observed.bound = vec![BoundService { service: api, variables: seen, service_account: None }];
     observed
 }
 
@@ -422,7 +447,7 @@ fn a_key_of_the_service_itself_is_a_refusal_and_the_jobs_own_is_none() {
     let own = variable(62, "AWS_ACCESS_KEY_ID", None, VariableScope::Service);
     observed.variables.push(own.clone());
     let api = observed.services[2].clone();
-    observed.bound = vec![BoundService { service: api, variables: Vec::new() }];
+    observed.bound = vec![BoundService { service: api, variables: Vec::new(), service_account: None }];
     assert_eq!(binding(&spec(), &["api", "AWS-Identity", "db"], &observed), "", "keys of the job itself are what is asked for");
     observed.bound[0].variables.push(own);
     insta::assert_snapshot!(binding(&spec(), &["api"], &observed), @"
@@ -481,6 +506,6 @@ fn a_bound_service_of_any_kind_must_come_after_the_job() {
     let mut spec = spec();
     spec.stage = None;
     assert_eq!(lines(&spec, &observed), "");
-    observed.bound = vec![BoundService { service: infra, variables: Vec::new() }];
+    observed.bound = vec![BoundService { service: infra, variables: Vec::new(), service_account: None }];
     assert!(binding(&spec, &["infra"], &observed).contains("in which Terraform service `infra` may use the role already"));
 }

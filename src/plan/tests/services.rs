@@ -148,7 +148,7 @@ fn the_kinds_without_the_setting_stay_refusals() {
 
 fn variable(name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
     let id = "00000000-0000-4000-8000-0000000000ff".parse().unwrap();
-    ObservedVariable { id, name: name.to_owned(), value: value.map(str::to_owned), scope, is_secret: value.is_none() }
+    ObservedVariable { id, name: name.to_owned(), value: value.map(str::to_owned), scope, is_secret: value.is_none(), mount_path: None }
 }
 
 #[test]

@@ -58,7 +58,9 @@ impl Shop {
             let id = qovery.add_environment("shop", NAMESPACE);
             qovery.add_service(&id, Kind::Application, "api");
             qovery.add_service(&id, Kind::Container, "worker");
-            qovery.add_service(&id, Kind::Database, "db");
+            let db = qovery.add_service(&id, Kind::Database, "db");
+            // One that runs already: then it is the job that binds the others.
+            qovery.set_deployed(&db);
             qovery.add_registry("ghcr");
             qovery.add_git_token("bot");
             id

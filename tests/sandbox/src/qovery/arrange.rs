@@ -69,6 +69,31 @@ impl Qovery {
         id
     }
 
+    /// A Helm repository of the organization; answers its id.
+    pub fn add_helm_repository(&mut self, name: &str) -> String {
+        let id = self.id();
+        self.helm_repositories.push((id.clone(), name.to_owned()));
+        id
+    }
+
+    /// Shows the contents of files to nobody from now on. Whether Qovery does is not known.
+    pub fn hide_files(&mut self) {
+        self.hides_files = true;
+    }
+
+    /// A service was deployed before.
+    pub fn set_deployed(&mut self, service: &str) {
+        if let Some(service) = self.service_mut(service) {
+            (service.state, service.before) = ("DEPLOYED", "DEPLOYED");
+        }
+    }
+
+    /// The request that a Helm service is as it is by.
+    #[must_use]
+    pub fn helm(&self, service: &str) -> Option<Map<String, Value>> {
+        self.service(service).filter(|service| service.kind == super::Kind::Helm).map(|service| service.request.clone())
+    }
+
     /// Sets a variable or secret of the project, which every environment inherits.
     pub fn set_project_variable(&mut self, key: &str, value: &str, is_secret: bool) {
         let project = self.project.clone();

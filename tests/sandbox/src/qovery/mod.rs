@@ -55,6 +55,9 @@ pub struct Qovery {
     variables: Vec<Variable>,
     registries: Vec<(String, String)>,
     git_tokens: Vec<(String, String)>,
+    helm_repositories: Vec<(String, String)>,
+    /// Whether it shows the contents of files to nobody.
+    hides_files: bool,
     deployments: Vec<Deployment>,
     world: World,
     /// Tokens that answer 401 to some calls: method and beginning of the path.
@@ -212,6 +215,8 @@ impl Qovery {
             variables: Vec::new(),
             registries: Vec::new(),
             git_tokens: Vec::new(),
+            helm_repositories: Vec::new(),
+            hides_files: false,
             deployments: Vec::new(),
             world: World::default(),
             policy_tokens: BTreeMap::new(),

@@ -73,6 +73,7 @@ impl Qovery {
             ["variable", id] => self.edit_variable(id, &body),
             ["variable", id, "alias"] => self.create_alias(id, &body),
             ["organization", _, "containerRegistry"] => Ok((200, self.render_registries(), false)),
+            ["organization", _, "helmRepository"] => Ok((200, self.render_helm_repositories(), false)),
             ["organization", _, "gitToken"] => Ok((200, self.render_git_tokens(), false)),
             _ => Err(Refused::new(501, "not implemented")),
         }

@@ -131,7 +131,7 @@ impl Qovery {
 
     pub(super) fn render_variable(&self, variable: &Variable) -> Value {
         let mut rendered = json!({
-            "id": variable.id, "created_at": WHEN, "key": variable.key, "value": if variable.is_secret || variable.external { Value::Null } else { json!(self.value_of(variable)) },
+            "id": variable.id, "created_at": WHEN, "key": variable.key, "value": if variable.is_secret || variable.external || (self.hides_files && variable.mount_path.is_some()) { Value::Null } else { json!(self.value_of(variable)) },
             "scope": variable.shown_scope(),
             "variable_type": variable.variable_type(), "is_secret": variable.is_secret,
         });
@@ -153,8 +153,13 @@ impl Qovery {
     }
 
     pub(super) fn render_registries(&self) -> Value {
-        let results: Vec<Value> = self.registries.iter().map(|(id, name)| json!({ "id": id, "created_at": WHEN, "name": name })).collect();
-        json!({ "results": results })
+        let registry = |(id, name): &(String, String)| json!({ "id": id, "created_at": WHEN, "name": name, "url": format!("https://{name}.example.com") });
+        json!({ "results": self.registries.iter().map(registry).collect::<Vec<_>>() })
+    }
+
+    pub(super) fn render_helm_repositories(&self) -> Value {
+        let repository = |(id, name): &(String, String)| json!({ "id": id, "created_at": WHEN, "name": name, "kind": "HTTPS", "url": format!("https://{name}.example.com") });
+        json!({ "results": self.helm_repositories.iter().map(repository).collect::<Vec<_>>() })
     }
 
     pub(super) fn render_git_tokens(&self) -> Value {
