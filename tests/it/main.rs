@@ -8,6 +8,13 @@ mod access {
     mod proxy;
     mod ways;
 }
+mod bootstrap {
+    mod faults;
+    mod life;
+    mod permissions;
+    mod refusals;
+    mod removal;
+}
 mod concurrency {
     mod crowd;
     mod properties;
@@ -78,4 +85,5 @@ mod support {
     pub(crate) mod repository;
     pub(crate) mod shop;
     pub(crate) mod virtual_world;
+    pub(crate) mod zone;
 }

@@ -280,6 +280,11 @@ impl Environment {
         self.spawn_with(arguments, &variables)
     }
 
+    /// Starts a run with these variables, and does not wait for it.
+    pub(crate) fn spawn(&self, arguments: &[&str], variables: &BTreeMap<String, String>) -> Running {
+        self.spawn_with(arguments, variables)
+    }
+
     fn spawn_with(&self, arguments: &[&str], variables: &BTreeMap<String, String>) -> Running {
         let (witness, began) = (self.sandbox.witness().clone(), self.sandbox.witness().mark());
         let child = self.command(arguments, variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
