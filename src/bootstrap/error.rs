@@ -11,7 +11,10 @@ use crate::{
 /// Why a trust zone was not made or taken away.
 #[derive(Debug, Error)]
 pub enum BootstrapError {
-    /// A step of it.
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] Failed),
+    /// A step ended early for another reason.
     #[error(transparent)]
     Step(#[from] StepError),
     /// There is no connection.
@@ -26,10 +29,4 @@ pub enum BootstrapError {
         /// What the project's environments say about it.
         said: String,
     },
-}
-
-impl From<Failed> for BootstrapError {
-    fn from(failed: Failed) -> Self {
-        Self::Step(failed.into())
-    }
 }

@@ -1,6 +1,12 @@
 //! What a person can do about a failure: from its kind alone, never from a service's words. A hint is right, or there is none; none leads
 //! to more rights than the published policies give.
 
+#[cfg(feature = "laptop")]
+mod bootstrap;
+
+#[cfg(feature = "laptop")]
+pub use bootstrap::of_bootstrap;
+
 use crate::{
     clients::{
         aws::AwsProblem,
@@ -37,6 +43,8 @@ impl Known {
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 const AGAIN: &str = "then deploy again: it continues where it stopped";
+#[cfg(feature = "laptop")]
+const AGAIN_BOOTSTRAP: &str = "then run `bootstrap` again: it continues where it stopped";
 const DEPLOY_AGAIN: &str = "deploy again: it continues where it stopped";
 
 /// A file of the documentation: its path, and its address where there is one.

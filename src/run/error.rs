@@ -34,7 +34,7 @@ pub(super) enum RunError {
     /// The outputs.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The trust zone cannot be so.
+    /// The trust zone was not made or taken away.
     #[cfg(feature = "laptop")]
     #[error(transparent)]
     Bootstrap(BootstrapError),
@@ -44,7 +44,7 @@ pub(super) enum RunError {
 impl From<BootstrapError> for RunError {
     fn from(error: BootstrapError) -> Self {
         match error {
-            BootstrapError::Step(error) => Self::Step(error),
+            BootstrapError::Step(error @ StepError::Refused(_)) => Self::Step(error),
             BootstrapError::Connect(error) => Self::Connect(error),
             other => Self::Bootstrap(other),
         }
@@ -86,7 +86,9 @@ impl RunError {
             Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => Exit::Misconfigured,
             Self::Step(_) => Exit::Failed,
             #[cfg(feature = "laptop")]
-            Self::Bootstrap(_) => Exit::Misconfigured,
+            Self::Bootstrap(BootstrapError::Zone(_) | BootstrapError::NoNamespaces { .. }) => Exit::Misconfigured,
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(_) => Exit::Failed,
         }
     }
 
@@ -127,6 +129,16 @@ impl RunError {
             ),
             #[cfg(feature = "laptop")]
             Self::Bootstrap(BootstrapError::Zone(problem)) => Some(problem.hint().to_owned()),
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(BootstrapError::Call(failed)) => hint::of_bootstrap(failed, known),
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(BootstrapError::Step(StepError::Interrupted)) => {
+                Some("run `bootstrap` again: it continues where it stopped".to_owned())
+            }
+            #[cfg(feature = "laptop")]
+            Self::Bootstrap(BootstrapError::Step(_)) => {
+                Some("IAM may be slow, or something else changes the same things: run `bootstrap` again".to_owned())
+            }
             #[cfg(feature = "laptop")]
             Self::Bootstrap(_) => None,
             // Each of them has its own.

@@ -56,6 +56,7 @@ fn the_jobs_can_deploy_and_delete_with_the_role_alone() {
 #[test]
 fn the_jobs_can_do_nothing_outside_their_zone() {
     let laptop = Laptop::bootstrapped(ZONE);
+    laptop.environment.guard("rolePatterns", "['^arn:aws:iam::[0-9]{12}:role/']");
     laptop.environment.write_manifest("identities: [{serviceAccount: app, role: {path: /other/}}]");
     let run = job(&laptop, "start", &[]).ended(1);
     assert!(run.err.contains("AccessDenied"), "{}", run.err);
