@@ -34,7 +34,7 @@ impl Bench<'_> {
     }
 
     /// One match, one call per action.
-    async fn carry_out(&self, action: &BootstrapAction) -> Result<(), CallError> {
+    pub(super) async fn carry_out(&self, action: &BootstrapAction) -> Result<(), CallError> {
         let aws = &self.aws;
         match action {
             BootstrapAction::CreateProvider { provider, audience, tags } => aws.create_zone_provider(provider, audience, tags).await,
@@ -63,7 +63,7 @@ fn job_policy() -> Result<PolicyName, CallError> {
 }
 
 /// Whether an answer says that what the plan saw is no longer so.
-fn is_overtaken(action: &BootstrapAction, kind: &ErrorKind) -> bool {
+pub(super) fn is_overtaken(action: &BootstrapAction, kind: &ErrorKind) -> bool {
     match kind {
         ErrorKind::AlreadyExists | ErrorKind::Changed => true,
         ErrorKind::NotFound(_) => matches!(

@@ -4,7 +4,9 @@ use thiserror::Error;
 
 use crate::{
     clients::call::Failed,
-    model::bootstrap::BootstrapProblem,
+    hint::{self, Known},
+    model::{bootstrap::BootstrapProblem, names::RoleName},
+    report::exit::Exit,
     steps::{StepError, connect::ConnectError},
 };
 
@@ -23,10 +25,46 @@ pub enum BootstrapError {
     /// The zone cannot be in this account.
     #[error(transparent)]
     Zone(#[from] BootstrapProblem),
+    /// The guard of the cluster does not hold, or is not in force: what was seen, one line each.
+    #[error("{}", .0.join("\n"))]
+    NotGuarded(Vec<String>),
+    /// The job's role has so long a name that the role for cluster access would have none.
+    #[error("role name `{0}` is too long: the role for cluster access has that name with `-access` after it, and IAM takes 64 characters")]
+    LongName(RoleName),
     /// No namespaces are given, and those of the project were asked for.
     #[error("no namespaces are given: {said}")]
     NoNamespaces {
         /// What the project's environments say about it.
         said: String,
     },
+}
+
+impl BootstrapError {
+    /// The exit code of a run that ends so.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Zone(_) | Self::NoNamespaces { .. } | Self::LongName(_) => Exit::Misconfigured,
+            Self::NotGuarded(_) => Exit::NotProven,
+            Self::Call(_) | Self::Step(_) | Self::Connect(_) => Exit::Failed,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self, known: &Known) -> Option<String> {
+        let said = match self {
+            Self::Zone(problem) => problem.hint(),
+            Self::Call(failed) => return hint::of_bootstrap(failed, known),
+            Self::Step(StepError::Interrupted) => "run `bootstrap` again: it continues where it stopped",
+            Self::Step(_) => "IAM may be slow, or something else changes the same things: run `bootstrap` again",
+            Self::Connect(error) => return hint::of_connection(error, known),
+            Self::NotGuarded(_) => {
+                "see the policy and its binding: `kubectl get validatingadmissionpolicy,validatingadmissionpolicybinding qovery-irsa --output yaml`. Until the guard holds, take cluster access away with `bootstrap --delete`, or delete the access entry of its role"
+            }
+            Self::LongName(_) => "give the job's role a shorter name (`cluster.role`)",
+            Self::NoNamespaces { .. } => return None,
+        };
+        Some(said.to_owned())
+    }
 }

@@ -1,6 +1,7 @@
 //! `bootstrap`: sees what AWS has of a cluster's trust zone, plans, carries out, and looks again until it is so. What differs is decided in
 //! `plan/bootstrap`.
 
+mod access;
 mod apply;
 mod error;
 mod observe;
@@ -20,7 +21,7 @@ use crate::{
     },
     config::BootstrapConfig,
     model::{
-        bootstrap::{BoundaryChoice, DesiredBootstrap},
+        bootstrap::{BoundaryChoice, DesiredAccess, DesiredBootstrap, access_role},
         line::one_line,
     },
     plan::{
@@ -70,7 +71,25 @@ pub async fn run(
     };
     let desired = DesiredBootstrap::new(&config.spec, &zone)?;
     report.zone(desired.cluster_arn.as_str(), zone.issuer.as_str());
-    let to_do = converge(&bench, &desired, mode, config.settle, report).await?;
+    let reaching = DesiredAccess::new(&config.spec, &desired);
+    if reaching.is_none() && config.spec.access.is_some() {
+        return Err(BootstrapError::LongName(config.spec.role.clone()));
+    }
+    let gate = match &reaching {
+        Some(reaching) => Some(access::open(&bench, reaching, report).await?),
+        None => None,
+    };
+    let mut to_do = 0;
+    // It rests on the zone: it is made last and goes first.
+    if let Some(gate) = gate.as_ref().filter(|_| direction == Direction::Remove) {
+        to_do += gate.run(mode, config.settle, report).await?;
+    }
+    to_do += converge(&bench, &desired, mode, config.settle, report).await?;
+    match &gate {
+        Some(gate) if direction == Direction::Make => to_do += gate.run(mode, config.settle, report).await?,
+        None if direction == Direction::Remove => bench.say_what_reaches(&desired, report).await?,
+        _ => {}
+    }
     Ok(Bootstrapped { to_do, next: (direction == Direction::Make).then(|| next(config, &desired)) })
 }
 
@@ -85,7 +104,10 @@ async fn converge(
     let patience = bench.patience;
     let mut plan = bench.plan(desired, report).await?;
     for _ in 0..MOST_ROUNDS {
-        report.planned(&plan.actions);
+        match mode {
+            Mode::Apply => report.planned(&plan.actions),
+            Mode::DryRun => report.previewed(&plan.actions),
+        }
         if plan.actions.is_empty() || mode == Mode::DryRun {
             plan.left.iter().for_each(|left| report.left(left));
             return Ok(plan.actions.len());
@@ -129,6 +151,20 @@ impl Bench<'_> {
         let plan = plan(self.direction, desired, &observed).map_err(StepError::from)?;
         plan.notes.iter().for_each(|note| report.note(note));
         Ok(plan)
+    }
+}
+
+impl Bench<'_> {
+    /// Names the role for cluster access, which a removal leaves unless it is asked for too.
+    async fn say_what_reaches(&self, desired: &DesiredBootstrap, report: &mut Report<'_>) -> Result<(), BootstrapError> {
+        let Some(name) = access_role(&self.spec.role) else { return Ok(()) };
+        let found = self.call(&format!("read role `{name}`"), "iam:GetRole", async || self.aws.role(&name).await).await?;
+        if found.is_some_and(|role| desired.is_own(&role.tags)) {
+            report.left(&format!(
+                "role `{name}`, with its access to the cluster: `bootstrap --delete --cluster-access NAMESPACE` takes both away"
+            ));
+        }
+        Ok(())
     }
 }
 

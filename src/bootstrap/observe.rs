@@ -73,7 +73,7 @@ impl Bench<'_> {
     }
 
     /// The job's role with all that is on it; none if there is none.
-    async fn role(&self, desired: &DesiredBootstrap) -> Result<Option<ObservedRole>, Failed> {
+    pub(super) async fn role(&self, desired: &DesiredBootstrap) -> Result<Option<ObservedRole>, Failed> {
         let (aws, name) = (&self.aws, &desired.role.name);
         let read = format!("read role `{name}`");
         let Some(role) = self.call(&read, "iam:GetRole", async || aws.role(name).await).await? else { return Ok(None) };

@@ -25,6 +25,8 @@ pub(super) struct RunDocument {
     pub(super) left: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outputs: Option<Outputs>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) guarded: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

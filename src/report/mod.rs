@@ -142,6 +142,19 @@ impl<'a> Report<'a> {
         self.document.plan = done.chain(steps).collect();
     }
 
+    /// Actions of a dry run, after those of its other parts.
+    pub fn previewed<'p>(&mut self, actions: impl IntoIterator<Item = &'p (impl Call + 'p)>) {
+        let before = std::mem::take(&mut self.document.plan);
+        self.planned(actions);
+        self.document.plan.splice(0..0, before);
+    }
+
+    /// What the guard of the cluster was seen to refuse or allow.
+    pub fn guarded(&mut self, seen: &str) {
+        self.line(&format!("proven: {seen}"));
+        self.document.guarded.push(seen.to_owned());
+    }
+
     /// Something that was seen and left alone; each is said once.
     pub fn note(&mut self, note: &str) {
         if !self.document.notes.iter().any(|said| said == note) {

@@ -86,9 +86,7 @@ impl RunError {
             Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => Exit::Misconfigured,
             Self::Step(_) => Exit::Failed,
             #[cfg(feature = "laptop")]
-            Self::Bootstrap(BootstrapError::Zone(_) | BootstrapError::NoNamespaces { .. }) => Exit::Misconfigured,
-            #[cfg(feature = "laptop")]
-            Self::Bootstrap(_) => Exit::Failed,
+            Self::Bootstrap(error) => error.exit(),
         }
     }
 
@@ -128,19 +126,7 @@ impl RunError {
                     .to_owned(),
             ),
             #[cfg(feature = "laptop")]
-            Self::Bootstrap(BootstrapError::Zone(problem)) => Some(problem.hint().to_owned()),
-            #[cfg(feature = "laptop")]
-            Self::Bootstrap(BootstrapError::Call(failed)) => hint::of_bootstrap(failed, known),
-            #[cfg(feature = "laptop")]
-            Self::Bootstrap(BootstrapError::Step(StepError::Interrupted)) => {
-                Some("run `bootstrap` again: it continues where it stopped".to_owned())
-            }
-            #[cfg(feature = "laptop")]
-            Self::Bootstrap(BootstrapError::Step(_)) => {
-                Some("IAM may be slow, or something else changes the same things: run `bootstrap` again".to_owned())
-            }
-            #[cfg(feature = "laptop")]
-            Self::Bootstrap(_) => None,
+            Self::Bootstrap(error) => error.hint(known),
             // Each of them has its own.
             Self::Step(StepError::Apply(ApplyError::Failed(_))) | Self::NotProven(_) => None,
         }

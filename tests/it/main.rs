@@ -9,9 +9,11 @@ mod access {
     mod ways;
 }
 mod bootstrap {
+    mod access;
     mod faults;
     mod life;
     mod permissions;
+    mod reaching;
     mod refusals;
     mod removal;
 }

@@ -173,7 +173,7 @@ async fn sts(region: &str, fips: bool) -> Result<String, CallError> {
     Ok(endpoint.url().to_owned())
 }
 
-fn read_cluster(cluster: Option<types::Cluster>) -> Result<Cluster, String> {
+pub(super) fn read_cluster(cluster: Option<types::Cluster>) -> Result<Cluster, String> {
     let cluster = cluster.ok_or("the answer has no cluster")?;
     let status = cluster.status.as_ref().map_or("unknown", types::ClusterStatus::as_str);
     let endpoint = cluster.endpoint.ok_or_else(|| format!("the cluster has no endpoint (status {status})"))?;

@@ -1,6 +1,8 @@
 //! AWS: credentials, and the calls to IAM, STS and EKS that the job makes. Errors of the SDK end here.
 
 mod access;
+#[cfg(feature = "laptop")]
+mod access_entries;
 mod associations;
 mod eks;
 mod error;

@@ -2,6 +2,8 @@
 
 mod access;
 mod client;
+#[cfg(feature = "laptop")]
+mod cluster_objects;
 mod error;
 mod file;
 mod kubeconfig;
@@ -14,6 +16,8 @@ mod service_accounts;
 mod words;
 
 pub use access::{AuthMethod, Kubernetes, KubernetesProblem, MountedToken, described_server};
+#[cfg(feature = "laptop")]
+pub use cluster_objects::Impersonated;
 pub use proof_pods::{CREATE_PODS, DELETE_PODS};
 
 /// The call for namespaces, as permissions name it.

@@ -1,5 +1,8 @@
 //! What `bootstrap` makes once for a cluster, so that the jobs of its environments run without a key: as it should be.
 
+mod access;
+mod cluster_object;
+mod cluster_rights;
 mod desired;
 mod observed;
 mod permissions;
@@ -7,6 +10,9 @@ mod project;
 mod spec;
 
 pub use self::{
+    access::{AccessEntry, AuthenticationMode, DesiredAccess, ObservedAccess, ObservedNamespace, access_role},
+    cluster_object::{BOOTSTRAP_MANAGER, ClusterObject, ObjectKind, ObjectRef, ObservedObject},
+    cluster_rights::{ACCESS_GROUP, all_rights},
     desired::{BootstrapProblem, DesiredBootstrap, DesiredPolicy},
     observed::{ObservedAddOn, ObservedBootstrap, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow},
     permissions::{LARGEST_INLINE_POLICIES, difference, permissions},

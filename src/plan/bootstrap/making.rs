@@ -47,16 +47,15 @@ pub(super) fn make(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> 
     let mut plan = BootstrapPlan::default();
     let mut refusals = Vec::new();
     let mut last = None;
-    if let Some(role) = &observed.role {
-        if desired.is_own(&role.tags) {
+    match own(desired, observed.role.as_ref()) {
+        Ok(Some(role)) => {
             let (first, then) = trust(desired, role);
             plan.actions.extend(first);
             last = then;
             plan.notes.extend(strangers(desired, role));
-        } else {
-            let found = role.tags.get(CLUSTER_TAG).cloned();
-            refusals.push(BootstrapRefusal::ForeignRole { role: Box::new(role.arn.clone()), found });
         }
+        Ok(None) => {}
+        Err(refusal) => refusals.push(refusal),
     }
     plan.actions.extend(provider(desired, observed));
     match boundary(desired, observed) {
@@ -78,6 +77,28 @@ pub(super) fn make(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> 
         return Ok(plan);
     }
     Err(Refusals(refusals.into_iter().map(|refusal| Refusal::Bootstrap(Box::new(refusal))).collect()))
+}
+
+/// A role that is there, if it is ours.
+fn own<'a>(desired: &DesiredBootstrap, role: Option<&'a ObservedRole>) -> Result<Option<&'a ObservedRole>, BootstrapRefusal> {
+    match role {
+        Some(role) if !desired.is_own(&role.tags) => {
+            let found = role.tags.get(CLUSTER_TAG).cloned();
+            Err(BootstrapRefusal::ForeignRole { role: Box::new(role.arn.clone()), found })
+        }
+        role => Ok(role),
+    }
+}
+
+/// What makes a role as it should be, in the order of [`make`], and what people should know of it.
+pub(super) fn role_alone(
+    desired: &DesiredBootstrap,
+    observed: Option<&ObservedRole>,
+) -> Result<(Vec<BootstrapAction>, Vec<String>), BootstrapRefusal> {
+    let found = own(desired, observed)?;
+    let (first, last) = found.map(|found| trust(desired, found)).unwrap_or_default();
+    let notes = found.map(|found| strangers(desired, found)).unwrap_or_default();
+    Ok((first.into_iter().chain(role(desired, found)).chain(last).collect(), notes))
 }
 
 /// A provider may be somebody else's, as on clusters that Qovery manages: its tags and thumbprints are left alone.
@@ -206,7 +227,7 @@ fn strangers(desired: &DesiredBootstrap, role: &ObservedRole) -> Vec<String> {
 }
 
 /// The tags that are not there, or have another value. IAM ignores the case of a role's tag keys.
-fn missing(found: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn missing(found: &BTreeMap<String, String>, desired: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let has = |key: &str, value: &str| found.iter().any(|(other, present)| other.eq_ignore_ascii_case(key) && present == value);
     desired.iter().filter(|(key, value)| !has(key, value)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }

@@ -1,5 +1,6 @@
 //! The plan of `bootstrap`: from a trust zone as it should be and AWS as it was seen to what makes it so, or takes it away.
 
+pub mod access;
 mod action;
 mod making;
 mod removing;

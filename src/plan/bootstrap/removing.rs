@@ -86,7 +86,7 @@ fn relies(desired: &DesiredBootstrap, role: &RoleBelow) -> bool {
         })
 }
 
-fn delete_role(role: &ObservedRole) -> Result<Vec<BootstrapAction>, BootstrapRefusal> {
+pub(super) fn delete_role(role: &ObservedRole) -> Result<Vec<BootstrapAction>, BootstrapRefusal> {
     let name = &role.arn.name;
     let inline =
         role.inline_policies.keys().filter(|policy| policy.as_str() != JOB_POLICY).map(|policy| format!("inline policy `{policy}`"));

@@ -1,11 +1,15 @@
 //! What the plan declines to touch, why, and the way out.
 
 #[cfg(feature = "laptop")]
+mod access;
+#[cfg(feature = "laptop")]
 mod bootstrap;
 mod install;
 
 use std::{collections::BTreeSet, fmt};
 
+#[cfg(feature = "laptop")]
+pub(super) use access::AccessRefusal;
 #[cfg(feature = "laptop")]
 pub(super) use bootstrap::{BootstrapRefusal, Counted};
 pub(super) use install::{InstallRefusal, Lookup};
@@ -236,6 +240,10 @@ pub enum Refusal {
     #[cfg(feature = "laptop")]
     #[error(transparent)]
     Bootstrap(Box<BootstrapRefusal>),
+    /// Of cluster access.
+    #[cfg(feature = "laptop")]
+    #[error(transparent)]
+    Access(Box<AccessRefusal>),
     /// A role would have more managed policies than the account allows.
     #[error("role `{role}` would have {count} managed policies; the quota is {quota}")]
     TooManyPolicies {
@@ -395,6 +403,8 @@ impl Refusal {
             Self::Install(refusal) => refusal.hint(),
             #[cfg(feature = "laptop")]
             Self::Bootstrap(refusal) => refusal.hint(),
+            #[cfg(feature = "laptop")]
+            Self::Access(refusal) => refusal.hint(),
             Self::LongSubject { .. } => "use a shorter ServiceAccount name".to_owned(),
         }
     }

@@ -21,6 +21,7 @@ use super::{
     metadata::{has_generated_name, text},
     resources::{Attributes, Resource, by_plural},
     status::Failure,
+    store::{timestamp, unix_seconds},
 };
 
 /// What is about to happen to an object.
@@ -125,6 +126,14 @@ impl Kubernetes {
         let policies = stored("validatingadmissionpolicies");
         for stored_binding in stored("validatingadmissionpolicybindings") {
             let binding: Binding = read(stored_binding)?;
+            if !self.policies_count_after.is_zero() {
+                let made = text(&stored_binding["metadata"], "creationTimestamp");
+                let until = unix_seconds(call.now).saturating_sub(self.policies_count_after.as_secs());
+                // Times of this form are in order as texts.
+                if made > timestamp(until) {
+                    continue;
+                }
+            }
             let Some(stored_policy) = policies.iter().find(|policy| policy["metadata"]["name"] == binding.policy_name.as_str()) else {
                 continue;
             };

@@ -33,7 +33,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::Method;
@@ -86,6 +91,8 @@ pub struct Kubernetes {
     pub finalize_namespaces: bool,
     /// What a mutating policy sets on every `ServiceAccount` that is written: JSON pointers and values.
     pub mutations: Vec<(String, Value)>,
+    /// How long after it was made the binding of an admission policy counts: a real API server takes some seconds.
+    pub policies_count_after: Duration,
 }
 
 /// One authenticated and authorized request for a resource.
@@ -110,6 +117,7 @@ impl Kubernetes {
             default_service_accounts: false,
             finalize_namespaces: false,
             mutations: Vec::new(),
+            policies_count_after: Duration::ZERO,
         };
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             cluster.add_namespace(namespace);

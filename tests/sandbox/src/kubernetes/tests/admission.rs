@@ -164,3 +164,17 @@ fn a_token_request_is_seen_with_the_audience_of_the_server_filled_in() {
         assert_eq!(answer.0, code, "{spec}: {}", summary(&answer));
     }
 }
+
+#[test]
+fn a_policy_that_counts_late_lets_pass_until_then() {
+    let mut cluster = guarded(&json!({"validations": [{"expression": "false"}]}));
+    let mut binding = cluster.remove_object("validatingadmissionpolicybindings", "", "guard").unwrap();
+    binding["metadata"] = json!({"name": "guard"});
+    cluster.policies_count_after = Duration::from_secs(5);
+    let path = "POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+    assert_eq!(admin(&mut cluster, path, JSON, &binding.to_string()).0, 201);
+    let dry = |cluster: &mut Kubernetes| admin(cluster, &format!("POST {ACCOUNTS}?dryRun=All"), JSON, &account("a", "")).0;
+    assert_eq!(dry(&mut cluster), 201);
+    cluster.policies_count_after = Duration::ZERO;
+    assert_eq!(dry(&mut cluster), 422);
+}

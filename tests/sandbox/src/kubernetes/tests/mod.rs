@@ -7,7 +7,7 @@ mod impersonation;
 mod objects;
 mod pods;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
