@@ -39,6 +39,9 @@ mod faults {
 }
 mod hostile;
 mod house;
+mod keyless {
+    mod walk;
+}
 mod leaving {
     mod departures;
     mod identities;
@@ -83,6 +86,7 @@ mod support {
     pub(crate) mod environment;
     pub(crate) mod extent;
     pub(crate) mod fixtures;
+    pub(crate) mod keyless;
     pub(crate) mod pod_identity;
     pub(crate) mod repository;
     pub(crate) mod shop;

@@ -120,6 +120,14 @@ impl Qovery {
         self.happens(environment, Event::DeleteServices, services, false).map_err(|refused| refused.message)
     }
 
+    /// Uninstalls a service that is no job, as somebody in the console does: it stays in Qovery.
+    ///
+    /// # Errors
+    /// There is no such service.
+    pub fn uninstall(&mut self, service: &str) -> Result<(), String> {
+        self.alone(service, Event::Uninstall).map_err(|refused| refused.message)
+    }
+
     fn happens(&mut self, id: &str, event: Event, services: &[String], whole: bool) -> Result<(), Refused> {
         let environment = self.environment(id)?;
         let on = match event {

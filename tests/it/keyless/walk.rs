@@ -1,0 +1,135 @@
+//! The whole way in and out again: from an account and a cluster where nothing is made to pods that have their roles, and back.
+
+use qovery_irsa_sandbox::{
+    aws::Aws,
+    qovery::{Chart, LeftOut, World},
+};
+use serde_json::json;
+
+use crate::support::{
+    extent::extent,
+    keyless::{ACCOUNT, KEYLESS},
+    shop::{BOUND_SERVICES, Deployed, Shop, ended_well, in_worlds, nothing_to_do, started, worlds},
+};
+
+/// Nothing that Qovery keeps or gives holds a key of AWS.
+fn without_keys(shop: &Shop) {
+    let sandbox = &shop.environment.sandbox;
+    let state = sandbox.qovery(|qovery| qovery.state());
+    for variable in state["variables"].as_array().unwrap() {
+        let name = variable[1].as_str().unwrap();
+        assert!(!name.starts_with("AWS_") && !name.contains("KUBECONFIG"), "{variable}");
+    }
+    let text = state.to_string();
+    for secret in [Aws::admin().access_key_id, Aws::admin().secret_access_key, "AKIA".to_owned(), "ASIA".to_owned()] {
+        assert!(!text.contains(&secret), "{secret}");
+    }
+    assert!(sandbox.aws(|aws| aws.users().is_empty()), "nobody has made a user");
+}
+
+#[track_caller]
+fn proven(deployed: &Deployed, namespace: &str) {
+    assert_eq!(deployed.failures, []);
+    let [run] = deployed.runs.as_slice() else { panic!("one run: {}", deployed.runs.len()) };
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    let proof = format!("proven: pods of ServiceAccount `{namespace}/app` get role");
+    assert!(run.out.contains(&proof), "{}", run.out);
+    assert_eq!(started(deployed), BOUND_SERVICES);
+}
+
+#[test]
+fn from_nothing_to_a_proven_pod_and_back_to_nothing() {
+    // Nothing is skipped, and Qovery takes the chart: what else it does is another test's.
+    let plain = |worlds: Vec<World>| -> Vec<World> {
+        let mut plain: Vec<World> = Vec::new();
+        for world in worlds {
+            let world = World { left_out: LeftOut::Deleted, chart: Chart::Taken, ..world };
+            if !plain.contains(&world) {
+                plain.push(world);
+            }
+        }
+        plain
+    };
+    in_worlds(&extent(plain(worlds()), plain(World::all())), |world| {
+        let shop = Shop::of_nothing(world, KEYLESS);
+        let nothing = shop.around();
+        shop.bootstrap(&[]).ended(0);
+        let bootstrapped = shop.around();
+        shop.install_keyless(&[]).ended(0);
+        without_keys(&shop);
+
+        let namespace = shop.environment.sandbox.qovery(|qovery| qovery.namespace_of(&shop.id)).unwrap();
+        proven(&shop.deploy(), &namespace);
+        assert_eq!(shop.pods_with_role(), 2);
+        without_keys(&shop);
+        nothing_to_do(&shop.deploy());
+
+        let clone = shop.clone_named("shop-clone");
+        let its_namespace = shop.environment.sandbox.qovery(|qovery| qovery.namespace_of(&clone)).unwrap();
+        proven(&shop.event(&clone, "deploy"), &its_namespace);
+        without_keys(&shop);
+
+        ended_well(&shop.delete(&shop.id));
+        nothing_to_do(&shop.event(&clone, "deploy"));
+        ended_well(&shop.delete(&clone));
+        assert_eq!(shop.around(), bootstrapped);
+        shop.bootstrap(&["--delete"]).ended(0);
+        assert_eq!(shop.around(), nothing);
+    });
+}
+
+#[test]
+fn where_qovery_refuses_the_role_of_the_chart_nothing_is_deployed_and_its_log_says_so() {
+    let shop = Shop::keyless_in(World { chart: Chart::RoleRefused, ..World::default() }, KEYLESS);
+    let deployed = shop.deploy();
+    assert!(deployed.runs.is_empty() && deployed.started.is_empty());
+    let (service, why) = &deployed.failures[0];
+    assert_eq!(service, "aws-identity-account");
+    assert!(why.starts_with("Cannot deploy Role"), "{why}");
+}
+
+/// What is documented in docs/events.md: the chart keeps what it made.
+#[test]
+fn the_chart_is_deployed_again_uninstalled_and_installed_again() {
+    let shop = Shop::keyless_in(World::default(), KEYLESS);
+    ended_well(&shop.deploy());
+    let objects = || {
+        let object = |plural: &str| {
+            shop.environment
+                .sandbox
+                .kubernetes(|kubernetes| kubernetes.object(plural, crate::support::fixtures::NAMESPACE, ACCOUNT).cloned())
+        };
+        ["serviceaccounts", "roles", "rolebindings"].map(|plural| object(plural).unwrap())
+    };
+    let made = objects();
+    nothing_to_do(&shop.deploy());
+    assert_eq!(objects(), made, "deployed again nothing of it changes");
+    let helm = shop.service(&shop.id, "aws-identity-account");
+    shop.environment.sandbox.qovery(|qovery| qovery.uninstall(&helm)).unwrap();
+    assert_eq!(shop.perform().failures, []);
+    assert_eq!(objects(), made, "uninstalled all of it stays");
+    nothing_to_do(&shop.deploy());
+    assert_eq!(objects(), made, "installed again it is the same release");
+    ended_well(&shop.delete(&shop.id));
+}
+
+#[test]
+fn the_service_account_is_gone_at_the_delete_event() {
+    let shop = Shop::keyless_in(World::default(), KEYLESS);
+    ended_well(&shop.deploy());
+    shop.environment
+        .sandbox
+        .kubernetes(|kubernetes| kubernetes.remove_object("serviceaccounts", crate::support::fixtures::NAMESPACE, ACCOUNT));
+    let deleted = shop.delete(&shop.id);
+    assert!(deleted.runs.is_empty());
+    let (service, why) = &deleted.failures[0];
+    assert_eq!(service, "aws-identity");
+    assert!(why.contains("serviceaccount \"qovery-irsa\" not found"), "{why}");
+    assert!(shop.environment.sandbox.qovery(|qovery| qovery.has_environment(&shop.id)), "the environment stays");
+    // The way out: the chart is deployed again, then the environment is deleted.
+    ended_well(&shop.deploy());
+    ended_well(&shop.delete(&shop.id));
+    assert!(!shop.environment.sandbox.qovery(|qovery| qovery.has_environment(&shop.id)));
+    assert_eq!(shop.environment.roles(), 1, "the job's own");
+    let _ = json!({});
+}
