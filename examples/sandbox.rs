@@ -9,12 +9,12 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 use clap::{Parser, Subcommand};
 use qovery_irsa::{cli::Cli, run};
-use qovery_irsa_sandbox::{Sandbox, Serve, aws::Addon, serve};
+use qovery_irsa_sandbox::{JobEnd, JobRun, Sandbox, Serve, aws::Addon, serve};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().mode {
         None => story(),
         Some(Mode::Serve { namespaces, web_identity }) => {
-            serve(Serve { namespaces, web_identity, ..Serve::default() }, &mut std::io::stdout()).map_err(Into::into)
+            serve(Serve { namespaces, web_identity, ..Serve::default() }, performed, &mut std::io::stdout()).map_err(Into::into)
         }
         Some(Mode::Job { arguments }) => return job(arguments),
     };
@@ -65,6 +65,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the job of an environment as a process of its own, with nothing in its environment but what its pod gets. What it prints goes to
+/// the error stream: the lines for the shell are on the other.
+fn performed(run: &JobRun) -> JobEnd {
+    let process = || {
+        let mut job = Command::new(std::env::current_exe()?);
+        job.arg("job").args(&run.arguments).env_clear().envs(&run.variables).current_dir(&run.directory);
+        // The local AWS shows no past.
+        let ended = job.env("IRSA_SETTLE", "0").stdin(Stdio::null()).output()?;
+        let mut log = std::io::stderr().lock();
+        writeln!(log, "\n# Qovery runs the job in {}: {}", run.namespace, run.arguments.join(" "))?;
+        log.write_all(&ended.stdout)?;
+        log.write_all(&ended.stderr)?;
+        Ok::<_, std::io::Error>(ended.status.code().unwrap_or(1))
+    };
+    let code = process().unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: the job does not start: {error}");
+        1
+    });
+    JobEnd { code }
 }
 
 /// What `src/main.rs` does.

@@ -4,15 +4,20 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    time::Duration,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     aws::{Addon, Aws},
+    engine::{Engine, JobEnd, JobRun},
     qovery::{Kind, TOKEN},
     sandbox::{ADMIN_TOKEN, NOBODY_TOKEN, Sandbox, Setup},
 };
+
+/// How long a step of a deployment takes at least, so that a person can follow it.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What is served.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +30,12 @@ pub struct Serve {
     pub web_identity: Option<String>,
 }
 
-/// Starts a sandbox, writes `export NAME='value'` lines for a shell, and returns when interrupted or terminated.
+/// Starts a sandbox, writes `export NAME='value'` lines for a shell, and returns when interrupted or terminated. Until then Qovery's engine
+/// carries out whatever is asked for, and runs jobs so.
 ///
 /// # Errors
 /// When the sandbox does not start or its lines cannot be written.
-pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
+pub fn serve(mut options: Serve, job: impl Fn(&JobRun) -> JobEnd + Send + Sync, out: &mut dyn Write) -> io::Result<()> {
     // Here a 501 is an answer to a person, not the end of a test.
     options.setup.strict = false;
     let sandbox = options.setup.clone().start()?;
@@ -55,17 +61,20 @@ pub fn serve(mut options: Serve, out: &mut dyn Write) -> io::Result<()> {
     }
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        // Before the lines are out: whoever has read them may stop it.
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut terminated = signal(SignalKind::terminate())?;
-        print(&exports, out)?;
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
-        }
-        Ok(())
-    })
+    let (served, _) = Engine::new(&sandbox, job).with_pause(PAUSE).in_background(|| {
+        runtime.block_on(async {
+            // Before the lines are out: whoever has read them may stop it.
+            let mut interrupted = signal(SignalKind::interrupt())?;
+            let mut terminated = signal(SignalKind::terminate())?;
+            print(&exports, out)?;
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+            Ok(())
+        })
+    });
+    served
 }
 
 /// The environment of a job, and what curl, the aws CLI and boto3 want besides.
@@ -103,18 +112,20 @@ fn qovery_exports(sandbox: &Sandbox, namespace: &str) -> BTreeMap<String, String
 }
 
 fn print(exports: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "# A local AWS and Kubernetes for qovery-irsa. Write these lines to a file and read it in another shell:")?;
+    writeln!(out, "# A local AWS, Kubernetes and Qovery for qovery-irsa. Write these lines to a file and read it in another shell:")?;
     writeln!(out, "#   cargo run --example sandbox -- serve > sandbox.env &   then   . ./sandbox.env")?;
     for (name, value) in exports {
         writeln!(out, "export {name}={}", quoted(value))?;
     }
     writeln!(out, "# aws CLI and boto3: take AWS_ENDPOINT_URL and AWS_CA_BUNDLE from above:   aws sts get-caller-identity")?;
     writeln!(out, "# curl: curl --cacert $SSL_CERT_FILE -H \"Authorization: Bearer $ADMIN_TOKEN\" $KUBERNETES_BASE/version")?;
-    writeln!(out, "# the job: set QOVERY_KUBERNETES_NAMESPACE_NAME to a namespace that exists, then:   qovery-irsa plan")?;
     writeln!(
         out,
-        "# Qovery: an environment with services `api` and `worker` and a registry `my-registry`:   qovery-irsa install --dry-run"
+        "# Qovery: an environment with services `api` and `worker` and a registry `my-registry`. Its deployments are carried out."
     )?;
+    writeln!(out, "# the way in, as an administrator of an account and a cluster where nothing is made yet:")?;
+    writeln!(out, "#   qovery-irsa bootstrap --namespaces 'z*' --boundary none   then the `install` that it prints, with --deploy")?;
+    writeln!(out, "# the job by hand: set QOVERY_KUBERNETES_NAMESPACE_NAME to a namespace that exists, then:   qovery-irsa plan")?;
     writeln!(out, "# through EKS instead of the kubeconfig: unset KUBECONFIG")?;
     writeln!(out, "# ready")?;
     out.flush()
@@ -153,7 +164,7 @@ mod tests {
     #[test]
     fn a_web_identity_without_a_slash_is_refused() {
         let options = Serve { web_identity: Some("app".into()), ..Serve::default() };
-        let error = serve(options, &mut Vec::new()).unwrap_err();
+        let error = serve(options, |_| JobEnd { code: 1 }, &mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }
