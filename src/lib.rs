@@ -6,7 +6,7 @@
 //! ```text
 //! run       → cli doctor bootstrap install hint steps report plan clients config model
 //! doctor    → hint steps report clients model
-//! bootstrap → steps report plan clients config model
+//! bootstrap → hint steps report plan clients config model
 //! install   → steps report plan clients config model
 //! hint      → steps clients model
 //! steps     → report plan clients config model
