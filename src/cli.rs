@@ -72,11 +72,14 @@ pub enum Command {
         /// Bind services now, though some were deployed before: their next deployment starts with the job
         #[arg(long)]
         bind: bool,
+        /// Then deploy the job and the environment, follow both to the end, and say which identities are proven
+        #[arg(long)]
+        deploy: bool,
         /// Print what would be changed, and change nothing
         #[arg(long)]
         dry_run: bool,
         /// Print the job for another tool, without asking Qovery: `terraform`
-        #[arg(long, value_name = "FORM", conflicts_with_all = ["environment", "dry_run"])]
+        #[arg(long, value_name = "FORM", conflicts_with_all = ["environment", "deploy", "dry_run"])]
         print: Option<PrintedForm>,
     },
     /// Make what the jobs of a cluster need in AWS to run without a key: OIDC provider, role, permissions boundary
@@ -151,7 +154,7 @@ pub struct Options {
     /// `text` or `json` [variable: `IRSA_FORMAT`] [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// How long the whole run may take, as `300`, `5m` [variable: `IRSA_TIMEOUT`] [default: 5m]
+    /// How long the whole run may take, as `300`, `5m` [variable: `IRSA_TIMEOUT`] [default: 5m, with `--deploy` 30m]
     #[arg(long, global = true, value_name = "DURATION")]
     pub timeout: Option<String>,
 }
@@ -173,8 +176,9 @@ impl From<&Cli> for Flags {
             _ => None,
         };
         let (environment, prints, install) = match &cli.command {
-            Command::Install { environment, role, boundary, bind, dry_run: _, print } => {
-                (environment.clone(), print.is_some(), InstallFlags { role: role.clone(), boundary: boundary.clone(), bind: *bind })
+            Command::Install { environment, role, boundary, bind, deploy, dry_run: _, print } => {
+                let install = InstallFlags { role: role.clone(), boundary: boundary.clone(), bind: *bind, deploys: *deploy };
+                (environment.clone(), print.is_some(), install)
             }
             _ => (None, false, InstallFlags::default()),
         };

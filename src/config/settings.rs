@@ -47,6 +47,8 @@ const TOKEN_DIRECTORY: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// <https://api-doc.qovery.com>
 const QOVERY_API: &str = "https://api.qovery.com";
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
+/// Services are built, pulled and started meanwhile.
+const DEFAULT_TIMEOUT_OF_DEPLOYMENTS: Duration = Duration::from_mins(30);
 /// IAM usually shows a write after two seconds.
 const DEFAULT_SETTLE: Duration = Duration::from_secs(8);
 
@@ -217,7 +219,8 @@ pub(super) fn settle(v: &Variables, log: &ProblemLog) -> Duration {
 
 pub(super) fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duration {
     let given = flag_or_variable(("--timeout", flags.timeout.as_deref()), ("IRSA_TIMEOUT", v.irsa_timeout.as_deref()));
-    time(log, given, &(10..=3600), DEFAULT_TIMEOUT)
+    let default = if flags.install.deploys { DEFAULT_TIMEOUT_OF_DEPLOYMENTS } else { DEFAULT_TIMEOUT };
+    time(log, given, &(10..=3600), default)
 }
 
 /// The same where the job does without: nothing if there is no token, or no environment's id.

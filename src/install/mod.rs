@@ -1,5 +1,6 @@
 //! `install`: sees the environment, plans, carries out, and sees that it is so. What differs is decided in `plan/install`.
 
+pub mod deploy;
 pub mod terraform;
 
 use std::collections::BTreeMap;

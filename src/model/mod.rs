@@ -15,6 +15,7 @@ pub mod bootstrap;
 pub mod conditions;
 pub mod containers;
 pub mod date;
+pub mod deployment;
 pub mod desired;
 pub mod diagnosis;
 pub mod document;

@@ -3,7 +3,7 @@
 //! <https://www.qovery.com/docs/configuration/lifecycle-job>: names are letters, digits and `_`; one bad name and Qovery refuses the
 //! whole file; what does not say that it is not sensitive is taken as not sensitive, so each says it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::{
     desired::DesiredServiceAccount,
     identity::{Binding, PodIdentity},
     names::ServiceAccountName,
+    qovery::QoveryId,
 };
 
 /// One output.
@@ -28,7 +29,7 @@ pub struct Output {
 /// All outputs by name.
 pub type Outputs = BTreeMap<String, Output>;
 
-/// Role ARN and ServiceAccount name of each identity, by names that are its own: one that is added renames no other. With a target role also
+/// Role ARN and ServiceAccount name of each identity and whether this run has proven it, by names that are its own: one that is added renames no other. With a target role also
 /// the external ID that EKS made for the association: the target's trust policy asks for it, in another account perhaps.
 ///
 /// Qovery gives each output to every service of the environment under its own name too, the job's next run included. So no output may be
@@ -37,6 +38,7 @@ pub type Outputs = BTreeMap<String, Output>;
 pub fn outputs(
     service_accounts: &[DesiredServiceAccount],
     associations: Option<&BTreeMap<ServiceAccountName, ObservedAssociation>>,
+    proven: &BTreeSet<ServiceAccountName>,
 ) -> Outputs {
     let mut outputs = Outputs::new();
     for wanted in service_accounts {
@@ -45,6 +47,11 @@ pub fn outputs(
             |value: String, what: &str| Output { value, sensitive: false, description: format!("{what} of ServiceAccount {account}") };
         outputs.insert(format!("IDENTITY_{}_ROLE_ARN", name(account)), output(wanted.role.to_string(), "role ARN"));
         outputs.insert(format!("IDENTITY_{}_SERVICE_ACCOUNT", name(account)), output(account.to_owned(), "name"));
+        let is_proven = proven.contains(&wanted.subject.service_account);
+        outputs.insert(
+            format!("IDENTITY_{}{PROVEN}", name(account)),
+            output(is_proven.to_string(), "whether AWS gave the last run a session for a token"),
+        );
         let has_target = matches!(&wanted.binding, Binding::PodIdentity(pods) if matches!(**pods, PodIdentity { target: Some(_), .. }));
         let association = associations.filter(|_| has_target).and_then(|found| found.get(&wanted.subject.service_account));
         if let Some(id) = association.and_then(|found| found.external_id.as_ref()) {
@@ -52,6 +59,18 @@ pub fn outputs(
         }
     }
     outputs
+}
+
+/// How the name of the output ends that says whether an identity is proven.
+const PROVEN: &str = "_PROVEN";
+
+/// The part of an output's name that stands for the ServiceAccount, if it is the output that says whether the identity is proven; from the
+/// whole name of the variable that Qovery makes of it for this job.
+#[must_use]
+pub fn proven_identity<'a>(variable: &'a str, job: &QoveryId) -> Option<&'a str> {
+    let digits = job.as_str().get(..8)?.to_ascii_uppercase();
+    let output = variable.strip_prefix("QOVERY_OUTPUT_JOB_Z")?.strip_prefix(digits.as_str())?.strip_prefix('_')?;
+    output.strip_prefix("IDENTITY_")?.strip_suffix(PROVEN)
 }
 
 /// The name of a ServiceAccount as part of a variable's name, no two equal: in upper case, `_` for `-`. A name with dots has a `_` before it,

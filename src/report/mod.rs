@@ -118,6 +118,12 @@ impl<'a> Report<'a> {
         self.document.next = Some(command.to_owned());
     }
 
+    /// Where people see the environment in Qovery, if that is known.
+    #[must_use]
+    pub fn console(&self) -> Option<&str> {
+        self.document.console.as_deref()
+    }
+
     /// The plan, before it is applied; a second one takes the place of what the first has left.
     pub fn plan(&mut self, plan: &Plan) {
         for note in plan.notes.iter().chain(&plan.kept) {
@@ -181,6 +187,12 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn applied_count(&self) -> usize {
         self.document.applied.len()
+    }
+
+    /// How many actions are planned, those that were done among them.
+    #[must_use]
+    pub fn planned_count(&self) -> usize {
+        self.document.plan.len()
     }
 
     /// A proof: STS gave the role for a token of the ServiceAccount.

@@ -10,6 +10,7 @@ use crate::{
     clients::call::{ErrorKind, Failed},
     config::Problems,
     hint::{self, Known},
+    install::deploy::DeployError,
     model::desired::DesiredProblem,
     plan::Refusals,
     report::{Described, Failure, causes, exit::Exit},
@@ -22,6 +23,9 @@ pub(super) enum RunError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] Problems),
+    /// A deployment that was asked for.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -82,6 +86,7 @@ impl RunError {
             }
             Self::Connect(ConnectError::Call(_) | ConnectError::Slow(_))
             | Self::Step(StepError::Confirm(ConnectError::Call(_) | ConnectError::Slow(_)))
+            | Self::Deploy(_)
             | Self::Output(_) => Exit::Failed,
             Self::Config(_) | Self::Connect(_) | Self::Step(StepError::Desired(_) | StepError::Confirm(_)) => Exit::Misconfigured,
             Self::Step(_) => Exit::Failed,
@@ -112,6 +117,8 @@ impl RunError {
         match self {
             Self::Config(_) => Some("nothing was read from or changed in AWS or Kubernetes".to_owned()),
             Self::Connect(error) | Self::Step(StepError::Confirm(error)) => hint::of_connection(error, known),
+            Self::Deploy(DeployError::Call(failed)) => hint::of_call(failed, known),
+            Self::Deploy(error) => error.hint(),
             Self::Output(_) => {
                 Some("AWS and Kubernetes are as they should be; make the directory writable, or set `IRSA_OUTPUT`".to_owned())
             }

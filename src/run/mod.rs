@@ -2,7 +2,7 @@
 
 mod error;
 
-use std::{io::Write, time::Instant};
+use std::{collections::BTreeSet, io::Write, time::Instant};
 
 use tokio::sync::watch;
 
@@ -17,12 +17,24 @@ use crate::{
     clients::{
         call::{Failed, Patience},
         http,
+        qovery::Qovery,
     },
-    config::{self, Config, Flags, Proof},
+    config::{self, Config, Flags, InstallConfig, Proof},
     doctor::{Patient, examine, glance},
     hint::Known,
-    install::{self, terraform},
-    model::{desired::Desired, line::counted, marks::Jobs, names::Subject, observed::Observed, output::outputs},
+    install::{
+        self,
+        deploy::{self, Proofs},
+        terraform,
+    },
+    model::{
+        desired::Desired,
+        line::counted,
+        marks::Jobs,
+        names::{ServiceAccountName, Subject},
+        observed::Observed,
+        output::outputs,
+    },
     plan::{self, Action, Freshness, Goal, Mode, Plan, Provision},
     report::{
         Report, causes,
@@ -137,13 +149,13 @@ async fn execute(
         if patience.is_interrupted() {
             return Err(StepError::Interrupted.into());
         }
-        proven.map_err(RunError::NotProven)?;
+        let proven = proven.map_err(RunError::NotProven)?;
         if !applied.is_empty() {
             for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_notes(&applied)) {
                 report.note(note);
             }
         }
-        write_outputs(&desired, &observed, &config, report)?;
+        write_outputs(&desired, &observed, &proven, &config, report)?;
         left = prune(&work, &desired, observed, report).await?;
     }
     for thing in &left {
@@ -268,6 +280,9 @@ async fn install_job(
     http::install_crypto();
     let http = http::client().map_err(ConnectError::from)?;
     let to_do = install::run(&config, mode, &http, &patience, report).await?;
+    if flags.install.deploys {
+        return deployed(&config, mode, &http, &patience, report).await;
+    }
     let job = &config.job.name;
     Ok(match (report.applied_count(), to_do) {
         (0, 0) => End::new(Exit::NothingToDo, format!("nothing to do: job `{job}` is in place")),
@@ -304,6 +319,44 @@ async fn bootstrap_zone(
         (0, count) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
         (count, _) => {
             End::new(Exit::Done, format!("{}: what `bootstrap` makes for cluster `{cluster}` is {place}", counted(count, "action")))
+        }
+    })
+}
+
+/// Deploys the job and what belongs to it, and says what is proven then.
+async fn deployed(
+    config: &InstallConfig,
+    mode: Mode,
+    http: &reqwest::Client,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<End, RunError> {
+    let Some(access) = &config.qovery else { return Ok(End::printed()) };
+    if mode == Mode::DryRun {
+        report.note("`--deploy` then deploys the job and the environment");
+        return Ok(End::new(Exit::ToDo, format!("{} to do before the deployments", counted(report.planned_count(), "action"))));
+    }
+    let qovery = Qovery::new(access, http);
+    let targets = deploy::targets(config, &access.environment, &qovery, patience).await?;
+    report.planned(targets.iter().cloned().map(plan::install::Deploy).collect::<Vec<_>>().iter());
+    let unproven = |identity: &str| {
+        format!(
+            "identity `{identity}` is not proven: by EKS Pod Identity nothing is before a pod of it runs, so run the job again once one does; else the job's log says why"
+        )
+    };
+    Ok(match deploy::deploy(&targets, &qovery, patience, report).await? {
+        Proofs::Unsaid(why) => {
+            report.note(&format!("it cannot be seen in Qovery which identities are proven: {why}. The job's log tells"));
+            End::new(Exit::Unknown, "deployed, and it is not known whether the services get their roles")
+        }
+        Proofs::Said(said) => {
+            said.iter().filter(|(_, proven)| !proven).for_each(|(identity, _)| report.note(&unproven(identity)));
+            let proven = said.iter().filter(|(_, proven)| *proven).count();
+            let of = counted(said.len(), "identity");
+            match said.len() - proven {
+                0 => End::new(Exit::Done, format!("deployed and proven: {of}")),
+                left => End::new(Exit::Done, format!("deployed; not proven yet: {left} of {of}")),
+            }
         }
     })
 }
@@ -373,8 +426,14 @@ fn name(command: &Command) -> &'static str {
     }
 }
 
-fn write_outputs(desired: &Desired, observed: &Observed, config: &Config, report: &mut Report<'_>) -> Result<(), RunError> {
-    let outputs = outputs(&desired.service_accounts, observed.associations.as_ref());
+fn write_outputs(
+    desired: &Desired,
+    observed: &Observed,
+    proven: &BTreeSet<ServiceAccountName>,
+    config: &Config,
+    report: &mut Report<'_>,
+) -> Result<(), RunError> {
+    let outputs = outputs(&desired.service_accounts, observed.associations.as_ref(), proven);
     if output::write(&outputs, &config.output)? {
         report.outputs(outputs);
     } else {

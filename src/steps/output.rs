@@ -57,7 +57,7 @@ mod tests {
         date::Date,
         desired::DesiredServiceAccount,
         identity::{Binding, Keeper, PodIdentity, Target},
-        output::outputs,
+        output::{outputs, proven_identity},
     };
 
     const TARGET: &str = "arn:aws:iam::210987654321:role/data";
@@ -90,7 +90,7 @@ mod tests {
         };
         let wanted: Vec<DesiredServiceAccount> = accounts.iter().map(of_pods).collect();
         let observed = wanted.iter().map(|wanted| (wanted.subject.service_account.clone(), association(wanted))).collect();
-        outputs(&wanted, Some(&observed))
+        outputs(&wanted, Some(&observed), &BTreeSet::new())
     }
 
     fn association(wanted: &DesiredServiceAccount) -> ObservedAssociation {
@@ -115,21 +115,46 @@ mod tests {
     #[test]
     fn an_external_id_is_told_of_a_target_role_alone_and_only_once_eks_has_made_it() {
         let all = with_targets(&["app"]);
-        assert_eq!(names(&all), BTreeSet::from(["IDENTITY_APP_EXTERNAL_ID", "IDENTITY_APP_ROLE_ARN", "IDENTITY_APP_SERVICE_ACCOUNT"]));
+        assert_eq!(
+            names(&all),
+            BTreeSet::from(["IDENTITY_APP_EXTERNAL_ID", "IDENTITY_APP_PROVEN", "IDENTITY_APP_ROLE_ARN", "IDENTITY_APP_SERVICE_ACCOUNT"])
+        );
         assert_eq!(all["IDENTITY_APP_EXTERNAL_ID"].value, "eu-west-3/123456789012/made-by-eks");
         let plain = DesiredServiceAccount { binding: Binding::PodIdentity(Box::default()), ..wanted("app") };
         let found = BTreeMap::from([("app".parse().unwrap(), association(&plain))]);
         for (wanted, found) in [(plain, Some(&found)), (wanted("app"), Some(&found)), (wanted("app"), None)] {
-            assert_eq!(outputs(&[wanted], found).len(), 2);
+            assert_eq!(outputs(&[wanted], found, &BTreeSet::new()).len(), 3);
+        }
+    }
+
+    #[test]
+    fn whether_an_identity_is_proven_is_told_of_each_and_found_again_of_one_job() {
+        let all = outputs(&[wanted("my-app"), wanted("other")], None, &BTreeSet::from(["my-app".parse().unwrap()]));
+        assert_eq!((all["IDENTITY_MY_APP_PROVEN"].value.as_str(), all["IDENTITY_OTHER_PROVEN"].value.as_str()), ("true", "false"));
+        let job = "a1b2c3d4-0000-4000-8000-000000000001".parse().unwrap();
+        assert_eq!(proven_identity("QOVERY_OUTPUT_JOB_ZA1B2C3D4_IDENTITY_MY_APP_PROVEN", &job), Some("MY_APP"));
+        for other in [
+            "QOVERY_OUTPUT_JOB_ZA1B2C3D4_IDENTITY_MY_APP_ROLE_ARN",
+            "QOVERY_OUTPUT_JOB_ZFFFFFFFF_IDENTITY_MY_APP_PROVEN",
+            "IDENTITY_MY_APP_PROVEN",
+        ] {
+            assert_eq!(proven_identity(other, &job), None, "{other}");
         }
     }
 
     #[test]
     fn each_identity_has_names_of_its_own_that_qovery_takes_and_another_renames_none() {
-        let one = outputs(&[wanted("my-s3-role")], None);
-        assert_eq!(names(&one), BTreeSet::from(["IDENTITY_MY_S3_ROLE_ROLE_ARN", "IDENTITY_MY_S3_ROLE_SERVICE_ACCOUNT"]));
-        let all = outputs(&[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")], None);
-        assert_eq!(all.len(), 10);
+        let one = outputs(&[wanted("my-s3-role")], None, &BTreeSet::new());
+        assert_eq!(
+            names(&one),
+            BTreeSet::from(["IDENTITY_MY_S3_ROLE_PROVEN", "IDENTITY_MY_S3_ROLE_ROLE_ARN", "IDENTITY_MY_S3_ROLE_SERVICE_ACCOUNT"])
+        );
+        let all = outputs(
+            &[wanted("my-s3.role"), wanted("my.s3-role"), wanted("my-s3-role"), wanted("9lives"), wanted("worker")],
+            None,
+            &BTreeSet::new(),
+        );
+        assert_eq!(all.len(), 15);
         assert!(names(&one).is_subset(&names(&all)));
         for name in names(&all) {
             assert!(name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
@@ -150,12 +175,23 @@ mod tests {
         accounts.retain(|name| name.parse::<crate::model::names::ServiceAccountName>().is_ok());
         // And names that look like the end of an output's.
         accounts.extend(
-            ["a-role-arn", "a-service-account", "role-arn", "service-account", "a.role-arn", "a-external-id", "external-id"]
-                .map(str::to_owned),
+            [
+                "a-role-arn",
+                "a-service-account",
+                "role-arn",
+                "service-account",
+                "a.role-arn",
+                "a-external-id",
+                "external-id",
+                "a-proven",
+                "proven",
+                "a.proven",
+            ]
+            .map(str::to_owned),
         );
         assert!(accounts.len() > 500);
         let all = with_targets(&accounts.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(all.len(), 3 * accounts.len());
+        assert_eq!(all.len(), 4 * accounts.len());
     }
 
     /// Settings of this tool, of AWS SDKs and the AWS CLI, Kubernetes, proxies, TLS, the shell and Qovery. Qovery gives each output to every
@@ -246,12 +282,17 @@ mod tests {
     #[test]
     fn no_directory_is_no_error_and_a_written_file_is_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let all = outputs(&[wanted("app")], None);
+        let all = outputs(&[wanted("app")], None, &BTreeSet::from(["app".parse().unwrap()]));
         assert!(!write(&all, &directory.path().join("none/qovery-output.json")).unwrap());
         let path = directory.path().join("qovery-output.json");
         assert!(write(&all, &path).unwrap());
         insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap(), @r#"
         {
+          "IDENTITY_APP_PROVEN": {
+            "value": "true",
+            "sensitive": false,
+            "description": "whether AWS gave the last run a session for a token of ServiceAccount app"
+          },
           "IDENTITY_APP_ROLE_ARN": {
             "value": "arn:aws:iam::123456789012:role/app",
             "sensitive": false,

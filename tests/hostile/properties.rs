@@ -390,9 +390,9 @@ pub fn output_names(data: &[u8]) {
             job: None,
         })
         .collect();
-    let outputs = outputs(&wanted, None);
+    let outputs = outputs(&wanted, None, &BTreeSet::new());
     let told: BTreeSet<&str> = outputs.values().map(|output| output.value.as_str()).collect();
-    assert_eq!(outputs.len(), 2 * wanted.len());
+    assert_eq!(outputs.len(), 3 * wanted.len());
     assert!(wanted.iter().all(|wanted| told.contains(wanted.subject.service_account.as_str())));
     for name in outputs.keys() {
         assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !name.as_bytes()[0].is_ascii_digit(), "{name}");

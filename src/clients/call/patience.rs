@@ -317,6 +317,12 @@ impl Patience {
         rested
     }
 
+    /// Whether the time is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
     /// The seconds of the whole run.
     #[must_use]
     pub fn seconds(&self) -> u64 {

@@ -45,6 +45,11 @@ impl Qovery {
         serde_json::from_slice(&body).map_err(|error| error::unreadable(&error))
     }
 
+    /// Asks for something to be done, with a body, none if it is null, and does not look at what is answered but for whether it is good.
+    pub(super) async fn order(&self, path: &str, body: &Value) -> Result<(), CallError> {
+        self.send(Method::POST, path, Some(body).filter(|body| !body.is_null())).await.map(drop)
+    }
+
     /// Sends a body, none if it is null, and does not look at what is answered but for whether it is good.
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), CallError> {
         self.send(Method::PUT, path, Some(body).filter(|body| !body.is_null())).await.map(drop)

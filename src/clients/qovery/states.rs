@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Qovery;
 use crate::{
     clients::call::CallError,
     model::{
+        deployment::{self, Target},
         gather::Gather as _,
         job::Deployed,
         marks::JobMark,
@@ -28,8 +30,29 @@ struct Status {
     id: String,
     state: String,
     service_deployment_status: Option<String>,
+    /// Of a service.
+    execution_id: Option<String>,
+    /// Of the environment.
+    last_deployment_id: Option<String>,
+    last_deployment_date: Option<String>,
+    /// Of a service: Qovery's own CLI goes by it. Whether that of an environment goes when its deployment has begun is said nowhere.
+    deployment_request_id: Option<String>,
+    /// Of a service.
+    #[serde(default)]
+    deployment_requests_count: u32,
     /// Of a service. One that does not say so may take part.
     is_part_last_deployment: Option<bool>,
+}
+
+impl Status {
+    fn into_status(self) -> deployment::Status {
+        deployment::Status {
+            is_pending: self.deployment_requests_count > 0 || self.deployment_request_id.is_some(),
+            // A date may be written when something else of the deployment is done.
+            execution: self.execution_id.or(self.last_deployment_id).or(self.last_deployment_date),
+            state: self.state,
+        }
+    }
 }
 
 impl Qovery {
@@ -42,6 +65,39 @@ impl Qovery {
         let never = |status: &Status| status.service_deployment_status.as_deref() == Some("NEVER_DEPLOYED");
         let all_never = found.services.into_values().flatten().flatten().all(|status| never(&status));
         Ok(if all_never { Deployed::Never } else { Deployed::Before })
+    }
+
+    /// What is said of the environment and its services, to follow a deployment.
+    ///
+    /// # Errors
+    /// Qovery refuses, does not answer, or answers in an unknown form.
+    pub async fn statuses(&self) -> Result<deployment::Statuses, CallError> {
+        let found: Statuses = self.get(&format!("/environment/{}/statuses", self.environment())).await?;
+        let mut statuses = deployment::Statuses { environment: found.environment.into_status(), ..deployment::Statuses::default() };
+        statuses.environment.is_pending = false;
+        for status in found.services.into_values().flatten().flatten() {
+            let id = status.id.clone();
+            if status.is_part_last_deployment.unwrap_or(true) {
+                statuses.taking_part.push(id.clone());
+            }
+            let status = status.into_status();
+            statuses.environment.is_pending |= status.is_pending;
+            statuses.services.insert(id, status);
+        }
+        Ok(statuses)
+    }
+
+    /// Asks for a deployment, as it is configured by now; it goes on when this has returned.
+    ///
+    /// # Errors
+    /// Qovery refuses or does not answer. [`ErrorKind::Changed`](crate::clients::call::ErrorKind::Changed) while another one is under way.
+    pub async fn deploy(&self, target: &Target) -> Result<(), CallError> {
+        let (path, body) = match target {
+            Target::Account(service) => (format!("/helm/{}/deploy", service.id), json!({})),
+            Target::Job(service) => (format!("/job/{}/deploy", service.id), json!({})),
+            Target::Environment(id) => (format!("/environment/{id}/deploy"), Value::Null),
+        };
+        self.order(&path, &body).await
     }
 
     /// The states of the environment and of its services but those of this job, and the marks of all its jobs.

@@ -5,6 +5,7 @@
 mod account;
 mod action;
 mod binding;
+mod deployment;
 mod files;
 mod keys;
 mod request;
@@ -14,6 +15,7 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{JobAction, Staged};
+pub use deployment::{Deploy, Followed, Progress};
 use serde_json::Value;
 
 use super::refusal::{InstallRefusal, Refusal, Refusals};

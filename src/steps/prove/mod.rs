@@ -11,7 +11,7 @@ mod web_identity;
 
 pub use not_proven::{NotProven, Unproven, Way};
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeSet};
 
 use futures_util::future::join_all;
 
@@ -26,6 +26,7 @@ use crate::{
         desired::{Desired, DesiredServiceAccount},
         identity::Identity,
         lack::Lack,
+        names::ServiceAccountName,
         observed::Observed,
     },
     plan::Action,
@@ -35,7 +36,7 @@ use crate::{
 
 /// Proves every identity, side by side: by the sessions that its pods were seen to get, else by asking for one.
 ///
-/// `applied` is what the run has carried out: for that to show is worth waiting for. An interruption ends it soon, and well.
+/// Answers the ServiceAccounts whose pods are proven to get their role. `applied` is what the run has carried out: for that to show is worth waiting for. An interruption ends it soon, and well.
 ///
 /// # Errors
 /// Those whose pods do not get their role.
@@ -49,21 +50,22 @@ pub async fn prove(
     patience: &Patience,
     proof: Proof,
     report: &mut Report<'_>,
-) -> Result<(), Vec<NotProven>> {
+) -> Result<BTreeSet<ServiceAccountName>, Vec<NotProven>> {
     if proof == Proof::Off {
-        return Ok(());
+        return Ok(BTreeSet::new());
     }
     let prover = Prover { identities, desired, observed, applied, world, patience, proof, notes: RefCell::default() };
     if proof == Proof::Pod && !desired.associations.is_empty() {
         prover.remove_left().await;
     }
     let proofs = join_all(desired.service_accounts.iter().map(async |account| (account, prover.prove(account).await))).await;
-    let mut failed = Vec::new();
+    let (mut proven_accounts, mut failed) = (BTreeSet::new(), Vec::new());
     for (account, proven) in proofs {
         match proven {
             Ok(Outcome::Proven) => {
                 report.proven(&account.subject, prover.role_of_pods(account), prover.longest_session(account));
                 prover.note_pods_without(account);
+                proven_accounts.insert(account.subject.service_account.clone());
             }
             Ok(Outcome::Noted(note)) => report.note(&note),
             Ok(Outcome::Interrupted) => {}
@@ -71,7 +73,7 @@ pub async fn prove(
         }
     }
     prover.notes.into_inner().iter().for_each(|note| report.note(note));
-    if failed.is_empty() { Ok(()) } else { Err(failed) }
+    if failed.is_empty() { Ok(proven_accounts) } else { Err(failed) }
 }
 
 impl<C: World> Prover<'_, C> {

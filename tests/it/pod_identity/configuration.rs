@@ -81,6 +81,8 @@ fn the_one_identity_of_variables_gets_an_association() {
     assert_eq!(account["metadata"]["annotations"].get("eks.amazonaws.com/role-arn"), None, "{account}");
     assert!(environment.outputs().get("IDENTITY_APP_EXTERNAL_ID").is_none());
     assert_eq!(environment.outputs()["IDENTITY_APP_SERVICE_ACCOUNT"]["value"], json!("app"));
+    // Nothing is proven by EKS Pod Identity before a pod runs.
+    assert_eq!(environment.outputs()["IDENTITY_APP_PROVEN"]["value"], json!("false"));
 }
 
 #[test]

@@ -49,6 +49,8 @@ fn the_output_file_is_as_qovery_reads_it_and_only_written_on_success() {
     assert_eq!(
         environment.outputs(),
         json!({
+            "IDENTITY_APP_PROVEN":
+                {"value": "true", "sensitive": false, "description": "whether AWS gave the last run a session for a token of ServiceAccount app"},
             "IDENTITY_APP_ROLE_ARN": {"value": role, "sensitive": false, "description": "role ARN of ServiceAccount app"},
             "IDENTITY_APP_SERVICE_ACCOUNT": {"value": "app", "sensitive": false, "description": "name of ServiceAccount app"},
         })

@@ -227,7 +227,7 @@ fn several_identities_are_made_side_by_side() {
     let run = environment.start();
     assert_eq!(run.done().len(), 1 + 5 * 3);
     assert_eq!(environment.start().writes, 0);
-    assert_eq!(environment.outputs().as_object().unwrap().len(), 10);
+    assert_eq!(environment.outputs().as_object().unwrap().len(), 15);
     environment.delete();
     assert_eq!(environment.roles(), 0);
 }
