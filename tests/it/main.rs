@@ -70,6 +70,7 @@ mod proof {
 }
 mod qovery {
     mod binding;
+    mod deploy;
     mod events;
     mod install;
     mod keys;

@@ -199,6 +199,11 @@ impl Shop {
         clone["id"].as_str().unwrap().to_owned()
     }
 
+    /// An engine that runs the real binary for the image of the jobs.
+    pub(crate) fn engine(&self) -> Engine<'_> {
+        Engine::new(&self.environment.sandbox, |job| JobEnd { code: self.run_job(job).code })
+    }
+
     /// Carries out the one deployment that was asked for, with the real binary for the image of the jobs.
     pub(crate) fn perform(&self) -> Deployed {
         self.performed_by(|engine| engine)

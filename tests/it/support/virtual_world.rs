@@ -768,5 +768,5 @@ pub(crate) async fn run_and_prove(world: Rc<World>, identity: Identity, place: P
     let Converged { desired, observed, applied, .. } = work.converge(&mut report).await.map_err(|error| error.to_string())?;
     let started = Instant::now();
     let proven = prove(&identities, &desired, &observed, &applied, &cloud, &patience, proof, &mut report).await;
-    proven.map(|()| started.elapsed()).map_err(|failed| format!("{}\nhint: {}", failed[0], failed[0].hint().unwrap_or_default()))
+    proven.map(|_| started.elapsed()).map_err(|failed| format!("{}\nhint: {}", failed[0], failed[0].hint().unwrap_or_default()))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{AService, AStage, Environment, Event, Kind, Qovery, STAGES, Variable, World};
+use super::{AService, AStage, Environment, Event, Kind, Qovery, STAGES, Shows, Variable, World};
 
 impl Qovery {
     /// Makes an environment in this namespace, and answers its id.
@@ -22,6 +22,8 @@ impl Qovery {
             before: "READY",
             event: Event::Deploy,
             whole: false,
+            deployments: 0,
+            hidden_for: 0,
         };
         self.environments.insert(id.clone(), environment);
         id
@@ -48,7 +50,17 @@ impl Qovery {
             "security.service_account_name": "", "security.automount_service_account_token": false,
             "security.read_only_root_filesystem": false, "deployment.termination_grace_period_seconds": 60,
         }));
-        let service = AService { kind, name: name.to_owned(), settings, request, state: "READY", before: "READY", takes_part: false };
+        let service = AService {
+            kind,
+            name: name.to_owned(),
+            settings,
+            request,
+            state: "READY",
+            before: "READY",
+            takes_part: false,
+            deployment: 0,
+            deployment_before: 0,
+        };
         environment.services.insert(id.clone(), service);
         let named = kind.stage();
         environment.stages.iter_mut().find(|stage| stage.name == named)?.services.push(id.clone());
@@ -127,6 +139,11 @@ impl Qovery {
     /// Qovery is from now on as this world has it.
     pub fn set_world(&mut self, world: World) {
         self.world = world;
+    }
+
+    /// Statuses show deployments so from now on.
+    pub fn set_shows(&mut self, shows: Shows) {
+        self.shows = shows;
     }
 
     /// As which world it is.

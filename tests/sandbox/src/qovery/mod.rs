@@ -60,6 +60,7 @@ pub struct Qovery {
     hides_files: bool,
     deployments: Vec<Deployment>,
     world: World,
+    shows: Shows,
     /// Tokens that answer 401 to some calls: method and beginning of the path.
     policy_tokens: BTreeMap<String, Vec<(Method, String)>>,
 }
@@ -81,6 +82,10 @@ struct Environment {
     event: Event,
     /// Whether that deployment is of the environment, and not of some of its services.
     whole: bool,
+    /// How many deployments there were.
+    deployments: u32,
+    /// For how many looks what was asked for last is not shown yet.
+    hidden_for: u32,
 }
 
 /// A service of an environment.
@@ -97,6 +102,9 @@ struct AService {
     before: &'static str,
     /// Whether it is part of the last deployment of the environment, the one that is under way if there is one.
     takes_part: bool,
+    /// Which deployment of the environment its state is of, and which its last state was.
+    deployment: u32,
+    deployment_before: u32,
 }
 
 /// What a service is.
@@ -137,6 +145,17 @@ struct AStage {
     id: String,
     name: String,
     services: Vec<String>,
+}
+
+/// What statuses show of deployments: nothing public says when a request is to be seen in them, and the ids may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shows {
+    /// For how many looks a deployment that was asked for is not shown: the states are those of the one before.
+    pub late: u32,
+    /// Whether these looks show at least that one was asked for.
+    pub requests: bool,
+    /// Whether no status says which deployment it is of.
+    pub no_ids: bool,
 }
 
 /// A variable, an alias or a secret.
@@ -219,6 +238,7 @@ impl Qovery {
             hides_files: false,
             deployments: Vec::new(),
             world: World::default(),
+            shows: Shows::default(),
             policy_tokens: BTreeMap::new(),
         };
         qovery.organization = qovery.id();

@@ -25,10 +25,18 @@ impl Qovery {
             }
             ["environment", id] => self.event(id, Event::Delete).map(|()| (204, Value::Null, true)),
             ["environment", id, "status"] => Ok((200, self.status(id)?, false)),
-            ["environment", id, "statuses"] => Ok((200, self.statuses(id)?, false)),
+            ["environment", id, "statuses"] => {
+                let statuses = self.statuses(id)?;
+                self.looked(id);
+                Ok((200, statuses, false))
+            }
             ["environment", id, "uninstall"] => self.event(id, Event::Uninstall).map(|()| (202, json!({}), true)),
             ["environment", id, "helm"] if get => Ok((200, self.services(id, Some(Kind::Helm))?, false)),
             ["environment", id, "helm"] => self.create_helm(id, &body),
+            ["helm", id, "deploy"] => {
+                self.shown(id, Kind::Helm)?;
+                self.alone(id, Event::Deploy).and_then(|()| Ok((202, self.status_of_service(id)?, true)))
+            }
             ["helm", id] if get => Ok((200, self.shown(id, Kind::Helm)?, false)),
             ["helm", id] if delete => self.alone(id, Event::DeleteServices).map(|()| (204, Value::Null, true)),
             ["helm", id] => self.edit(id, Kind::Helm, &body),
@@ -282,6 +290,8 @@ impl Qovery {
             before: "READY",
             event: Event::Deploy,
             whole: false,
+            deployments: 0,
+            hidden_for: 0,
         };
         for (service, found) in &original.services {
             let id = self.id();
@@ -289,7 +299,10 @@ impl Qovery {
             if original.skipped.contains(service) {
                 copy.skipped.insert(id.clone());
             }
-            copy.services.insert(id, AService { state: "READY", before: "READY", takes_part: false, ..found.clone() });
+            copy.services.insert(
+                id,
+                AService { state: "READY", before: "READY", takes_part: false, deployment: 0, deployment_before: 0, ..found.clone() },
+            );
         }
         let renamed = |id: &String| ids.get(id).and_then(Value::as_str).map(str::to_owned);
         for stage in &original.stages {

@@ -41,9 +41,12 @@ impl Environment {
 impl Qovery {
     /// Says that something is about to happen to these services; with `whole` to the environment itself.
     pub(super) fn queue(&mut self, id: &str, event: Event, services: &[String], whole: bool) {
-        let lone = self.world.lone_delete;
+        let (lone, late) = (self.world.lone_delete, self.shows.late);
         let Some(environment) = self.environments.get_mut(id) else { return };
         (environment.event, environment.whole, environment.before) = (event, whole, environment.state);
+        environment.deployments += 1;
+        environment.hidden_for = late;
+        let deployment = environment.deployments;
         if environment.shows(event, lone) {
             environment.state = event.words().queued;
         }
@@ -51,6 +54,7 @@ impl Qovery {
             found.takes_part = services.contains(service);
             if found.takes_part {
                 (found.before, found.state) = (found.state, event.words().queued);
+                (found.deployment_before, found.deployment) = (found.deployment, deployment);
             }
         }
     }
@@ -128,6 +132,16 @@ impl Qovery {
         }
     }
 
+    /// Somebody cancels what was asked for of an environment and not carried out yet.
+    pub fn cancel(&mut self, id: &str) {
+        self.deployments.retain(|deployment| deployment.environment != id);
+        let Some(environment) = self.environments.get_mut(id) else { return };
+        if environment.whole {
+            environment.state = "CANCELED";
+        }
+        environment.services.values_mut().filter(|service| service.takes_part).for_each(|service| service.state = "CANCELED");
+    }
+
     /// The state of an environment.
     #[must_use]
     pub fn state_of(&self, environment: &str) -> Option<&'static str> {
@@ -141,23 +155,30 @@ impl Qovery {
     }
 
     pub(super) fn status(&self, id: &str) -> Result<Value, Refused> {
-        Ok(environment_status(id, self.environment(id)?))
+        Ok(self.environment_status(id, self.environment(id)?))
+    }
+
+    /// Somebody has looked at the statuses.
+    pub(super) fn looked(&mut self, id: &str) {
+        if let Some(environment) = self.environments.get_mut(id) {
+            environment.hidden_for = environment.hidden_for.saturating_sub(1);
+        }
     }
 
     /// What a deployment is answered with: of an environment, in the form that a service has.
     pub(super) fn accepted(&self, id: &str) -> Result<Value, Refused> {
         let environment = self.environment(id)?;
-        Ok(status(id, environment.state, environment.before, true))
+        Ok(self.render_status(id, environment.state, environment.before, true, environment.deployments))
     }
 
     pub(super) fn statuses(&self, id: &str) -> Result<Value, Refused> {
         let environment = self.environment(id)?;
         let of = |kind: Kind| -> Vec<Value> {
             let services = environment.services.iter().filter(|(_, service)| service.kind == kind);
-            services.map(|(id, service)| service_status(id, service)).collect()
+            services.map(|(id, service)| self.service_status(id, service, environment.hidden_for > 0)).collect()
         };
         Ok(json!({
-            "environment": environment_status(id, environment), "applications": of(Kind::Application), "containers": of(Kind::Container),
+            "environment": self.environment_status(id, environment), "applications": of(Kind::Application), "containers": of(Kind::Container),
             "jobs": of(Kind::Job), "databases": of(Kind::Database), "helms": of(Kind::Helm), "terraforms": of(Kind::Terraform),
             "agentic_workflows": of(Kind::AgenticWorkflow),
         }))
@@ -165,17 +186,37 @@ impl Qovery {
 
     pub(super) fn status_of_service(&self, id: &str) -> Result<Value, Refused> {
         let found = self.service(id).ok_or_else(|| Refused::new(404, format!("no service with id {id}")))?;
-        Ok(service_status(id, found))
+        Ok(self.service_status(id, found, false))
     }
-}
 
-fn environment_status(id: &str, environment: &Environment) -> Value {
-    let ended = if is_passing(environment.state) { environment.before } else { environment.state };
-    json!({ "id": id, "state": environment.state, "last_deployment_state": ended, "deployment_status": deployment_status(ended) })
-}
+    fn environment_status(&self, id: &str, environment: &Environment) -> Value {
+        let hidden = environment.hidden_for > 0;
+        let state = if hidden { environment.before } else { environment.state };
+        let ended = if is_passing(state) { environment.before } else { state };
+        let number = environment.deployments - u32::from(hidden);
+        let mut status = json!({ "id": id, "state": state, "last_deployment_state": ended, "deployment_status": deployment_status(ended) });
+        if number > 0 && !self.shows.no_ids {
+            status["last_deployment_id"] = format!("{id}-{number}").into();
+        }
+        status
+    }
 
-fn service_status(id: &str, service: &AService) -> Value {
-    status(id, service.state, service.before, service.takes_part)
+    fn service_status(&self, id: &str, service: &AService, hidden: bool) -> Value {
+        if !(hidden && service.takes_part) {
+            return self.render_status(id, service.state, service.before, service.takes_part, service.deployment);
+        }
+        let mut status = self.render_status(id, service.before, service.before, service.takes_part, service.deployment_before);
+        status["deployment_requests_count"] = u32::from(self.shows.requests).into();
+        status
+    }
+
+    fn render_status(&self, id: &str, state: &str, before: &str, takes_part: bool, deployment: u32) -> Value {
+        let mut status = status(id, state, before, takes_part);
+        if deployment > 0 && !self.shows.no_ids {
+            status["execution_id"] = format!("{id}-{deployment}").into();
+        }
+        status
+    }
 }
 
 fn status(id: &str, state: &str, before: &str, takes_part: bool) -> Value {
