@@ -28,6 +28,12 @@ pub struct Known {
     pub access_key: Option<String>,
     /// The ARN of the OIDC provider.
     pub provider: Option<String>,
+    /// The namespace that the run is for.
+    pub namespace: Option<String>,
+    /// The ARN of the role that the job gets by a web identity of its own.
+    pub own_role: Option<String>,
+    /// Whether it runs in a pod that EKS gave no role.
+    pub is_pod_without_role: bool,
 }
 
 impl Known {
@@ -35,7 +41,15 @@ impl Known {
     #[must_use]
     pub fn of(variables: &[(String, String)]) -> Self {
         let value = |name: &str| variables.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.clone());
-        Self { cluster: value("QOVERY_KUBERNETES_CLUSTER_NAME"), access_key: value("AWS_ACCESS_KEY_ID"), provider: None }
+        let of_pods = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"].map(value);
+        Self {
+            cluster: value("QOVERY_KUBERNETES_CLUSTER_NAME"),
+            access_key: value("AWS_ACCESS_KEY_ID"),
+            provider: None,
+            namespace: value("QOVERY_KUBERNETES_NAMESPACE_NAME"),
+            own_role: of_pods[0].as_ref().and_then(|_| value("AWS_ROLE_ARN")),
+            is_pod_without_role: value("KUBERNETES_SERVICE_HOST").is_some() && of_pods.iter().all(Option::is_none),
+        }
     }
 }
 
@@ -203,15 +217,27 @@ fn of_role(fault: RoleFault) -> &'static str {
     }
 }
 
+/// Without a key first.
+const CREDENTIALS: &str = "give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets of the job itself";
+
 fn of_credentials(fault: CredentialFault, known: &Known) -> String {
     let key = known.access_key.as_deref().map(|id| format!("`AWS_ACCESS_KEY_ID` (`{}`)", shown_key(id)));
     let which = key.as_ref().map_or_else(|| "the job's AWS credentials".to_owned(), |key| format!("the credentials of the job, {key},"));
     // The SDKs take keys before a role that the job may have.
     let or_less = if key.is_some() { "; or take them away where the job has a role" } else { "" };
+    let own_role = known.own_role.as_ref().map_or_else(|| "the job's role".to_owned(), |role| format!("role `{role}`"));
+    let namespace = known.namespace.as_deref().unwrap_or("<namespace>");
     match fault {
-        CredentialFault::None => {
-            "give the job AWS credentials: a ServiceAccount with a role of its own, a Pod Identity association, or `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` as secrets of the job itself".to_owned()
-        }
+        CredentialFault::None if known.is_pod_without_role => format!(
+            "EKS gave the job's pod no role. If the job runs as a ServiceAccount with a role (`job.role`), the pod was created before EKS knew that: restarts keep the pod, so deploy again. Else {CREDENTIALS}"
+        ),
+        CredentialFault::None => CREDENTIALS.to_owned(),
+        CredentialFault::OwnTrust => format!(
+            "{own_role} does not let in the job's ServiceAccount in namespace `{namespace}`: run `bootstrap` with a pattern of namespaces that matches it, or correct `job.role` and `job.serviceAccount`; right after `bootstrap`, wait a minute; then deploy again"
+        ),
+        CredentialFault::OwnProvider => format!(
+            "IAM does not take tokens of this cluster: run `bootstrap` for it in the account of {own_role}, which makes the OIDC provider; then deploy again"
+        ),
         CredentialFault::Unsupported => {
             "export the profile's credentials with the AWS CLI and run again: `eval \"$(aws configure export-credentials --format env)\"`; or use the build for laptops: `cargo build --release`".to_owned()
         }

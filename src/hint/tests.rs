@@ -13,6 +13,7 @@ fn known() -> Known {
         cluster: Some("demo".to_owned()),
         access_key: Some("AKIAIOSFODNN7EXAMPLE".to_owned()),
         provider: Some("arn:aws:iam::123456789012:oidc-provider/x".to_owned()),
+        ..Known::default()
     }
 }
 
@@ -165,4 +166,23 @@ fn documentation_has_an_address_where_the_package_has_one() {
 fn no_more_of_a_key_is_shown_than_tells_it_from_another() {
     assert_eq!(shown_key("AKIAIOSFODNN7EXAMPLE"), "AKIA…MPLE");
     assert_eq!(shown_key("short"), "…");
+}
+
+#[test]
+fn what_helps_a_job_without_credentials_depends_on_what_its_pod_has() {
+    let of = |variables: &[(&str, &str)]| {
+        Known::of(&variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>())
+    };
+    let hint = |known: &Known, fault| of_call(&failed("eks:DescribeCluster", ErrorKind::Credentials(fault)), known).unwrap();
+    let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+    let token = ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token");
+    assert!(hint(&of(&[]), CredentialFault::None).starts_with("give the job AWS credentials"));
+    assert!(hint(&of(&[pod, token]), CredentialFault::None).starts_with("give the job AWS credentials"));
+    let anew = hint(&of(&[pod]), CredentialFault::None);
+    assert!(anew.contains("restarts keep the pod, so deploy again. Else give the job AWS credentials"), "{anew}");
+    // Without a token file it is the old name of a role to be made.
+    assert_eq!(of(&[pod, ("AWS_ROLE_ARN", "arn:x")]).own_role, None);
+    let known = of(&[token, ("AWS_ROLE_ARN", "arn:x"), ("QOVERY_KUBERNETES_NAMESPACE_NAME", "z1")]);
+    let said = hint(&known, CredentialFault::OwnTrust);
+    assert!(said.starts_with("role `arn:x` does not let in the job's ServiceAccount in namespace `z1`: run `bootstrap`"), "{said}");
 }

@@ -74,6 +74,12 @@ impl From<Refusals> for RunError {
 }
 
 impl RunError {
+    /// Whether the API server forbids to read ServiceAccounts, which each look begins with.
+    pub(super) fn is_forbidden_look(&self) -> bool {
+        let Self::Step(StepError::Observe(failed)) = self else { return false };
+        matches!(failed.call, "kubernetes:get serviceaccounts" | "kubernetes:list serviceaccounts") && failed.source.kind.is_denied()
+    }
+
     /// How the process ends.
     fn exit(&self) -> Exit {
         match self {

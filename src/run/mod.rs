@@ -43,7 +43,7 @@ use crate::{
     },
     steps::{
         StepError,
-        connect::{ConnectError, Connection, connect},
+        connect::{ConnectError, Connection, connect, connect_by_eks},
         converge::{Converged, Work},
         departure::{self, Departure, InUse},
         output,
@@ -99,29 +99,70 @@ async fn execute(
         connection = connect(&config, &patience) => connection?,
         () = patience.interruption() => return Err(StepError::Interrupted.into()),
     };
+    match Box::pin(carry_out(command, &config, &mut connection, &patience, report)).await {
+        // Nothing was changed yet: the first look ended so.
+        Err(error) if error.is_forbidden_look() && report.applied_count() == 0 => {
+            match Box::pin(connect_by_eks(&connection, &config, &patience)).await {
+                None => Err(error),
+                Some(Err(why)) => {
+                    report.note(&format!(
+                        "the mounted token may not read ServiceAccounts, and by the job's AWS credentials it does not work either: {why}"
+                    ));
+                    Err(error)
+                }
+                Some(Ok(mut other)) => {
+                    report.note(&by_eks(&other));
+                    Box::pin(carry_out(command, &config, &mut other, &patience, report)).await
+                }
+            }
+        }
+        done => done,
+    }
+}
+
+/// That another way was taken than the usual one, and how to mend that.
+fn by_eks(connection: &Connection) -> String {
+    let own = connection.own.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!(
+        "the mounted token of ServiceAccount `{own}` may not read ServiceAccounts: the API server is reached by an EKS token of the job's AWS credentials instead. Give that ServiceAccount its rights (docs/permissions/rbac.yaml), or set `IRSA_KUBE_AUTH=eks`"
+    )
+}
+
+/// What the command is for, over a connection.
+async fn carry_out(
+    command: &Command,
+    config: &Config,
+    connection: &mut Connection,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<End, RunError> {
     let Some((goal, mode)) = goal(command) else {
-        return examine_all(&config, &connection, &patience, report).await;
+        return examine_all(config, connection, patience, report).await;
     };
+    if goal == Goal::Start {
+        plan::refuse_own(connection.own.as_ref(), &config.identities)?;
+    }
     if let (Goal::Retire(_), Some(issuer)) = (goal, &config.retired) {
-        retire::refuse_alive(issuer, &connection, &patience).await?;
+        retire::refuse_alive(issuer, connection, patience).await?;
         connection.place.issuer = issuer.clone();
     }
     let proof = if (goal, mode) == (Goal::Start, Mode::Apply) { config.proof } else { Proof::Off };
+    let connection = &*connection;
     let mut work = Work {
         goal,
         look: Look::of(goal, proof),
         identities: &config.identities,
         prune: config.prune,
         jobs: Jobs::Unknown,
-        world: &connection,
-        patience: &patience,
+        world: connection,
+        patience,
         settle: config.settle,
     };
     if goal == Goal::Delete {
         let departure = if mode == Mode::Apply {
-            departure::before_delete(&config, &connection, &patience, report).await?
+            departure::before_delete(config, connection, patience, report).await?
         } else {
-            departure::departure(&config, &connection, &patience, report).await
+            departure::departure(config, connection, patience, report).await
         };
         match departure {
             Departure::Stays { why, .. } if mode == Mode::Apply => return Ok(End::new(Exit::NothingToDo, why)),
@@ -145,17 +186,17 @@ async fn execute(
     let seen_whole = observed.unread.is_empty();
     if goal == Goal::Start {
         shown_to_pods(&applied, &work).await?;
-        let proven = prove(&config.identities, &desired, &observed, &applied, &connection, &patience, proof, report).await;
+        let proven = prove(&config.identities, &desired, &observed, &applied, connection, patience, proof, report).await;
         if patience.is_interrupted() {
             return Err(StepError::Interrupted.into());
         }
         let proven = proven.map_err(RunError::NotProven)?;
         if !applied.is_empty() {
-            for note in glance(&desired, &connection, &patience).await.iter().chain(&plan::binding_notes(&applied)) {
+            for note in glance(&desired, connection, patience).await.iter().chain(&plan::binding_notes(&applied)) {
                 report.note(note);
             }
         }
-        write_outputs(&desired, &observed, &proven, &config, report)?;
+        write_outputs(&desired, &observed, &proven, config, report)?;
         left = prune(&work, &desired, observed, report).await?;
     }
     for thing in &left {

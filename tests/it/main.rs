@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod access {
+    mod mounted;
     mod other_cluster;
     mod profiles;
     mod proxy;

@@ -88,7 +88,7 @@ pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallE
     if is_plain(error) {
         return CallError::new(ErrorKind::NoTls, "NoTls", CallError::chain(error));
     }
-    if let Some((code, message)) = refused_by_sts(error) {
+    if let Some(Refused { code, message, by_web_identity }) = refused_by_sts(error) {
         let kind = match kind(&code, 400, &message) {
             // The keys of the issuer of the job's own token are fetched as late as those of any other.
             kind @ (ErrorKind::Token(TokenFault::Keys)
@@ -96,7 +96,9 @@ pub(super) fn no_credentials(error: &(dyn std::error::Error + 'static)) -> CallE
             | ErrorKind::Throttled
             | ErrorKind::RegionDisabled
             | ErrorKind::Credentials(_)) => kind,
+            ErrorKind::Denied(_) if by_web_identity => ErrorKind::Credentials(CredentialFault::OwnTrust),
             ErrorKind::Denied(_) => ErrorKind::Credentials(CredentialFault::AssumeRole),
+            ErrorKind::Token(TokenFault::NoProvider | TokenFault::Audience) => ErrorKind::Credentials(CredentialFault::OwnProvider),
             _ => ErrorKind::Credentials(CredentialFault::Unsaid),
         };
         return CallError::new(kind, "NoCredentials", format!("{code}: {message}"));
@@ -137,14 +139,22 @@ fn left_out(chain: &str) -> Option<&'static str> {
     Some(known.into_iter().find(|(name, _)| feature.starts_with(name)).map_or("something", |(_, source)| source))
 }
 
-/// In STS's own words, why it gave no credentials for a role that was to be assumed: code and message.
-fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
+/// In STS's own words, why it gave no credentials for a role that was to be assumed.
+struct Refused {
+    code: String,
+    message: String,
+    /// Whether the token of a ServiceAccount was shown, and no key.
+    by_web_identity: bool,
+}
+
+fn refused_by_sts(error: &(dyn std::error::Error + 'static)) -> Option<Refused> {
     let mut next = Some(error);
     while let Some(error) = next {
         let of_role = error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::meta);
         let metadata = of_role.or_else(|| error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::meta));
         if let Some(metadata) = metadata {
-            return Some((metadata.code()?.to_owned(), metadata.message()?.to_owned()));
+            let (code, message) = (metadata.code()?.to_owned(), metadata.message()?.to_owned());
+            return Some(Refused { code, message, by_web_identity: of_role.is_none() });
         }
         next = error.source();
     }

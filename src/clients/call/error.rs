@@ -179,6 +179,10 @@ pub enum CredentialFault {
     Inactive,
     /// The role that is to be assumed does not let the caller in, or the caller may not ask.
     AssumeRole,
+    /// The role of the job's own web identity does not let its ServiceAccount in.
+    OwnTrust,
+    /// The account has no OIDC provider for the job's own web identity, or not for its audience.
+    OwnProvider,
     /// The build cannot use the profile.
     Unsupported,
     /// The service does not say.

@@ -294,17 +294,20 @@ impl MountedToken {
         self.directory.join("token")
     }
 
-    /// The issuer, and the namespace of its ServiceAccount: the claims `iss` and `sub`. Nobody needs to verify them: it is the API server that
+    /// The issuer, and its ServiceAccount: the claims `iss` and `sub`. Nobody needs to verify them: it is the API server that
     /// the token is for.
     ///
     /// # Errors
     /// The file cannot be read or holds no such token.
-    pub fn issuer_and_namespace(&self) -> Result<(IssuerUrl, Namespace), KubernetesProblem> {
+    pub fn issuer_and_account(&self) -> Result<(IssuerUrl, Subject), KubernetesProblem> {
         let path = self.file();
         let token = read(&path).map_err(|source| KubernetesProblem::File { path: path.clone(), source })?;
         let none = || KubernetesProblem::Token { path: path.clone() };
         let claims = Claims::of(&String::from_utf8_lossy(&token)).ok_or_else(none)?;
-        let namespace = claims.subject.strip_prefix("system:serviceaccount:").and_then(|subject| subject.split(':').next()?.parse().ok());
-        Ok((claims.issuer.parse().map_err(KubernetesProblem::Issuer)?, namespace.ok_or_else(none)?))
+        let account = claims.subject.strip_prefix("system:serviceaccount:").and_then(|subject| {
+            let (namespace, name) = subject.split_once(':')?;
+            Some(Subject { namespace: namespace.parse().ok()?, service_account: name.parse().ok()? })
+        });
+        Ok((claims.issuer.parse().map_err(KubernetesProblem::Issuer)?, account.ok_or_else(none)?))
     }
 }

@@ -64,6 +64,9 @@ pub enum Refusal {
     /// The cluster cannot give pods the credentials of associations.
     #[error("cluster `{0}` runs no EKS Pod Identity agent: pods would get no role by an association")]
     NoAgent(String),
+    /// An identity's ServiceAccount is the one that the job runs as.
+    #[error("ServiceAccount `{0}` is the one that the job itself runs as: with another role it would lose its own")]
+    OwnServiceAccount(Subject),
     /// IAM says that the name is taken, and shows no role of that name.
     #[error("role `{0}` cannot be created: its name is taken, yet IAM shows no such role")]
     NameTaken(RoleName),
@@ -345,6 +348,9 @@ impl Refusal {
             Self::NoAgent(cluster) => format!(
                 "switch it on, then deploy again: of a cluster that Qovery manages by its advanced setting `aws.eks.enable_pod_identity_addon`, of any other by the EKS add-on (`aws eks create-addon --cluster-name {cluster} --addon-name eks-pod-identity-agent`); or leave `podIdentity` out (docs/troubleshooting.md)"
             ),
+            Self::OwnServiceAccount(_) => {
+                "give the identity another `serviceAccount`, or let the job run as another by `job.serviceAccount`".to_owned()
+            }
             Self::NamespacesUnknown => "allow the job to list namespaces in the whole cluster (docs/permissions/rbac.yaml)".to_owned(),
             Self::NamespaceNotListed(_) => {
                 "`QOVERY_KUBERNETES_NAMESPACE_NAME` and the kubeconfig or the cluster's name must be of one cluster".to_owned()

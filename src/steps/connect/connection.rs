@@ -2,7 +2,7 @@
 
 use crate::{
     clients::{aws::Aws, kubernetes::Kubernetes, qovery::Qovery},
-    model::{arn::Account, oidc::IssuerUrl, place::Place},
+    model::{arn::Account, names::Subject, oidc::IssuerUrl, place::Place},
 };
 
 /// AWS, Kubernetes, Qovery, and the place in them.
@@ -19,6 +19,8 @@ pub struct Connection {
     /// The account that the credentials act in, where that is known without asking: from the role they assume, else from the cluster, which
     /// EKS describes to its own account only.
     pub account: Option<Account>,
+    /// The ServiceAccount that the job runs as, where its mounted token is used or was refused.
+    pub own: Option<Subject>,
     /// The issuer that `IRSA_OIDC_ISSUER` states, where nothing that is of the cluster itself has said it yet.
     pub(crate) stated: Option<IssuerUrl>,
 }

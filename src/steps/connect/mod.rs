@@ -11,7 +11,7 @@ use self::issuer::{EKS, MOUNTED, STATED, agreed, described, discover};
 use crate::{
     clients::{
         aws::{Aws, Cluster},
-        call::{Failed, Patience},
+        call::{CallError, Failed, Patience},
         http,
         kubernetes::{AuthMethod, Kubernetes, MountedToken},
         qovery::Qovery,
@@ -20,6 +20,7 @@ use crate::{
     model::{anchor::ProjectMark, names::ClusterName, place::Place},
 };
 
+const LIST: &str = "kubernetes:list serviceaccounts";
 const CALLER: &str = "sts:GetCallerIdentity";
 
 /// Connects. Where AWS is follows from the region by the SDK's rules, with `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`.
@@ -31,13 +32,43 @@ const CALLER: &str = "sts:GetCallerIdentity";
 /// # Errors
 /// Something that a connection needs is missing, contradictory or does not answer.
 pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection, ConnectError> {
+    let token = MountedToken::find(&config.access.kube_token_directory);
+    let access = choose(config, token.as_ref())?;
+    connect_by(access, token, config, patience).await
+}
+
+/// The same by an EKS token, after the API server has forbidden the mounted token to read ServiceAccounts; nothing if that was not the way or
+/// somebody chose it. One call finds out whether the AWS credentials of the job may read them.
+///
+/// # Errors
+/// Why this way does not work either, in words.
+pub async fn connect_by_eks(refused: &Connection, config: &Config, patience: &Patience) -> Option<Result<Connection, String>> {
+    let own = refused.own.clone().filter(|_| config.access.kube_auth == KubeAuth::Auto)?;
+    config.environment.cluster.as_ref()?;
+    let connected = async {
+        let other = connect_by(AuthMethod::Eks, None, config, patience).await.map_err(|error| CallError::chain(&error))?;
+        if other.place.issuer != refused.place.issuer {
+            return Err(format!("EKS cluster `{}` is another one", config.environment.cluster.as_ref().map_or("", ClusterName::as_str)));
+        }
+        let namespace = &other.place.namespace;
+        let readable = patience.call(LIST, async || other.kubernetes.service_accounts_in(namespace).await).await;
+        readable.map_err(|error| error.to_string())?;
+        Ok(Connection { own: Some(own), ..other })
+    };
+    Some(connected.await)
+}
+
+async fn connect_by(
+    access: AuthMethod,
+    token: Option<MountedToken>,
+    config: &Config,
+    patience: &Patience,
+) -> Result<Connection, ConnectError> {
     http::install_crypto();
     let http = http::client()?;
     let qovery = config.qovery.as_ref().map(|access| Qovery::new(access, &http));
     let config::Access { assume_role, external_id, .. } = &config.access;
     let aws = Aws::new(config.environment.region.as_ref(), assume_role.as_ref(), external_id.as_ref(), &http).await?;
-    let token = MountedToken::find(&config.access.kube_token_directory);
-    let access = choose(config, token.as_ref())?;
     let described = match access {
         AuthMethod::Eks => Some(describe(config, &aws, patience).await?),
         AuthMethod::Kubeconfig | AuthMethod::Token => None,
@@ -53,11 +84,11 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         _ => patience.within(Kubernetes::by_kubeconfig()).await.ok_or_else(|| ConnectError::Slow(patience.seconds()))??,
     };
     // A token lies about for the kubeconfig of another cluster; only the one in use speaks for it.
-    let token = token.filter(|_| access == AuthMethod::Token).map(|token| token.issuer_and_namespace()).transpose()?;
-    if let Some((_, own)) = token.as_ref().filter(|(_, own)| *own != config.environment.namespace) {
-        return Err(ConnectError::OtherNamespace { own: own.clone(), named: config.environment.namespace.clone() });
+    let token = token.filter(|_| access == AuthMethod::Token).map(|token| token.issuer_and_account()).transpose()?;
+    if let Some((_, own)) = token.as_ref().filter(|(_, own)| own.namespace != config.environment.namespace) {
+        return Err(ConnectError::OtherNamespace { own: own.namespace.clone(), named: config.environment.namespace.clone() });
     }
-    let token_issuer = token.map(|(issuer, _)| issuer);
+    let (token_issuer, own) = token.unzip();
     let (described_issuer, described_account) = described.map(|(_, cluster)| (cluster.issuer, cluster.account)).unwrap_or_default();
     // Known to be another's than IAM's, or known at all, only where it was told.
     let cluster_account = match (&described_account, assume_role) {
@@ -86,7 +117,7 @@ pub async fn connect(config: &Config, patience: &Patience) -> Result<Connection,
         project: config.environment.project_id.as_deref().and_then(ProjectMark::of_project),
     };
     let account = assume_role.as_ref().map(|role| role.account.clone()).or(described_account);
-    Ok(Connection { aws, kubernetes, qovery, place, account, stated: stated.filter(|_| !confirmed) })
+    Ok(Connection { aws, kubernetes, qovery, place, account, own, stated: stated.filter(|_| !confirmed) })
 }
 
 /// `KUBECONFIG` if set, else the mounted token, else EKS.
