@@ -6,12 +6,13 @@ use std::{thread::sleep, time::Duration};
 use qovery_irsa_sandbox::{
     engine::{Engine, Performed},
     faults::{Fault, When},
-    qovery::{Event, Kind, Shows},
+    qovery::{Chart, Event, Kind, Shows, World},
 };
 use serde_json::json;
 
 use crate::support::{
     environment::{Environment, Run},
+    keyless::{JOB_ROLE, KEYLESS},
     pod_identity::add_agent,
     shop::{BOUND, Shop},
 };
@@ -20,11 +21,18 @@ const DEPLOY: [&str; 2] = ["install", "--deploy"];
 /// So long each step of the engine takes: whoever looks sees it under way.
 const STEP: Duration = Duration::from_millis(700);
 
-/// A keyless job, whose ServiceAccount a Helm service makes.
-fn keyless() -> String {
-    let account =
-        "  role: arn:aws:iam::123456789012:role/qovery-irsa-demo\n  chart: {git: {url: \"https://github.com/acme/qovery-irsa.git\"}}\n";
-    format!("{BOUND}{account}")
+/// An environment for whose cluster `bootstrap` has been run, on a Qovery that is so.
+fn bootstrapped(world: World) -> Shop {
+    let shop = Shop::of_nothing(world, KEYLESS);
+    shop.bootstrap(&[]).ended(0);
+    shop
+}
+
+/// `install --deploy` without a key, beside an engine.
+fn run_keyless(shop: &Shop) -> (Run, Vec<(Event, bool)>) {
+    let arguments = ["install", "--environment", &shop.id, "--role", JOB_ROLE, "--deploy"];
+    let (run, performed) = shop.engine().in_background(|| shop.environment.run(&arguments));
+    (run, performed.iter().map(|Performed { event, well, .. }| (*event, *well)).collect())
 }
 
 /// A run beside an engine that carries out what is asked for.
@@ -40,7 +48,7 @@ fn one_command_installs_deploys_job_and_environment_and_ends_with_the_proof() {
     let run = run.ended(0);
     assert_eq!(performed, [(Event::Force, true), (Event::Deploy, true)]);
     assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);
-    assert_eq!(run.done()[6..], ["deploy job `aws-identity`", "deploy the environment"]);
+    assert_eq!(run.done()[run.done().len() - 2..], ["deploy job `aws-identity`", "deploy the environment"]);
     // Again: nothing is installed, and all is deployed.
     let (run, performed) = run_beside(&shop.engine(), &shop);
     assert_eq!(performed.len(), 2);
@@ -83,33 +91,38 @@ fn the_end_of_the_deployment_before_is_never_taken_for_the_new_one() {
 }
 
 #[test]
-fn the_account_comes_before_the_job() {
-    let shop = Shop::new(&keyless());
-    shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, Kind::Helm, "aws-identity-account"));
-    let (run, _) = run_beside(&shop.engine(), &shop);
-    let deployed: Vec<String> =
-        run.ended(0).done().iter().filter(|done| done.starts_with("deploy ")).map(|done| (*done).to_owned()).collect();
+fn without_a_key_the_account_comes_first_and_one_command_ends_with_the_proof() {
+    let shop = bootstrapped(World::default());
+    let (run, performed) = run_keyless(&shop);
+    let run = run.ended(0);
+    let deployed: Vec<&str> = run.done().into_iter().filter(|done| done.starts_with("deploy ")).collect();
     assert_eq!(deployed, ["deploy Helm service `aws-identity-account`", "deploy job `aws-identity`", "deploy the environment"]);
+    assert_eq!(performed, [(Event::Deploy, true), (Event::Force, true), (Event::Deploy, true)]);
+    assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);
 }
 
 #[test]
 fn an_account_that_fails_ends_it_with_the_known_causes_and_the_job_is_not_run() {
-    let shop = Shop::new(&keyless());
-    let chart = json!({ "git_repository": { "url": "https://github.com/acme/qovery-irsa.git", "root_path": "/charts/nowhere" } });
-    shop.environment.sandbox.qovery(|qovery| {
-        let account = qovery.add_service(&shop.id, Kind::Helm, "aws-identity-account");
-        qovery.set_service(&account, "source", chart);
-        qovery.set_service(&account, "values_override", json!({}));
-    });
-    let (run, performed) = run_beside(&shop.engine(), &shop);
-    let err = run.ended(1).err;
-    assert_eq!(performed, [(Event::Deploy, false)]);
-    let said = "error: the deployment of Helm service `aws-identity-account` failed: its state is `DEPLOYMENT_ERROR`\n";
-    assert!(err.starts_with(said), "{err}");
-    for cause in ["`bootstrap --cluster-access`", "`invalid ownership metadata`", "docs/troubleshooting.md", "https://console.qovery.com/"]
-    {
-        assert!(err.contains(cause), "{cause}: {err}");
-    }
+    let known_causes = |shop: &Shop| {
+        let (run, performed) = run_keyless(shop);
+        let err = run.ended(1).err;
+        assert_eq!(performed, [(Event::Deploy, false)]);
+        let said = "error: the deployment of Helm service `aws-identity-account` failed: its state is `DEPLOYMENT_ERROR`\n";
+        assert!(err.starts_with(said), "{err}");
+        for cause in
+            ["`bootstrap --cluster-access`", "`invalid ownership metadata`", "docs/troubleshooting.md", "https://console.qovery.com/"]
+        {
+            assert!(err.contains(cause), "{cause}: {err}");
+        }
+    };
+    known_causes(&bootstrapped(World { chart: Chart::RoleRefused, ..World::default() }));
+    // A Helm service that was deleted leaves its objects, and the next has another name for Helm.
+    let shop = bootstrapped(World::default());
+    run_keyless(&shop).0.ended(0);
+    let account = shop.service(&shop.id, "aws-identity-account");
+    shop.ask("DELETE", &format!("/helm/{account}"), None);
+    shop.perform();
+    known_causes(&shop);
 }
 
 #[test]
