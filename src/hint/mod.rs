@@ -416,7 +416,7 @@ fn of_foreign(service: &str, kind: &ErrorKind) -> String {
 }
 
 /// A policy token answers 401 to a call that it may not make, as an unknown token does to all.
-/// <https://www.qovery.com/docs/configuration/organization/api-token>
+/// <https://www.qovery.com/docs/configuration/organization/api-policy-token>
 fn of_qovery(failed: &Failed, kind: &ErrorKind) -> Option<String> {
     let call = failed.call.trim_start_matches("qovery:");
     let hint = match kind {

@@ -52,6 +52,7 @@ mod permissions {
     mod guard;
     mod least_privilege;
     mod policies;
+    mod qovery_tokens;
 }
 mod pod_identity {
     mod agent;

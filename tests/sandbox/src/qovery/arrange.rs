@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{AService, AStage, Environment, Event, Kind, Qovery, STAGES, Shows, Variable, World};
+use super::{AService, AStage, Environment, Event, Kind, Qovery, STAGES, Shows, Variable, World, policy_token::PolicyToken};
 
 impl Qovery {
     /// Makes an environment in this namespace, and answers its id.
@@ -166,7 +166,7 @@ impl Qovery {
     /// A token that may do everything but these calls: method and beginning of the path.
     pub fn add_policy_token(&mut self, token: &str, denied: &[(Method, &str)]) {
         let denied = denied.iter().map(|(method, path)| (method.clone(), (*path).to_owned())).collect();
-        self.policy_tokens.insert(token.to_owned(), denied);
+        self.policy_tokens.insert(token.to_owned(), PolicyToken::AllBut(denied));
     }
 
     /// The id of a service by its name.

@@ -117,6 +117,21 @@ impl Description {
     }
 }
 
+/// The operations of the description: method in upper case, and path with `{…}` for each parameter.
+///
+/// # Panics
+/// When the description is not readable, which a test of this crate would show.
+#[must_use]
+#[allow(clippy::expect_used, reason = "the file is part of this crate, and every test needs it")]
+pub fn operations() -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(DESCRIPTION).expect("the description is JSON");
+    let of_path = |(path, methods): (&String, &Value)| {
+        let methods: Vec<String> = methods.as_object().into_iter().flatten().map(|(method, _)| method.to_uppercase()).collect();
+        methods.into_iter().map(|method| (method, path.clone())).collect::<Vec<_>>()
+    };
+    document["paths"].as_object().into_iter().flatten().flat_map(of_path).collect()
+}
+
 /// A schema of the description by its name, with all that it refers to in its place.
 ///
 /// # Panics

@@ -10,6 +10,7 @@ pub mod chart;
 mod description;
 mod events;
 mod operations;
+mod policy_token;
 mod render;
 mod states;
 #[cfg(test)]
@@ -25,9 +26,9 @@ use std::{
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use self::description::Description;
+use self::{description::Description, policy_token::PolicyToken};
 pub use self::{
-    description::schema,
+    description::{operations, schema},
     events::{Deployment, Event, Step},
     world::{Aliases, Chart, DeleteEvent, LeftOut, LoneDelete, Put, SettingsRead, World},
 };
@@ -61,8 +62,8 @@ pub struct Qovery {
     deployments: Vec<Deployment>,
     world: World,
     shows: Shows,
-    /// Tokens that answer 401 to some calls: method and beginning of the path.
-    policy_tokens: BTreeMap<String, Vec<(Method, String)>>,
+    /// Tokens that answer 401 to some calls.
+    policy_tokens: BTreeMap<String, PolicyToken>,
 }
 
 /// An environment.
@@ -257,8 +258,8 @@ impl Qovery {
         match request.header("authorization") {
             given if given == format!("Token {TOKEN}") => {}
             given if given.strip_prefix("Token ").is_some_and(|token| self.policy_tokens.contains_key(token)) => {
-                let rules = &self.policy_tokens[given.trim_start_matches("Token ")];
-                if rules.iter().any(|(method, path)| request.method == *method && request.path.starts_with(path)) {
+                let name = given.trim_start_matches("Token ");
+                if !self.allows(&self.policy_tokens[name], name, request) {
                     return Err(Refused::new(401, "the token does not allow this call"));
                 }
             }
