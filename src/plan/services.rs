@@ -31,10 +31,12 @@ pub(super) fn start(service_account: &ServiceAccountName, desired: &Desired, obs
     if refusals.is_empty() { Ok(actions) } else { Err(refusals) }
 }
 
-/// When what was bound takes effect, if anything was, and what a Terraform service loses or does not gain by it.
+/// What is left to do for the services that were bound, if any was, and what a Terraform service loses or does not gain by it. Nothing is left
+/// for those that were bound before the deployment, as by `install`.
 ///
 /// Whether Qovery reads the settings of a service when a deployment starts or when the service's stage does is not documented, so the
-/// deployment that runs this job may or may not use them already.
+/// deployment that runs this job may or may not use them already. What is said is right either way: a deployment restarts no pod whose
+/// configuration it finds unchanged. <https://www.qovery.com/docs/configuration/deployment/actions>
 #[must_use]
 pub fn binding_notes(applied: &[Action]) -> Vec<String> {
     let bound: Vec<_> = applied
@@ -47,13 +49,12 @@ pub fn binding_notes(applied: &[Action]) -> Vec<String> {
     if bound.is_empty() {
         return Vec::new();
     }
-    let runs = |(service, account): &(&Service, &ServiceAccountName)| format!("{service} runs with ServiceAccount `{account}`");
-    let from = format!(
-        "{} from the next deployment on at the latest: Qovery may read the setting when a deployment starts or when the service's stage does. If a service started in this deployment without it, deploy once more, in the console or by `qovery environment deploy`",
-        bound.iter().map(runs).collect::<Vec<_>>().join(", ")
+    let services = bound.iter().map(|(service, _)| service.to_string()).collect::<Vec<_>>().join(", ");
+    let left = format!(
+        "left to do once this deployment has ended: deploy {services} again. Qovery may have read their settings before they were bound now, and then their pods have no role. If their pods have it, deploying again restarts none of them"
     );
     let of_terraform = bound.iter().filter(|(service, _)| service.kind == ServiceKind::Terraform).map(traps_of_terraform);
-    std::iter::once(from).chain(of_terraform).collect()
+    std::iter::once(left).chain(of_terraform).collect()
 }
 
 /// Qovery's own ServiceAccount of a Terraform service may use secrets and leases, where Terraform's `kubernetes` backend keeps the state and

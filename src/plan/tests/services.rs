@@ -117,7 +117,7 @@ fn delete_and_sweep_leave_services_alone() {
 fn the_note_is_right_whether_or_not_this_deployment_uses_the_binding_already() {
     let plan = world(&["api"]).plan(super::Goal::Start).unwrap();
     let applied: Vec<_> = plan.actions().cloned().collect();
-    insta::assert_snapshot!(super::super::binding_notes(&applied).join("\n"), @"application `api` runs with ServiceAccount `app` from the next deployment on at the latest: Qovery may read the setting when a deployment starts or when the service's stage does. If a service started in this deployment without it, deploy once more, in the console or by `qovery environment deploy`");
+    insta::assert_snapshot!(super::super::binding_notes(&applied).join("\n"), @"left to do once this deployment has ended: deploy application `api` again. Qovery may have read their settings before they were bound now, and then their pods have no role. If their pods have it, deploying again restarts none of them");
     assert!(super::super::binding_notes(&[]).is_empty());
 }
 

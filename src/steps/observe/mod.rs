@@ -41,7 +41,7 @@ pub async fn wanted(identities: &[Identity], connection: &Connection, patience: 
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::No), observer.services_to_bind(identities));
     let seen = observer.with_associations(identities, with_pods(seen?, pods?)).await?;
     let seen = observer.with_pods_of_associations(identities, seen).await?;
-    Ok(with_services(seen, services))
+    Ok(with_services(seen, services, identities))
 }
 
 /// Sees the same, and whether the namespace is being deleted. That this cannot be seen is no error: then it is not known to be.
@@ -95,7 +95,7 @@ pub async fn wanted_and_sessions(identities: &[Identity], connection: &Connectio
         tokio::join!(of_identities, observer.pod_identity(identities, Asked::AtOnce), observer.services_to_bind(identities));
     let seen = observer.with_associations(identities, with_pods(seen?, pods?)).await?;
     let seen = observer.with_pods_of_associations(identities, seen).await?;
-    Ok(with_services(seen, services))
+    Ok(with_services(seen, services, identities))
 }
 
 /// Sees what one environment has made: the roles and ServiceAccounts of each identity, and the ledger, with all that is in the roles.
@@ -193,11 +193,17 @@ fn with_pods(seen: Observed, SeenOfPods { associations, pods, sessions, namespac
 }
 
 /// With the services; that they cannot be seen costs a note, never a deploy.
-fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>) -> Observed {
+fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>, identities: &[Identity]) -> Observed {
     match services {
         Ok(services) => Observed { services, ..seen },
         Err(failed) => {
-            let note = format!("the services are not bound, since Qovery cannot be asked: {failed}: {}", failed.source);
+            let by_hand = identities.iter().flat_map(Identity::bindings);
+            let by_hand = by_hand.map(|wanted| format!("`{}` to `{}`", wanted.service, wanted.service_account)).collect::<Vec<_>>();
+            let note = format!(
+                "the services are not bound, since Qovery cannot be asked: {failed}: {}. Left to do, where it is not so: mend that and deploy again; or set `security.service_account_name` in the console, of {}, and deploy them",
+                failed.source,
+                by_hand.join(", ")
+            );
             Observed { services_unseen: true, unread: seen.unread.into_iter().chain([note]).collect(), ..seen }
         }
     }

@@ -22,14 +22,14 @@ fn services_are_bound_where_they_differ_and_the_report_says_from_when_on() {
     assert_eq!((shop.account_of("api"), shop.account_of("worker")), ("app".to_owned(), "app".to_owned()));
     assert_eq!(run.done().last(), Some(&"bind application `api` to ServiceAccount `app`"));
     assert!(
-        run.out.contains("note: application `api` runs with ServiceAccount `app` from the next deployment on")
+        run.out.contains("note: left to do once this deployment has ended: deploy application `api` again. ")
             && !run.out.contains("`worker`"),
         "{}",
         run.out
     );
     let again = shop.environment.start();
     assert_eq!(again.writes, 0);
-    assert!(!again.out.contains("next deployment"), "{}", again.out);
+    assert!(!again.out.contains("left to do"), "{}", again.out);
 }
 
 #[test]
@@ -83,6 +83,8 @@ fn a_token_that_is_wrong_binds_nothing_and_one_that_may_only_read_is_a_clear_err
         shop.id
     );
     assert!(run.out.contains(&note) && !run.out.contains("nobody_knows"), "{}", run.out);
+    let by_hand = "or set `security.service_account_name` in the console, of `api` to `app`, `worker` to `app`, and deploy them";
+    assert!(run.out.contains(by_hand), "{}", run.out);
     assert_eq!(shop.account_of("api"), "");
     shop.environment.set("IRSA_QOVERY_TOKEN", READER_TOKEN);
     let run = shop.environment.run(&["start"]).ended(1);

@@ -2,7 +2,7 @@
 
 use qovery_irsa_sandbox::{
     faults::{Fault, When},
-    qovery::{Chart, LeftOut, World},
+    qovery::{Chart, LeftOut, SettingsRead, World},
 };
 use serde_json::json;
 
@@ -18,11 +18,39 @@ fn the_first_deploy_makes_and_binds_and_the_second_shows_it() {
     let shop = Shop::installed(BOUND);
     let first = shop.deploy();
     assert_eq!(first.runs[0].code, 0, "{}", first.runs[0].err);
-    assert!(first.runs[0].out.contains("from the next deployment on"), "{}", first.runs[0].out);
+    assert!(
+        first.runs[0].out.contains("note: left to do once this deployment has ended: deploy application `api`, container `worker` again. "),
+        "{}",
+        first.runs[0].out
+    );
     assert_eq!(started(&first), UNBOUND);
     let second = shop.deploy();
     nothing_to_do(&second);
     assert_eq!(started(&second), BOUND_SERVICES);
+}
+
+/// Whenever Qovery reads the settings: who does what the report says has what it promises, and is told nothing more.
+#[test]
+fn what_is_left_to_do_is_said_and_is_right_whenever_settings_are_read() {
+    for settings in [SettingsRead::AtStart, SettingsRead::PerStage] {
+        let shop = Shop::installed_in(World { settings, ..World::default() }, BOUND);
+        let first = shop.deploy();
+        let said = "left to do once this deployment has ended: deploy application `api`, container `worker` again.";
+        assert!(first.runs[0].out.contains(said), "{}", first.runs[0].out);
+        // Not a word of when they have it, which nobody knows.
+        assert_eq!(started(&first) == BOUND_SERVICES, settings == SettingsRead::PerStage);
+        let second = shop.deploy();
+        nothing_to_do(&second);
+        assert!(!second.runs[0].out.contains("left to do"), "{}", second.runs[0].out);
+        assert_eq!((started(&second), shop.pods_with_role()), (BOUND_SERVICES.to_vec(), 2));
+        // Bound before the first deployment: nothing is left, and nothing is said.
+        let shop = Shop::installed_in(World { settings, ..World::default() }, BOUND);
+        shop.environment.run(&["install", "--bind"]).ended(0);
+        let only = shop.deploy();
+        ended_well(&only);
+        assert!(!only.runs[0].out.contains("left to do"), "{}", only.runs[0].out);
+        assert_eq!((started(&only), shop.pods_with_role()), (BOUND_SERVICES.to_vec(), 2));
+    }
 }
 
 #[test]
