@@ -159,7 +159,7 @@ fn sweep_removes_what_deleted_environments_have_left_and_looks_at_namespaces_las
     assert_eq!(environment.run(&["sweep"]).ended(0).writes, 0);
     // Two environments go without their delete event.
     environment.sandbox.kubernetes(|kubernetes| clones[..2].iter().for_each(|namespace| kubernetes.delete_namespace(namespace)));
-    let dry = environment.run(&["sweep", "--dry-run"]).ended(0);
+    let dry = environment.run(&["sweep", "--dry-run"]).ended(10);
     assert_eq!((dry.writes, dry.planned().len()), (0, 2 * 2 + 2), "{}", dry.out);
     let mark = environment.sandbox.witness().mark();
     let swept = environment.run(&["sweep"]).ended(0);
@@ -235,7 +235,7 @@ fn what_a_cluster_that_was_made_again_has_left_is_named_and_retired() {
     assert_eq!(environment.run(&["sweep", "--issuer", OLD]).ended(1).writes, 0);
     environment.sandbox.faults().remove(denied);
 
-    let dry = environment.run(&["sweep", "--issuer", OLD, "--provider", "--dry-run"]).ended(0);
+    let dry = environment.run(&["sweep", "--issuer", OLD, "--provider", "--dry-run"]).ended(10);
     assert!(dry.writes == 0 && dry.planned().contains(&"delete role `shop-reports`"), "{}", dry.out);
     let kept = environment.run(&["sweep", "--issuer", OLD]).ended(0);
     assert!(kept.out.contains("stays: `--provider` removes it"), "{}", kept.out);

@@ -275,7 +275,7 @@ fn with_permissions_to_read_a_pull_request_sees_what_it_would_change_and_changes
             ]
         )
     );
-    let sweep = environment.run(&["sweep", "--dry-run"]).ended(0);
+    let sweep = environment.run(&["sweep", "--dry-run"]).ended(10);
     let gone: Vec<String> =
         environment.sandbox.aws(|aws| aws.roles().keys().filter(|name| name.starts_with("app-z2-gone-")).cloned().collect());
     assert_eq!(

@@ -258,7 +258,7 @@ fn a_sweep_removes_associations_and_roles_of_namespaces_that_are_gone_and_no_oth
     put(&environment, "a-1", foreign);
     assert_eq!(environment.run(&["sweep"]).ended(0).writes, 0);
     environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace(&clones[0]));
-    let dry = environment.run(&["sweep", "--dry-run"]).ended(0);
+    let dry = environment.run(&["sweep", "--dry-run"]).ended(10);
     assert_eq!(dry.writes, 0);
     let mark = environment.sandbox.witness().mark();
     let swept = environment.run(&["sweep"]).ended(0);
@@ -359,7 +359,7 @@ fn a_shared_role_is_never_touched_by_those_who_come_and_go_and_a_sweep_removes_i
     assert_eq!((environment.roles(), associations(&environment).len()), (1, 1));
     let cluster = environment.sandbox.cluster().name().to_owned();
     environment.sandbox.aws(|aws| aws.cluster_mut(&cluster).unwrap().associations.clear());
-    let dry = environment.run(&["sweep", "--dry-run"]).ended(0);
+    let dry = environment.run(&["sweep", "--dry-run"]).ended(10);
     let swept = environment.run(&["sweep"]).ended(0);
     assert_eq!((dry.writes, dry.planned()), (0, swept.done()));
     assert_eq!(environment.roles(), 0, "{}", swept.out);

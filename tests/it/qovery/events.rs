@@ -155,9 +155,11 @@ fn a_job_that_fails_ends_the_deployment_before_a_service_starts() {
         aws.add_role("taken", "/", EC2_TRUST);
     });
     shop.environment.write_manifest(&BOUND.replace("    role:\n", "    role:\n      name: taken\n"));
+    shop.environment.run(&["install"]).ended(0);
     let deployed = shop.deploy();
     assert_eq!((deployed.runs[0].code, deployed.started.len()), (3, 0), "{}", deployed.runs[0].err);
     shop.environment.write_manifest(BOUND);
+    shop.environment.run(&["install"]).ended(0);
     assert_eq!(started(&shop.deploy()), UNBOUND);
 }
 

@@ -16,11 +16,11 @@ fn job_of(shop: &Shop) -> serde_json::Map<String, serde_json::Value> {
 #[test]
 fn the_job_is_installed_by_one_command_and_again_changes_nothing() {
     let shop = Shop::new(BOUND);
-    let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
+    let dry = shop.environment.run(&["install", "--dry-run"]).ended(10);
     assert_eq!(dry.writes, 0);
-    assert!(dry.out.lines().last().unwrap().starts_with("6 actions to do"), "{}", dry.out);
-    let json = shop.environment.run(&["install", "--dry-run", "--format=json"]).ended(0).json();
-    assert_eq!((&json["outcome"], json["plan"].as_array().unwrap().len()), (&json!("to do"), 6));
+    assert!(dry.out.lines().last().unwrap().starts_with("8 actions to do"), "{}", dry.out);
+    let json = shop.environment.run(&["install", "--dry-run", "--format=json"]).ended(10).json();
+    assert_eq!((&json["outcome"], json["plan"].as_array().unwrap().len()), (&json!("to do"), 8));
     let first = shop.environment.run(&["install"]).ended(0);
     assert_eq!(first.done(), dry.planned());
     assert_eq!(
@@ -28,6 +28,8 @@ fn the_job_is_installed_by_one_command_and_again_changes_nothing() {
         [
             "create lifecycle job `aws-identity`",
             "create secret `IRSA_QOVERY_TOKEN` of the job",
+            "upload `qovery.yml` to `/qovery-irsa/qovery.yml` of the job",
+            "create variable `IRSA_MANIFEST` of the job",
             "create variable `IRSA_PROOF` of the job",
             "create deployment stage `identities`",
             "move deployment stage `identities` before `DATABASE DEFAULT`",
@@ -73,7 +75,7 @@ fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
 
     shop.environment.write_manifest(&BOUND.replace("tag: \"1.0\"", "tag: \"1.1\""));
     let run = shop.environment.run(&["install"]).ended(0);
-    assert_eq!(run.done(), ["edit lifecycle job `aws-identity`: `image.tag`"]);
+    assert_eq!(run.done(), ["edit lifecycle job `aws-identity`: `image.tag`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]);
     wanted["source"]["image"]["tag"] = json!("1.1");
     let mut edited = job_of(&shop);
     // What Qovery shows of what nobody has set comes back with the request.
@@ -85,13 +87,13 @@ fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
         BOUND.replace("\"1.0\"", "\"1.1\"")
     ));
     let run = shop.environment.run(&["install"]).ended(0);
-    assert_eq!(run.done(), ["set advanced settings of the job: `security.read_only_root_filesystem` to `true`"]);
+    assert_eq!(run.done(), ["upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job", "set advanced settings of the job: `security.read_only_root_filesystem` to `true`"]);
     let settings = shop.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
     assert_eq!((&settings["security.read_only_root_filesystem"], &settings["a.setting.of.tomorrow"]), (&json!(true), &json!(1)));
     assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
 
     shop.environment.write_manifest(&BOUND.replace("IRSA_PROOF: required", "IRSA_PROOF: \"off\"").replace("\"1.0\"", "\"1.1\""));
-    assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit variable `IRSA_PROOF` of the job"]);
+    assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job", "edit variable `IRSA_PROOF` of the job"]);
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn what_the_console_set_survives_an_edit_whatever_a_put_does_with_what_it_does_n
         let set = [("cpu_architecture", json!("ARM64")), ("ephemeral_storage_in_gib", json!(3)), ("description", json!("by hand"))];
         shop.environment.sandbox.qovery(|qovery| set.iter().for_each(|(key, value)| qovery.set_job(&id, key, value.clone())));
         shop.environment.write_manifest(&BOUND.replace("stage: identities", "stage: identities\n  memory: 128"));
-        assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit lifecycle job `aws-identity`: `memory`"]);
+        assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit lifecycle job `aws-identity`: `memory`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]);
         let job = job_of(&shop);
         assert_eq!(job["memory"], 128);
         for (key, value) in &set {
@@ -265,7 +267,7 @@ fn a_job_that_is_skipped_runs_again_after_an_install_whether_its_stage_is_named_
         let id = shop.service(&shop.id, "aws-identity");
         shop.environment.sandbox.qovery(|qovery| qovery.skip(&id, true));
         let stages = shop.environment.sandbox.qovery(|qovery| qovery.stages(&shop.id));
-        let dry = shop.environment.run(&["install", "--dry-run"]).ended(0);
+        let dry = shop.environment.run(&["install", "--dry-run"]).ended(10);
         assert!(dry.writes == 0 && dry.planned().len() == 1 && dry.planned()[0].ends_with(": it is skipped there"), "{}", dry.out);
         assert_eq!(shop.environment.run(&["install"]).ended(0).done(), dry.planned());
         assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
@@ -309,7 +311,7 @@ fn a_key_of_any_kind_of_service_that_is_to_be_bound_is_refused_and_those_of_othe
         let [bound, other] =
             ["bound", "other"].map(|name| shop.environment.sandbox.qovery(|qovery| qovery.add_service(&shop.id, kind, name)));
         shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&other, scope, "AWS_SESSION_TOKEN", "x", true));
-        shop.environment.run(&["install", "--dry-run"]).ended(0);
+        shop.environment.run(&["install", "--dry-run"]).ended(10);
         shop.environment.sandbox.qovery(|qovery| qovery.set_variable(&bound, scope, "AWS_SESSION_TOKEN", "x", true));
         let run = shop.environment.run(&["install"]).ended(3);
         assert!(

@@ -106,7 +106,7 @@ pub(super) async fn sweep(world: &World) -> Result<(), Failure> {
     world.kubernetes.delete(&format!("/api/v1/namespaces/{namespace}/serviceaccounts/app-shared")).await?;
     gone.remove().await?;
 
-    let dry = stays.run_without_writes(&["sweep", "--dry-run"])?.ended(0)?;
+    let dry = stays.run_without_writes(&["sweep", "--dry-run"])?.ended(10)?;
     dry.says(&format!("delete role `{}`", name_of(&lost)))?;
     check(world.aws.role(name_of(&lost)).await?.is_some(), || "`sweep --dry-run` deleted a role".to_owned())?;
     stays.run(&["sweep"])?.ended(0)?;
