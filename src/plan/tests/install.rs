@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-fn id(number: u8) -> QoveryId {
+pub(super) fn id(number: u8) -> QoveryId {
     format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap()
 }
 
-const JOB: u8 = 9;
+pub(super) const JOB: u8 = 9;
 
-fn spec() -> JobSpec {
+pub(super) fn spec() -> JobSpec {
     let arguments = |word: &str| vec![word.to_owned()];
     JobSpec {
         name: "aws-identity".parse().unwrap(),
@@ -49,7 +49,7 @@ fn spec() -> JobSpec {
 }
 
 /// An environment with a database, a job and an application in their stages, and no job of ours.
-fn empty() -> ObservedEnvironment {
+pub(super) fn empty() -> ObservedEnvironment {
     let service = |number, name: &str, kind: &str| Service { id: id(number), name: name.to_owned(), kind: ServiceKind::of(kind) };
     let stage = |number: u8, name: &str, services: &[u8]| Stage {
         id: id(number),
@@ -85,11 +85,11 @@ fn install(
     plan_install(&Wanted { job, binds, bindings: &[], bind: BindWhen::default(), at_hand }, observed)
 }
 
-fn at_hand() -> BTreeSet<VariableName> {
+pub(super) fn at_hand() -> BTreeSet<VariableName> {
     BTreeSet::from(["AWS_SECRET_ACCESS_KEY".parse().unwrap()])
 }
 
-fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
+pub(super) fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -> ObservedVariable {
     ObservedVariable {
         id: id(number),
         name: name.to_owned(),
@@ -101,7 +101,7 @@ fn variable(number: u8, name: &str, value: Option<&str>, scope: VariableScope) -
 }
 
 /// The same with the job as the manifest wants it, and something that people set in the console.
-fn in_sync() -> ObservedEnvironment {
+pub(super) fn in_sync() -> ObservedEnvironment {
     let mut observed = empty();
     let JobAction::CreateJob { mut request, .. } = install(&spec(), &BTreeSet::new(), &observed, &at_hand()).unwrap().actions.remove(0)
     else {
@@ -123,7 +123,7 @@ fn in_sync() -> ObservedEnvironment {
     observed
 }
 
-fn map(value: Value) -> Map<String, Value> {
+pub(super) fn map(value: Value) -> Map<String, Value> {
     if let Value::Object(map) = value { map } else { panic!() }
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod associations;
 mod install;
+mod install_keyless;
 mod ledger;
 mod pod_identity;
 mod role_only;

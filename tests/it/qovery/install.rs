@@ -75,7 +75,10 @@ fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
 
     shop.environment.write_manifest(&BOUND.replace("tag: \"1.0\"", "tag: \"1.1\""));
     let run = shop.environment.run(&["install"]).ended(0);
-    assert_eq!(run.done(), ["edit lifecycle job `aws-identity`: `image.tag`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]);
+    assert_eq!(
+        run.done(),
+        ["edit lifecycle job `aws-identity`: `image.tag`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]
+    );
     wanted["source"]["image"]["tag"] = json!("1.1");
     let mut edited = job_of(&shop);
     // What Qovery shows of what nobody has set comes back with the request.
@@ -87,13 +90,22 @@ fn a_changed_job_changes_just_that_and_what_people_set_in_the_console_stays() {
         BOUND.replace("\"1.0\"", "\"1.1\"")
     ));
     let run = shop.environment.run(&["install"]).ended(0);
-    assert_eq!(run.done(), ["upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job", "set advanced settings of the job: `security.read_only_root_filesystem` to `true`"]);
+    assert_eq!(
+        run.done(),
+        [
+            "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job",
+            "set advanced settings of the job: `security.read_only_root_filesystem` to `true`"
+        ]
+    );
     let settings = shop.environment.sandbox.qovery(|qovery| qovery.settings(&id)).unwrap();
     assert_eq!((&settings["security.read_only_root_filesystem"], &settings["a.setting.of.tomorrow"]), (&json!(true), &json!(1)));
     assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
 
     shop.environment.write_manifest(&BOUND.replace("IRSA_PROOF: required", "IRSA_PROOF: \"off\"").replace("\"1.0\"", "\"1.1\""));
-    assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job", "edit variable `IRSA_PROOF` of the job"]);
+    assert_eq!(
+        shop.environment.run(&["install"]).ended(0).done(),
+        ["upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job", "edit variable `IRSA_PROOF` of the job"]
+    );
 }
 
 #[test]
@@ -237,7 +249,10 @@ fn what_the_console_set_survives_an_edit_whatever_a_put_does_with_what_it_does_n
         let set = [("cpu_architecture", json!("ARM64")), ("ephemeral_storage_in_gib", json!(3)), ("description", json!("by hand"))];
         shop.environment.sandbox.qovery(|qovery| set.iter().for_each(|(key, value)| qovery.set_job(&id, key, value.clone())));
         shop.environment.write_manifest(&BOUND.replace("stage: identities", "stage: identities\n  memory: 128"));
-        assert_eq!(shop.environment.run(&["install"]).ended(0).done(), ["edit lifecycle job `aws-identity`: `memory`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]);
+        assert_eq!(
+            shop.environment.run(&["install"]).ended(0).done(),
+            ["edit lifecycle job `aws-identity`: `memory`", "upload `qovery.yml` again to `/qovery-irsa/qovery.yml` of the job"]
+        );
         let job = job_of(&shop);
         assert_eq!(job["memory"], 128);
         for (key, value) in &set {
