@@ -75,6 +75,7 @@ mod qovery {
     mod deploy;
     mod events;
     mod install;
+    mod keyless;
     mod keys;
 }
 mod start {

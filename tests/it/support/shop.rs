@@ -53,14 +53,21 @@ pub(crate) struct Deployed {
 
 impl Shop {
     pub(crate) fn new(manifest: &str) -> Self {
+        let shop = Self::fresh(manifest);
+        // Something runs already: then it is the job that binds services.
+        let db = shop.service(&shop.id, "db");
+        shop.environment.sandbox.qovery(|qovery| qovery.set_deployed(&db));
+        shop
+    }
+
+    /// The same where nothing was ever deployed.
+    pub(crate) fn fresh(manifest: &str) -> Self {
         let mut environment = Environment::new(manifest);
         let id = environment.sandbox.qovery(|qovery| {
             let id = qovery.add_environment("shop", NAMESPACE);
             qovery.add_service(&id, Kind::Application, "api");
             qovery.add_service(&id, Kind::Container, "worker");
-            let db = qovery.add_service(&id, Kind::Database, "db");
-            // One that runs already: then it is the job that binds the others.
-            qovery.set_deployed(&db);
+            qovery.add_service(&id, Kind::Database, "db");
             qovery.add_registry("ghcr");
             qovery.add_git_token("bot");
             id
