@@ -1,4 +1,4 @@
-# One static binary and the manifest in an otherwise empty image.
+# One static binary in an otherwise empty image. The manifest is none of it: `qovery-irsa install` gives it to the job.
 #
 #   docker build -t qovery-irsa .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example.com/qovery-irsa:0.1.0 --push .
@@ -49,7 +49,6 @@ LABEL org.opencontainers.image.title="qovery-irsa" \
       org.opencontainers.image.description="Gives the services of a Qovery environment on EKS their AWS permissions, as a lifecycle job" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /qovery-irsa /qovery-irsa
-COPY qovery.yml /qovery.yml
 WORKDIR /
 # By number: there is no /etc/passwd, and Kubernetes can then see that it is not root.
 USER 65532:65532

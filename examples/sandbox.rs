@@ -8,13 +8,13 @@ use std::{
     error::Error,
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
 use clap::{Parser, Subcommand};
 use qovery_irsa::{cli::Cli, run};
-use qovery_irsa_sandbox::{JobEnd, JobRun, Sandbox, Serve, aws::Addon, serve};
+use qovery_irsa_sandbox::{JobEnd, JobRun, Sandbox, Serve, aws::Addon, qovery::chart::render, serve};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -36,6 +36,13 @@ enum Mode {
         #[arg(long)]
         web_identity: Option<String>,
     },
+    /// Print the objects that the local Qovery makes of a chart, as `.ci/chart` compares them with Helm's own
+    Chart {
+        /// The folder of the chart
+        folder: PathBuf,
+        /// Its values, as JSON
+        values: String,
+    },
     /// The job itself, in a process of its own
     #[command(disable_help_flag = true)]
     Job {
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
         Some(Mode::Serve { namespaces, web_identity }) => {
             serve(Serve { namespaces, web_identity, ..Serve::default() }, performed, &mut std::io::stdout()).map_err(Into::into)
         }
+        Some(Mode::Chart { folder, values }) => chart(&folder, &values),
         Some(Mode::Job { arguments }) => return job(arguments),
     };
     match done {
@@ -95,6 +103,12 @@ fn job(arguments: Vec<String>) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
     let exit = runtime.block_on(run(&cli, std::env::vars(), interrupted, &mut std::io::stdout(), &mut std::io::stderr()));
     ExitCode::from(exit.code())
+}
+
+fn chart(folder: &Path, values: &str) -> Result<(), Box<dyn Error>> {
+    let objects = render(folder, &serde_json::from_str(values)?)?;
+    writeln!(std::io::stdout(), "{}", serde_json::Value::from(objects))?;
+    Ok(())
 }
 
 fn story() -> Result<(), Box<dyn Error>> {
