@@ -1,4 +1,4 @@
-//! The job as a `qovery_job` resource, for those who use the Terraform provider of Qovery instead of `install`.
+//! The job as resources of Terraform, for those who use the Terraform provider of Qovery instead of `install`.
 //!
 //! What only the user's account knows, as ids and secrets, becomes an input variable. The text has the form of `terraform fmt`.
 //! <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/job>
@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::model::{
-    job::{JobSource, JobSpec, RegistryRef},
+    job::{ChartSource, JobAccount, JobFile, JobSource, JobSpec, RegistryRef},
     qovery::{QoveryId, QoveryName},
 };
 
@@ -17,12 +17,15 @@ const PROVIDER: &str = ">= 0.87.0";
 /// What no input variable may be called. <https://developer.hashicorp.com/terraform/language/block/variable>
 const RESERVED: [&str; 8] = ["source", "version", "providers", "count", "for_each", "lifecycle", "depends_on", "locals"];
 
-/// The resource, its input variables and the provider it needs, in the language of Terraform. A secret is set on the job and on nothing else.
+/// The job, the Helm service and the stages that belong to it, their input variables and the provider they need, in the language of Terraform.
+/// A secret is set on the job and on nothing else.
 #[must_use]
 pub fn render(job: &JobSpec) -> String {
     let mut inputs = Inputs::default();
+    let environment = inputs.add("environment_id", "Id of the environment that the job belongs to", false);
+    let stages = job.stage.as_ref().map(|stage| stages(stage, job.account.as_ref(), &environment, &mut inputs));
     let mut body = Body::default();
-    body.raw("environment_id", &inputs.add("environment_id", "Id of the environment that the job belongs to", false));
+    body.raw("environment_id", &environment);
     body.text("name", job.name.as_str());
     if let Some(description) = &job.description {
         // The provider has no such attribute.
@@ -47,11 +50,11 @@ pub fn render(job: &JobSpec) -> String {
     if let Some(auto_deploy) = job.auto_deploy {
         body.raw("auto_deploy", &auto_deploy.to_string());
     }
-    if let Some(stage) = &job.stage {
-        let description = format!("Id of deployment stage {stage}, before those of the services");
-        body.raw("deployment_stage_id", &inputs.add("deployment_stage_id", &description, false));
+    if let Some(stages) = &stages {
+        body.raw("deployment_stage_id", &stages.of_job);
     }
     body.pairs("environment_variables", job.variables.iter().map(|(name, value)| (name.as_str(), quoted(value))));
+    files(&mut body, &job.files);
     let secrets: Vec<(&str, String)> = job
         .secrets
         .iter()
@@ -62,8 +65,106 @@ pub fn render(job: &JobSpec) -> String {
         let settings = serde_json::to_string(&job.advanced_settings).unwrap_or_default();
         body.raw("advanced_settings_json", &quoted(&settings));
     }
+    let helm = job.account.as_ref().zip(stages.as_ref()).map(|(account, stages)| helm(account, stages, &environment, &mut inputs));
     let resource = block(&format!("resource \"qovery_job\" {}", quoted(&identifier(job.name.as_str()))), &body);
-    [required_providers()].into_iter().chain(inputs.blocks).chain([resource]).collect::<Vec<_>>().join("\n")
+    let stages = stages.map(|stages| stages.blocks).unwrap_or_default();
+    [required_providers()].into_iter().chain(inputs.blocks).chain(stages).chain(helm).chain([resource]).collect::<Vec<_>>().join("\n")
+}
+
+/// The deployment stages, before those of the services.
+struct Stages {
+    blocks: Vec<String>,
+    /// What reads the id of the job's.
+    of_job: String,
+    /// What reads the id of the Helm service's.
+    of_account: Option<String>,
+}
+
+/// <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/deployment_stage>
+fn stages(stage: &QoveryName, account: Option<&JobAccount>, environment: &str, inputs: &mut Inputs) -> Stages {
+    let first = inputs.add("first_stage_id", "Id of the first deployment stage that has services", false);
+    let read = |name: &QoveryName| format!("qovery_deployment_stage.{}.id", identifier(name.as_str()));
+    let one = |name: &QoveryName, before: &str| {
+        let mut body = Body::default();
+        body.raw("environment_id", environment);
+        body.text("name", name.as_str());
+        body.raw("is_before", before);
+        block(&format!("resource \"qovery_deployment_stage\" {}", quoted(&identifier(name.as_str()))), &body)
+    };
+    let of_job = read(stage);
+    let of_account = account.map(|account| one(&account.stage, &of_job));
+    Stages {
+        blocks: of_account.into_iter().chain([one(stage, &first)]).collect(),
+        of_account: account.map(|account| read(&account.stage)),
+        of_job,
+    }
+}
+
+/// <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/helm>
+fn helm(account: &JobAccount, stages: &Stages, environment: &str, inputs: &mut Inputs) -> String {
+    let mut body = Body::default();
+    body.raw("environment_id", environment);
+    body.text("name", account.service.as_str());
+    // The provider wants one.
+    body.text("description", "The ServiceAccount that qovery-irsa runs as, and its rights in the namespace");
+    body.raw("allow_cluster_wide_resources", "false");
+    match &account.chart {
+        ChartSource::Git { url, branch, root_path, token, provider: _ } => {
+            let token = token.as_ref().map(|token| inputs.id_of(token, "chart_git_token_id", "Git token"));
+            body.object("source", |body| {
+                body.object("git_repository", |body| {
+                    body.text("url", url);
+                    if let Some(branch) = branch {
+                        body.text("branch", branch);
+                    }
+                    body.text("root_path", root_path);
+                    if let Some(token) = &token {
+                        body.raw("git_token_id", token);
+                    }
+                });
+            });
+        }
+        ChartSource::Repository { repository, name, version } => {
+            let repository = inputs.id_of(repository, "helm_repository_id", "Helm repository");
+            body.object("source", |body| {
+                body.object("helm_repository", |body| {
+                    body.raw("helm_repository_id", &repository);
+                    body.text("chart_name", name);
+                    body.text("chart_version", version);
+                });
+            });
+        }
+    }
+    let values = serde_json::json!({ "serviceAccount": account.name.as_str(), "roleArn": account.role.to_string() });
+    body.object("values_override", |body| {
+        body.object("file", |body| {
+            body.object("raw", |body| {
+                body.object("\"values.yaml\"", |body| body.text("content", &values.to_string()));
+            });
+        });
+    });
+    if let Some(stage) = &stages.of_account {
+        body.raw("deployment_stage_id", stage);
+    }
+    block(&format!("resource \"qovery_helm\" {}", quoted(&identifier(account.service.as_str()))), &body)
+}
+
+/// The files of the job, with their contents.
+fn files(body: &mut Body, files: &[JobFile]) {
+    if files.is_empty() {
+        return;
+    }
+    body.line("environment_variable_files = [");
+    body.depth += 1;
+    let mut taken = BTreeSet::new();
+    for file in files {
+        let key = (1_u32..).map(|number| if number == 1 { file.key() } else { format!("{}_{number}", file.key()) });
+        let key = key.into_iter().find(|key| taken.insert(key.clone())).unwrap_or_default();
+        let (key, path, content) = (quoted(&key), quoted(&file.mount_path()), quoted(&file.content));
+        body.line(&format!("{{ key = {key}, mount_path = {path}, value = {content} }},"));
+    }
+    body.depth -= 1;
+    body.line("]");
 }
 
 /// Where nothing names the provider's source, Terraform looks below `hashicorp/`.
@@ -81,17 +182,10 @@ fn required_providers() -> String {
 }
 
 fn source(body: &mut Body, source: &JobSource, inputs: &mut Inputs) {
-    // A name cannot be looked up there: only an id can be written.
-    let mut id_of = |named: &QoveryName, input: &str, what: &str| {
-        if named.as_str().parse::<QoveryId>().is_ok() {
-            return quoted(named.as_str());
-        }
-        inputs.add(input, &format!("Id of {what} {named}"), false)
-    };
     match source {
         JobSource::Image { registry, name, tag } => {
             let registry = match registry {
-                RegistryRef::Named(name) => id_of(name, "registry_id", "container registry"),
+                RegistryRef::Named(name) => inputs.id_of(name, "registry_id", "container registry"),
                 RegistryRef::Host(host) => inputs.add("registry_id", &format!("Id of the container registry on {host}"), false),
             };
             body.object("source", |body| {
@@ -103,7 +197,7 @@ fn source(body: &mut Body, source: &JobSource, inputs: &mut Inputs) {
             });
         }
         JobSource::Git { url, branch, root_path, dockerfile, token, provider: _ } => {
-            let token = token.as_ref().map(|token| id_of(token, "git_token_id", "Git token"));
+            let token = token.as_ref().map(|token| inputs.id_of(token, "git_token_id", "Git token"));
             body.object("source", |body| {
                 body.object("docker", |body| {
                     body.object("git_repository", |body| {
@@ -130,6 +224,14 @@ struct Inputs {
 }
 
 impl Inputs {
+    /// What reads an id. A name cannot be looked up there: only an id can be written.
+    fn id_of(&mut self, named: &QoveryName, input: &str, what: &str) -> String {
+        if named.as_str().parse::<QoveryId>().is_ok() {
+            return quoted(named.as_str());
+        }
+        self.add(input, &format!("Id of {what} {named}"), false)
+    }
+
     /// Adds one, and answers the expression that reads it. It gets another name where this one is taken or reserved.
     fn add(&mut self, name: &str, description: &str, sensitive: bool) -> String {
         let mut free = name.to_owned();
@@ -333,20 +435,26 @@ mod tests {
           description = "Id of the environment that the job belongs to"
         }
 
+        variable "first_stage_id" {
+          type        = string
+          description = "Id of the first deployment stage that has services"
+        }
+
         variable "registry_id" {
           type        = string
           description = "Id of container registry ghcr"
-        }
-
-        variable "deployment_stage_id" {
-          type        = string
-          description = "Id of deployment stage identities, before those of the services"
         }
 
         variable "aws_secret_access_key" {
           type        = string
           description = "Value of secret AWS_SECRET_ACCESS_KEY"
           sensitive   = true
+        }
+
+        resource "qovery_deployment_stage" "identities" {
+          environment_id = var.environment_id
+          name           = "identities"
+          is_before      = var.first_stage_id
         }
 
         resource "qovery_job" "aws_identity" {
@@ -371,7 +479,7 @@ mod tests {
           max_duration_seconds = 900
           max_nb_restart       = 1
           auto_deploy          = false
-          deployment_stage_id  = var.deployment_stage_id
+          deployment_stage_id  = qovery_deployment_stage.identities.id
           environment_variables = [
             { key = "IRSA_PROOF", value = "required" },
           ]
@@ -399,10 +507,75 @@ mod tests {
         assert_eq!(resource["secrets"], json!([{"key": "AWS_SECRET_ACCESS_KEY", "value": "${var.aws_secret_access_key}"}]));
         assert_eq!(module["variable"]["aws_secret_access_key"]["sensitive"], true);
         assert_eq!(module["variable"].as_object().unwrap().len(), 4);
-        assert_eq!(module["resource"].as_object().unwrap().len(), 1, "a secret is set on nothing but the job");
+        let other = &module["resource"]["qovery_deployment_stage"];
+        assert_eq!(module["resource"].as_object().unwrap().len(), 2, "a secret is set on nothing but the job: {other}");
         assert_eq!(module["resource"]["qovery_job"].as_object().unwrap().len(), 1);
         assert_eq!(text.matches("var.aws_secret_access_key").count(), 1);
         assert!(text.contains("  # what\n  # it does\n"));
+    }
+
+    fn keyless(chart: ChartSource) -> JobSpec {
+        let mut job = job(image());
+        job.files = [("qovery.yml", "a: \"${X}\"\n"), ("a.b", "1"), ("a-b", "2")]
+            .map(|(path, content)| JobFile { path: path.to_owned(), content: content.to_owned() })
+            .into();
+        job.account = Some(JobAccount {
+            name: "qovery-irsa".parse().unwrap(),
+            role: "arn:aws:iam::123456789012:role/r".parse().unwrap(),
+            chart,
+            service: "AWS identity-account".parse().unwrap(),
+            stage: "identities-account".parse().unwrap(),
+        });
+        job
+    }
+
+    #[test]
+    fn a_keyless_job_has_its_helm_service_in_a_stage_before_and_its_files() {
+        let git = ChartSource::Git {
+            url: "https://github.com/acme/qovery-irsa".to_owned(),
+            provider: GitProvider::GitHub,
+            branch: Some("v1".to_owned()),
+            root_path: "/charts/qovery-irsa".to_owned(),
+            token: "bot".parse().ok(),
+        };
+        let module = parsed(&render(&keyless(git)));
+        let resources = &module["resource"];
+        let helm = &resources["qovery_helm"]["aws_identity_account"];
+        keys(
+            helm,
+            &["environment_id", "name", "description", "allow_cluster_wide_resources", "source", "values_override", "deployment_stage_id"],
+        );
+        assert_eq!(
+            helm["source"]["git_repository"],
+            json!({"url": "https://github.com/acme/qovery-irsa", "branch": "v1", "root_path": "/charts/qovery-irsa", "git_token_id": "${var.chart_git_token_id}"})
+        );
+        let values = helm["values_override"]["file"]["raw"]["values.yaml"]["content"].as_str().unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(values).unwrap(),
+            json!({"serviceAccount": "qovery-irsa", "roleArn": "arn:aws:iam::123456789012:role/r"})
+        );
+        assert_eq!(helm["deployment_stage_id"], "${qovery_deployment_stage.identities_account.id}");
+        let stages = &resources["qovery_deployment_stage"];
+        assert_eq!(stages["identities_account"]["is_before"], "${qovery_deployment_stage.identities.id}");
+        assert_eq!(stages["identities"]["is_before"], "${var.first_stage_id}");
+        assert_eq!(
+            resources["qovery_job"]["aws_identity"]["environment_variable_files"],
+            json!([
+                {"key": "JOB_FILE_QOVERY_YML", "mount_path": "/qovery-irsa/qovery.yml", "value": "a: \"${X}\"\n"},
+                {"key": "JOB_FILE_A_B", "mount_path": "/qovery-irsa/a.b", "value": "1"},
+                {"key": "JOB_FILE_A_B_2", "mount_path": "/qovery-irsa/a-b", "value": "2"},
+            ])
+        );
+        let repository = ChartSource::Repository {
+            repository: "1a2b3c4d-0000-4000-8000-000000000000".parse().unwrap(),
+            name: "qovery-irsa".to_owned(),
+            version: "1.0".to_owned(),
+        };
+        let module = parsed(&render(&keyless(repository)));
+        assert_eq!(
+            module["resource"]["qovery_helm"]["aws_identity_account"]["source"],
+            json!({"helm_repository": {"helm_repository_id": "1a2b3c4d-0000-4000-8000-000000000000", "chart_name": "qovery-irsa", "chart_version": "1.0"}})
+        );
     }
 
     #[test]

@@ -78,3 +78,43 @@ fn source_as_request(answered: &Map<String, Value>) -> Map<String, Value> {
     }
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use qovery_irsa_sandbox::qovery::schema;
+    use serde_json::json;
+
+    use super::{
+        super::jobs::tests::{agree, object, sample},
+        *,
+    };
+
+    #[test]
+    fn every_key_that_answer_and_request_share_is_asked_for_and_no_other() {
+        let mut answer = sample(&schema("HelmResponse"));
+        let mut may_hold = schema("HelmRequest");
+        let request = as_request(answer.as_object().unwrap());
+        let mut request = Value::Object(request);
+        // Where the chart comes from is asked for in another form than it is answered in.
+        for of in [&mut answer, &mut request, &mut may_hold["properties"]] {
+            of.as_object_mut().unwrap().remove("source");
+        }
+        agree(&request, &answer, &may_hold, "helm");
+    }
+
+    #[test]
+    fn the_source_is_asked_for_in_the_form_of_a_request() {
+        let answer = |source: Value| Value::Object(as_request(&object(json!({ "name": "x", "source": source }))))["source"].clone();
+        let repository = json!({ "has_access": true, "provider": "GITHUB", "owner": "a", "name": "b", "url": "https://github.com/a/b", "branch": "main",
+            "root_path": "/c", "git_token_id": null, "tomorrow": 1 });
+        assert_eq!(
+            answer(json!({ "git": { "git_repository": repository } })),
+            json!({ "git_repository": { "url": "https://github.com/a/b", "branch": "main", "root_path": "/c", "tomorrow": 1 } })
+        );
+        let chart = json!({ "chart_name": "c", "chart_version": "1", "repository": { "id": "r", "name": "n", "url": "u" } });
+        assert_eq!(
+            answer(json!({ "repository": chart })),
+            json!({ "helm_repository": { "chart_name": "c", "chart_version": "1", "repository": "r" } })
+        );
+    }
+}

@@ -139,12 +139,12 @@ pub(super) fn without(answer: &Map<String, Value>, keys: &[&str]) -> Map<String,
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use qovery_irsa_sandbox::qovery::schema;
 
     use super::*;
 
-    fn object(value: Value) -> Map<String, Value> {
+    pub(in crate::clients::qovery) fn object(value: Value) -> Map<String, Value> {
         if let Value::Object(map) = value { map } else { panic!("{value}") }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// A value for a schema of the description, with all of its properties.
-    fn sample(schema: &Value) -> Value {
+    pub(in crate::clients::qovery) fn sample(schema: &Value) -> Value {
         if let Some(all) = schema["oneOf"].as_array() {
             // One of each: the caller takes the one that is wanted.
             return all.iter().flat_map(|one| object(sample(one))).collect::<Map<_, _>>().into();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     /// Asserts that of what was answered exactly that is asked for which a request may hold, at every depth.
-    fn agree(request: &Value, answer: &Value, may_hold: &Value, at: &str) {
+    pub(in crate::clients::qovery) fn agree(request: &Value, answer: &Value, may_hold: &Value, at: &str) {
         match (request, answer, may_hold["properties"].as_object()) {
             (Value::Object(request), Value::Object(answer), Some(properties)) => {
                 for (key, answered) in answer {
