@@ -226,12 +226,11 @@ pub fn load_install(
     let beside =
         job::Beside { role: installing.role, image: released.and_then(|image| ReleasedImage::of(image, env!("CARGO_PKG_VERSION"))) };
     let job = source.typed(&["job"], &all, &log).and_then(|typed| job::job(typed.job, &beside, &At::root(&log)));
-    let account = job.as_ref().and_then(|job| job.account.as_ref()).map(|account| &account.name);
     let manifest = Travelling { source: &source, path: &installing.manifest, text, read_file: &read_file };
     let travels = job.as_ref().map(|job| {
         let mut seen = all.clone();
         seen.extend(job.variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())));
-        manifest.travels(&seen, account, installing.boundary.as_ref(), &log)
+        manifest.travels(job, &seen, installing.boundary.as_ref(), &log)
     });
     match (job, travels) {
         (Some(mut job), Some(travels)) if log.is_empty() => {

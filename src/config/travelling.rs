@@ -47,24 +47,24 @@ pub(super) struct Travels {
 
 impl Travelling<'_> {
     /// What the job gets; every problem that it would have with it goes to the log. `variables` are those that are known here, the job's own
-    /// among them; `account` is the ServiceAccount that the job itself runs as.
+    /// among them.
     pub(super) fn travels(
         self,
+        job: &JobSpec,
         variables: &BTreeMap<String, String>,
-        account: Option<&ServiceAccountName>,
         boundary: Option<&PolicyArn>,
         log: &ProblemLog,
     ) -> Travels {
         let mut travels = Travels { boundary: boundary.cloned(), ..Travels::default() };
         if !self.source.has("identities") {
-            if !INSTEAD.iter().any(|name| variables.contains_key(*name)) {
+            if !job.variables.keys().any(|name| INSTEAD.contains(&name.as_str())) {
                 travels.notes.push(format!("`{}` names no identities, so the job gets no manifest", self.path.display()));
             }
             return travels;
         }
         let Some(typed) = self.source.typed_as_far(&IDENTITIES, variables, log) else { return travels };
-        if let Some(account) = account {
-            report_own(&typed, account, log);
+        if let Some(account) = &job.account {
+            report_own(&typed, &account.name, log);
         }
         let stated = stated_boundary(&typed);
         if let (Some(stated), Some(given)) = (&stated, boundary) {

@@ -141,7 +141,8 @@ fn a_job_that_says_where_its_manifest_is_gets_none_and_one_without_identities_ne
     let own = installed(&job("variables: {IRSA_MANIFEST: /etc/irsa.yml, IRSA_PATH: /mine/}"));
     assert!(own.files.is_empty());
     assert_eq!(own.variables.len(), 2);
-    let config = with_flags(&Flags::default(), &[], IMAGE, None).unwrap();
+    // Where the installer's manifest is says nothing about the job's.
+    let config = with_flags(&Flags::default(), &[("IRSA_MANIFEST", DEFAULT_MANIFEST)], IMAGE, None).unwrap();
     assert!(config.job.files.is_empty() && config.job.variables.is_empty());
     assert_eq!(config.notes, ["`qovery.yml` names no identities, so the job gets no manifest"]);
     let one = "job: {name: a, image: {registry: r, name: n, tag: t}, variables: {SERVICE_ACCOUNT_NAME: app}}";

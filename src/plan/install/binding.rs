@@ -1,6 +1,6 @@
 //! The services that identities bind: `install` lets them ask for their ServiceAccounts itself where the job's first run then comes before them.
 
-use super::{Wanted, action::JobAction};
+use super::{action::JobAction, wanted::Wanted};
 use crate::{
     model::{
         job::{BindWhen, Deployed, ObservedEnvironment},

@@ -15,6 +15,9 @@ use crate::{
 /// By what names the job reads an API token of Qovery.
 const TOKENS: [&str; 3] = ["IRSA_QOVERY_TOKEN", "QOVERY_API_TOKEN", "QOVERY_CLI_ACCESS_TOKEN"];
 
+/// The advanced setting that names a service's ServiceAccount.
+const SERVICE_ACCOUNT: &str = "security.service_account_name";
+
 /// AWS keys that services of `binds` would have: these would never use their role. A key that several inherit is told once.
 ///
 /// A service that is not there yet will inherit what any service of the environment does.
@@ -45,7 +48,9 @@ pub(super) fn of_job(spec: &JobSpec, observed: &ObservedEnvironment) -> Vec<Inst
 pub(super) fn without_credentials(spec: &JobSpec, observed: &ObservedEnvironment) -> Option<String> {
     let named = |name: &str| spec.secrets.iter().chain(spec.variables.keys()).any(|known| known.as_str() == name);
     let has = |name: &&str| named(name) || in_force(&observed.variables, name).is_some();
-    let runs_as_another = spec.advanced_settings.contains_key("security.service_account_name");
+    // A role that `install --role` gave before, or somebody else's ServiceAccount.
+    let present = observed.job.as_ref().and_then(|job| job.settings.get(SERVICE_ACCOUNT)).and_then(serde_json::Value::as_str);
+    let runs_as_another = spec.advanced_settings.contains_key(SERVICE_ACCOUNT) || present.is_some_and(|name| !name.is_empty());
     if spec.account.is_some() || runs_as_another || AWS_KEYS.iter().chain(&SET_BY_EKS).any(|name| has(&name)) {
         return None;
     }

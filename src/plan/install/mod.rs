@@ -11,12 +11,14 @@ mod keys;
 mod request;
 mod stage;
 mod variables;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{JobAction, Staged};
 pub use deployment::{Deploy, Followed, Progress};
 use serde_json::Value;
+pub use wanted::Wanted;
 
 use super::refusal::{InstallRefusal, Refusal, Refusals};
 use crate::model::{
@@ -33,21 +35,6 @@ pub struct InstallPlan {
     pub actions: Vec<JobAction>,
     /// What was seen and left alone.
     pub notes: Vec<String>,
-}
-
-/// What is wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The job.
-    pub job: &'a JobSpec,
-    /// The services that the manifest's identities bind to a role.
-    pub binds: &'a BTreeSet<ServiceRef>,
-    /// The same with what they are bound to, as far as that is known here.
-    pub bindings: &'a [DesiredService],
-    /// When they are bound now, and not by the job.
-    pub bind: BindWhen,
-    /// The secrets whose values the installer has.
-    pub at_hand: &'a BTreeSet<VariableName>,
 }
 
 /// What makes the job as it should be.

@@ -328,6 +328,9 @@ fn a_job_without_role_and_keys_is_told_what_is_missing() {
     insta::assert_snapshot!(lines(planned(&spec, &observed)), @"note: the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, and give `role` and `chart` in `job`");
     spec.advanced_settings.insert("security.service_account_name".to_owned(), json!("mine"));
     assert!(!lines(planned(&spec, &observed)).contains("note"), "somebody else's ServiceAccount may have a role");
+    spec.advanced_settings.remove("security.service_account_name");
+    observed.job.as_mut().unwrap().settings.insert("security.service_account_name".to_owned(), json!("qovery-irsa"));
+    assert!(!lines(planned(&spec, &observed)).contains("note"), "`install --role` gave it before");
 }
 
 fn file(path: &str, content: &str) -> JobFile {
