@@ -1,13 +1,23 @@
 //! The whole way in and out again: from an account and a cluster where nothing is made to pods that have their roles, and back.
 
+use std::{
+    collections::BTreeMap,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use qovery_irsa_sandbox::{
     aws::Aws,
+    faults::{Fault, Point, When},
     qovery::{Chart, LeftOut, World},
+    witness::Mark,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
+    environment::{Run, Running},
     extent::extent,
+    fixtures::NAMESPACE,
     keyless::{ACCOUNT, KEYLESS},
     shop::{BOUND_SERVICES, Deployed, Shop, ended_well, in_worlds, nothing_to_do, started, worlds},
 };
@@ -95,11 +105,12 @@ fn the_chart_is_deployed_again_uninstalled_and_installed_again() {
     ended_well(&shop.deploy());
     let objects = || {
         let object = |plural: &str| {
-            shop.environment
-                .sandbox
-                .kubernetes(|kubernetes| kubernetes.object(plural, crate::support::fixtures::NAMESPACE, ACCOUNT).cloned())
+            let sandbox = &shop.environment.sandbox;
+            let object = sandbox.kubernetes(|kubernetes| kubernetes.object(plural, NAMESPACE, ACCOUNT).cloned()).unwrap();
+            let metadata = &object["metadata"];
+            json!([metadata["uid"], metadata["annotations"], metadata["labels"], object["rules"], object["roleRef"], object["subjects"]])
         };
-        ["serviceaccounts", "roles", "rolebindings"].map(|plural| object(plural).unwrap())
+        ["serviceaccounts", "roles", "rolebindings"].map(object)
     };
     let made = objects();
     nothing_to_do(&shop.deploy());
@@ -117,9 +128,7 @@ fn the_chart_is_deployed_again_uninstalled_and_installed_again() {
 fn the_service_account_is_gone_at_the_delete_event() {
     let shop = Shop::keyless_in(World::default(), KEYLESS);
     ended_well(&shop.deploy());
-    shop.environment
-        .sandbox
-        .kubernetes(|kubernetes| kubernetes.remove_object("serviceaccounts", crate::support::fixtures::NAMESPACE, ACCOUNT));
+    shop.environment.sandbox.kubernetes(|kubernetes| kubernetes.remove_object("serviceaccounts", NAMESPACE, ACCOUNT));
     let deleted = shop.delete(&shop.id);
     assert!(deleted.runs.is_empty());
     let (service, why) = &deleted.failures[0];
@@ -131,5 +140,57 @@ fn the_service_account_is_gone_at_the_delete_event() {
     ended_well(&shop.delete(&shop.id));
     assert!(!shop.environment.sandbox.qovery(|qovery| qovery.has_environment(&shop.id)));
     assert_eq!(shop.environment.roles(), 1, "the job's own");
-    let _ = json!({});
+}
+
+/// The writes of the first deployment, and what is there after it.
+fn undisturbed() -> (Vec<(String, u64)>, Value) {
+    let shop = Shop::keyless_in(World::default(), KEYLESS);
+    let before = shop.environment.sandbox.witness().mark();
+    ended_well(&shop.deploy());
+    let mut numbers = BTreeMap::<String, u64>::new();
+    let calls = shop.environment.sandbox.witness().since(before).into_iter().filter(|call| call.service != "qovery");
+    let numbered = calls.map(|call| {
+        let number = numbers.entry(call.operation.clone()).or_default();
+        *number += 1;
+        (call.changed, (call.operation, *number))
+    });
+    let writes = numbered.filter(|(changed, _)| *changed).map(|(_, write)| write).collect();
+    (writes, of_clouds(&shop))
+}
+
+fn of_clouds(shop: &Shop) -> Value {
+    let state = shop.environment.sandbox.state();
+    json!([state["aws"], state["kubernetes"]])
+}
+
+/// Kills the run when its write was done and before it was answered.
+fn killed_in(shop: &Shop, mut running: Running, before: Mark) -> Run {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let witness = shop.environment.sandbox.witness();
+    while !witness.since(before).iter().any(|call| call.faults.contains(&"hang") && call.changed) {
+        assert!(Instant::now() < deadline, "the write never came");
+        sleep(Duration::from_millis(2));
+    }
+    running.child.kill().unwrap();
+    running.end()
+}
+
+#[test]
+fn a_first_run_that_is_killed_after_any_write_is_completed_by_the_next_deployment() {
+    let (writes, end) = undisturbed();
+    assert!(writes.len() >= 4, "{writes:?}");
+    for (operation, number) in writes {
+        let shop = Shop::keyless_in(World::default(), KEYLESS);
+        let hang = Fault::Hang { point: Point::After, duration: Duration::from_mins(1) };
+        let rule = shop.environment.sandbox.faults().add(&operation, When::Nth(number), hang);
+        let before = shop.environment.sandbox.witness().mark();
+        shop.ask("POST", &format!("/environment/{}/deploy", shop.id), None);
+        let killed = shop.perform_as(|_, running| killed_in(&shop, running, before));
+        assert_eq!((killed.runs[0].code, killed.started.len()), (-1, 0), "{operation}: no service starts");
+        shop.environment.sandbox.faults().remove(rule);
+        let again = shop.deploy();
+        ended_well(&again);
+        assert_eq!(started(&again), BOUND_SERVICES, "{operation}");
+        assert_eq!(of_clouds(&shop), end, "killed after {operation}");
+    }
 }

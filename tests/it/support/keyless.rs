@@ -78,50 +78,7 @@ impl Shop {
 
     /// `install` as the last line of `bootstrap` says it.
     pub(crate) fn install_keyless(&self, flags: &[&str]) -> Run {
-        let run = self.environment.run(&["install", "--environment", &self.id]).ended(0);
-        self.by_hand();
-        run
-    }
-
-    /// BY HAND until `install` does it.
-    fn by_hand(&self) {
-        let stages = format!("/environment/{}/deploymentStage", self.id);
-        let all = self.ask("GET", &stages, None);
-        let first = all["results"][0]["id"].as_str().unwrap().to_owned();
-        let mut made = Vec::new();
-        for name in ["identities-account", "identities"] {
-            let stage = self.ask("POST", &stages, Some(&json!({ "name": name })));
-            let id = stage["id"].as_str().unwrap().to_owned();
-            self.ask("PUT", &format!("/deploymentStage/{id}/moveBefore/{first}"), None);
-            made.push(id);
-        }
-        let values = json!({ "serviceAccount": ACCOUNT, "roleArn": JOB_ROLE }).to_string();
-        let helm = json!({
-            "name": "aws-identity-account", "auto_deploy": false, "arguments": [], "allow_cluster_wide_resources": false,
-            "source": { "git_repository": { "url": "https://github.com/acme/qovery-irsa", "root_path": "/charts/qovery-irsa" } },
-            "values_override": { "file": { "raw": { "values": [{ "name": "values.yaml", "content": values }] } } },
-        });
-        let helm = self.ask("POST", &format!("/environment/{}/helm", self.id), Some(&helm));
-        let job = self.service(&self.id, "aws-identity");
-        for (stage, service) in made.iter().zip([helm["id"].as_str().unwrap(), &job]) {
-            self.ask("PUT", &format!("/deploymentStage/{stage}/service/{service}"), None);
-        }
-        self.set("aws-identity", "security.service_account_name", json!(ACCOUNT));
-        let manifest = std::fs::read_to_string(&self.environment.variables["IRSA_MANIFEST"]).unwrap();
-        for (key, value, path) in [
-            ("JOB_FILE_QOVERY_YML", manifest.as_str(), Some("/qovery-irsa/qovery.yml")),
-            ("IRSA_MANIFEST", "/qovery-irsa/qovery.yml", None),
-        ] {
-            let mut variable =
-                json!({ "key": key, "value": value, "is_secret": false, "variable_scope": "JOB", "variable_parent_id": job });
-            if let Some(path) = path {
-                variable["mount_path"] = path.into();
-            }
-            self.ask("POST", "/variable", Some(&variable));
-        }
-        for service in ["api", "worker"] {
-            self.set(service, "security.service_account_name", json!("app"));
-        }
+        self.environment.run(&[&["install", "--environment", &self.id, "--role", JOB_ROLE], flags].concat())
     }
 
     /// What is in AWS and in the cluster, but for the environments' own namespaces.

@@ -15,7 +15,7 @@ use qovery_irsa_sandbox::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    environment::{Environment, Run},
+    environment::{Environment, Run, Running},
     extent::extent,
     fixtures::NAMESPACE,
 };
@@ -213,19 +213,19 @@ impl Shop {
 
     /// Carries out the one deployment that was asked for, with the real binary for the image of the jobs.
     pub(crate) fn perform(&self) -> Deployed {
-        self.performed_by(|engine| engine)
+        self.perform_as(|_, running| running.end())
     }
 
-    /// The same by an engine that is changed first.
-    pub(crate) fn performed_by(&self, change: impl for<'e> FnOnce(Engine<'e>) -> Engine<'e>) -> Deployed {
+    /// The same; this waits for the end of each run.
+    pub(crate) fn perform_as(&self, end: impl Fn(&JobRun, Running) -> Run + Send + Sync) -> Deployed {
         let sandbox = &self.environment.sandbox;
         let runs = Mutex::new(Vec::new());
-        let engine = change(Engine::new(sandbox, |job| {
-            let run = self.run_job(job);
+        let engine = Engine::new(sandbox, |job| {
+            let run = end(job, self.run_job(job));
             let code = run.code;
             runs.lock().unwrap().push(run);
             JobEnd { code }
-        }));
+        });
         let Performed { started, failures, .. } = engine.perform().expect("a deployment was asked for");
         let others = sandbox.qovery(Qovery::take_deployments);
         assert!(others.is_empty(), "one deployment: {others:?}");
@@ -235,7 +235,7 @@ impl Shop {
 
     /// The real binary. A job that runs as a ServiceAccount has nothing else than what its pod gets. Another has the keys and the manifest of the test,
     /// as if they were in its image.
-    fn run_job(&self, job: &JobRun) -> Run {
+    fn run_job(&self, job: &JobRun) -> Running {
         let arguments: Vec<&str> = job.arguments.iter().map(String::as_str).collect();
         let mut all = BTreeMap::from([("IRSA_SETTLE".to_owned(), "0".to_owned())]);
         if job.account.is_none() {
@@ -246,7 +246,7 @@ impl Shop {
             });
         }
         all.extend(job.variables.clone());
-        self.environment.run_with(&arguments, &all)
+        self.environment.spawn(&arguments, &all)
     }
 }
 
