@@ -50,6 +50,7 @@ mod leaving {
 }
 mod permissions {
     mod guard;
+    mod keyless;
     mod least_privilege;
     mod policies;
     mod qovery_tokens;

@@ -245,6 +245,32 @@ impl Aws {
         self.call(operation, parameters)
     }
 
+    /// Whether a session of a role may make a call of IAM: by the role's policies and boundary, and nothing is done. Errors are status, code
+    /// and message.
+    ///
+    /// # Errors
+    /// What IAM would refuse for want of a permission.
+    pub fn permits(&self, role_arn: &str, operation: &str, parameters: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
+        authorize::iam(self, &Self::session_of(role_arn), operation, &Parameters::of_pairs(parameters)).map_err(refused)
+    }
+
+    /// The same of any action on a resource, with these condition keys: for services that are not here.
+    ///
+    /// # Errors
+    /// What AWS would refuse for want of a permission.
+    pub fn permits_action(&self, role_arn: &str, action: &str, resource: &str, keys: &[(&str, &str)]) -> Result<(), (u16, String, String)> {
+        let mut matter = authorize::Matter::of(resource);
+        matter.context.extend(keys.iter().map(|(key, value)| (key.to_lowercase(), vec![(*value).to_owned()])));
+        authorize::check(self, &Self::session_of(role_arn), action, &matter).map_err(refused)
+    }
+
+    fn session_of(role_arn: &str) -> Caller {
+        let role = role_arn.rsplit('/').next().unwrap_or_default();
+        let arn = format!("{}/session", role_arn.replace(":iam::", ":sts::").replace(":role/", ":assumed-role/"));
+        let kind = CallerKind::Session { role_arn: role_arn.to_owned(), policy: None, tags: BTreeMap::new() };
+        Caller { arn, user_id: format!("{role}:session"), kind }
+    }
+
     /// What EKS Pod Identity gives a pod, by its name and uid: the ARN of the session. No token is asked for. Errors are as those of
     /// [`call_eks`](Self::call_eks).
     ///
