@@ -19,6 +19,7 @@ use crate::support::{
     extent::extent,
     fixtures::NAMESPACE,
     keyless::{ACCOUNT, KEYLESS},
+    repository,
     shop::{BOUND_SERVICES, Deployed, Shop, ended_well, in_worlds, nothing_to_do, started, worlds},
 };
 
@@ -86,6 +87,36 @@ fn from_nothing_to_a_proven_pod_and_back_to_nothing() {
         shop.bootstrap(&["--delete"]).ended(0);
         assert_eq!(shop.around(), nothing);
     });
+}
+
+/// What a person types: `bootstrap`, and the command that its report ends with.
+#[test]
+fn two_commands_lead_from_nothing_to_the_proof() {
+    let shop = Shop::of_nothing(World::default(), KEYLESS);
+    let boundary = repository::root().join("docs/permissions/boundary.json").display().to_string();
+    let first = shop.bootstrap(&["--boundary", &boundary]).ended(0);
+    let next = first.out.lines().find_map(|line| line.strip_prefix("next: qovery-irsa ")).unwrap_or_else(|| panic!("{}", first.out));
+    let next = next.replace("ENVIRONMENT_ID", &shop.id);
+    let mut words: Vec<&str> = next.split(' ').collect();
+    if !words.contains(&"--deploy") {
+        words.push("--deploy");
+    }
+    let (run, performed) = shop.engine().in_background(|| shop.environment.run(&words));
+    let run = run.ended(0);
+    assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);
+    assert!(performed.iter().all(|deployment| deployment.well), "{performed:?}");
+    assert_eq!(shop.pods_with_role(), 2);
+    without_keys(&shop);
+    let role =
+        shop.environment.sandbox.aws(|aws| aws.roles().values().find(|role| role.path.starts_with("/qovery/demo/")).cloned()).unwrap();
+    assert_eq!(role.boundary.as_deref(), Some("arn:aws:iam::123456789012:policy/qovery-irsa-demo-boundary"));
+    // The same two commands again: nothing is changed.
+    let again = shop.bootstrap(&["--boundary", &boundary]).ended(0);
+    assert_eq!(again.writes, 0, "{}", again.out);
+    let state = of_clouds(&shop);
+    let installed: Vec<&str> = words.iter().copied().filter(|word| *word != "--deploy").collect();
+    let again = shop.environment.run(&installed).ended(0);
+    assert_eq!((again.writes, of_clouds(&shop)), (0, state), "{}", again.out);
 }
 
 #[test]

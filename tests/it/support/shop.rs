@@ -208,7 +208,7 @@ impl Shop {
 
     /// An engine that runs the real binary for the image of the jobs.
     pub(crate) fn engine(&self) -> Engine<'_> {
-        Engine::new(&self.environment.sandbox, |job| JobEnd { code: self.run_job(job).code })
+        Engine::new(&self.environment.sandbox, |job| JobEnd { code: self.run_job(job).end().code })
     }
 
     /// Carries out the one deployment that was asked for, with the real binary for the image of the jobs.
