@@ -115,6 +115,22 @@ impl<'a> Engine<'a> {
         self.sandbox.qovery(Qovery::take_deployment).map(|deployment| self.carry_out(&deployment))
     }
 
+    /// Runs a job of an environment with these arguments, whatever its deployments do, as a command in its pod would be run. Its output is read
+    /// as after any run.
+    ///
+    /// # Errors
+    /// Its pod cannot start.
+    pub fn run(&self, environment: &str, job: &str, arguments: &[&str]) -> Result<i32, String> {
+        let namespace = self.sandbox.qovery(|qovery| qovery.namespace_of(environment)).ok_or("no such environment")?;
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let run = self.prepare(environment, job, &namespace, &arguments)?;
+        let JobEnd { code } = (self.run)(&run);
+        self.pod_ended(&run, code == 0, false);
+        let output = std::fs::read(run.directory.join(pod::OUTPUT)).ok();
+        self.sandbox.qovery(|qovery| qovery.job_ended(job, code, output.as_deref()));
+        Ok(code)
+    }
+
     /// Carries out whatever is asked for, in a thread, one after the other, until this is over. Also answers what was carried out.
     ///
     /// # Panics
