@@ -41,6 +41,7 @@ mod faults {
 mod hostile;
 mod house;
 mod keyless {
+    mod readme;
     mod walk;
 }
 mod leaving {
