@@ -107,7 +107,13 @@ pub fn load(
     }
     let binds = flags.purpose == Purpose::Start && meant.identities.iter().any(|identity| !identity.services.services.is_empty());
     let qovery = match flags.purpose {
-        _ if binds => settings::qovery(flags, &variables, ("IRSA_QOVERY_TOKEN", "services are bound through Qovery's API"), &log),
+        _ if binds && settings::has_token(&variables) => {
+            settings::qovery(flags, &variables, ("IRSA_QOVERY_TOKEN", "services are bound through Qovery's API"), &log)
+        }
+        _ if binds => {
+            notes.push(NOT_BOUND.to_owned());
+            None
+        }
         Purpose::Examine => None,
         Purpose::Start => settings::qovery_if_any(flags, &variables, &log),
         Purpose::Remove => {
@@ -148,6 +154,9 @@ pub fn load(
         _ => Err(source.problems(log)),
     }
 }
+
+/// A job without a token is none to stop: what `install` has bound, its clones included, runs with its role.
+const NOT_BOUND: &str = "services are not bound by this run: `IRSA_QOVERY_TOKEN` is not set. `install --bind` binds them, or make an API token in the console, and give it by this name, to a job as a secret of its own";
 
 fn is_missing(content: &io::Result<Vec<u8>>) -> bool {
     matches!(content, Err(error) if error.kind() == io::ErrorKind::NotFound)

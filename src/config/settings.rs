@@ -223,11 +223,15 @@ pub(super) fn timeout(flags: &Flags, v: &Variables, log: &ProblemLog) -> Duratio
     time(log, given, &(10..=3600), default)
 }
 
+/// Whether there is an API token of Qovery.
+pub(super) fn has_token(v: &Variables) -> bool {
+    [&v.irsa_qovery_token, &v.qovery_api_token, &v.qovery_cli_access_token].into_iter().any(Option::is_some)
+}
+
 /// The same where the job does without: nothing if there is no token, or no environment's id.
 pub(super) fn qovery_if_any(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<QoveryAccess> {
-    let tokens = [&v.irsa_qovery_token, &v.qovery_api_token, &v.qovery_cli_access_token];
     let id = flags.environment.as_ref().or(v.qovery_environment_id.as_ref());
-    if id.is_none() || tokens.into_iter().all(Option::is_none) {
+    if id.is_none() || !has_token(v) {
         return None;
     }
     qovery(flags, v, ("IRSA_QOVERY_TOKEN", "Qovery is asked"), log)

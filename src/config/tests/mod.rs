@@ -610,16 +610,19 @@ proptest! {
 const BOUND: &str = "identities: [{serviceAccount: app, bindServices: [api], role: {}}]";
 
 #[test]
-fn bound_services_need_a_token_and_the_id_of_the_environment_where_they_are_bound_and_nowhere_else() {
+fn bound_services_need_the_id_of_the_environment_where_they_are_bound_and_nowhere_else() {
     let access = loaded(&[], BOUND).unwrap().qovery.unwrap();
     assert_eq!((access.url.as_str(), access.token.reveal()), ("https://api.qovery.com", "qov_token"));
     assert_eq!(access.environment.as_str(), "1a2b3c4d-0000-4000-8000-000000000000");
-    insta::assert_snapshot!(shown(loaded(&[("IRSA_QOVERY_TOKEN", ""), ("QOVERY_ENVIRONMENT_ID", ""), ("IRSA_QOVERY_API_URL", "http://x")], BOUND)), @"
-    3 problems in the configuration
+    insta::assert_snapshot!(shown(loaded(&[("QOVERY_ENVIRONMENT_ID", ""), ("IRSA_QOVERY_API_URL", "http://x")], BOUND)), @"
+    2 problems in the configuration
       `QOVERY_ENVIRONMENT_ID` is not set: services are bound through Qovery's API, which asks for the environment's id
       `IRSA_QOVERY_API_URL`: `http://x` is not the URL of an API: use `https://` with a host, as `https://api.qovery.com`
-      `IRSA_QOVERY_TOKEN` is not set: services are bound through Qovery's API; make an API token in the console, and give it by this name, to a job as a secret of its own
     ");
+    // Without a token the job does the rest, and says what it does not.
+    let config = loaded(&[("IRSA_QOVERY_TOKEN", "")], BOUND).unwrap();
+    assert_eq!(config.qovery, None);
+    assert!(config.notes.iter().any(|note| note.starts_with("services are not bound by this run: `IRSA_QOVERY_TOKEN` is not set.")));
     for purpose in [Purpose::Remove, Purpose::Examine] {
         let flags = Flags { purpose, ..Flags::default() };
         let config = load(&flags, with(&[("IRSA_QOVERY_TOKEN", "")]), |_| Ok(BOUND.into())).unwrap();

@@ -192,10 +192,11 @@ fn with_pods(seen: Observed, SeenOfPods { associations, pods, sessions, namespac
     Observed { associations, pods, sessions: seen.sessions.clone().and(sessions), namespace_ends, ..seen }
 }
 
-/// With the services; that they cannot be seen costs a note, never a deploy.
-fn with_services(seen: Observed, services: Result<Vec<ObservedService>, Failed>, identities: &[Identity]) -> Observed {
+/// With the services; that they cannot be seen costs a note, never a deploy. Where there is no token the configuration has said so.
+fn with_services(seen: Observed, services: Result<Option<Vec<ObservedService>>, Failed>, identities: &[Identity]) -> Observed {
     match services {
-        Ok(services) => Observed { services, ..seen },
+        Ok(Some(services)) => Observed { services, ..seen },
+        Ok(None) => Observed { services_unseen: true, ..seen },
         Err(failed) => {
             let by_hand = identities.iter().flat_map(Identity::bindings);
             let by_hand = by_hand.map(|wanted| format!("`{}` to `{}`", wanted.service, wanted.service_account)).collect::<Vec<_>>();

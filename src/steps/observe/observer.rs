@@ -546,16 +546,19 @@ impl Observer<'_> {
         self.call(doing, call, async || self.connection.aws.provider(&provider.arn).await).await.map(KnownProvider::Read)
     }
 
-    /// All services, and the ServiceAccounts of those that are to be bound.
-    pub(super) async fn services_to_bind(&self, identities: &[Identity]) -> Result<Vec<ObservedService>, Failed> {
+    /// All services, and the ServiceAccounts of those that are to be bound; none if there are such and Qovery is not asked.
+    pub(super) async fn services_to_bind(&self, identities: &[Identity]) -> Result<Option<Vec<ObservedService>>, Failed> {
         if identities.iter().all(|identity| identity.services.services.is_empty()) {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
+        }
+        if self.connection.qovery.is_none() {
+            return Ok(None);
         }
         let is_meant = |service: &Service| {
             let is_named = |identity: &Identity| identity.services.services.iter().any(|name| name.means(service));
             service.kind.can_be_bound() && identities.iter().any(is_named)
         };
-        self.services(&is_meant, true).await
+        self.services(&is_meant, true).await.map(Some)
     }
 
     /// All services, and the ServiceAccounts of these, if asked for with the variables they see; none if Qovery is not asked.

@@ -89,6 +89,29 @@ fn from_nothing_to_a_proven_pod_and_back_to_nothing() {
     });
 }
 
+/// `install` has bound the services, and a clone's are bound as the services it is made of: the job needs no token.
+#[test]
+fn a_job_without_an_api_token_proves_the_role_and_its_clones_do_too() {
+    let manifest = KEYLESS.replace("  secrets: [IRSA_QOVERY_TOKEN]\n", "");
+    assert_ne!(manifest, KEYLESS);
+    let shop = Shop::keyless_in(World::default(), &manifest);
+    let first = shop.deploy();
+    proven(&first, NAMESPACE);
+    assert!(
+        first.runs[0].out.contains("note: services are not bound by this run: `IRSA_QOVERY_TOKEN` is not set."),
+        "{}",
+        first.runs[0].out
+    );
+    let clone = shop.clone_named("shop-clone");
+    let namespace = shop.environment.sandbox.qovery(|qovery| qovery.namespace_of(&clone)).unwrap();
+    proven(&shop.event(&clone, "deploy"), &namespace);
+    nothing_to_do(&shop.deploy());
+    for environment in [&clone, &shop.id] {
+        ended_well(&shop.delete(environment));
+    }
+    assert_eq!(shop.environment.roles(), 1, "the job's own");
+}
+
 /// What a person types: `bootstrap`, and the command that its report ends with.
 #[test]
 fn two_commands_lead_from_nothing_to_the_proof() {
