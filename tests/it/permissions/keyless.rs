@@ -1,19 +1,21 @@
 //! The trust zone, shown call by call: what somebody may do who deploys any service in a namespace that `bootstrap` lets in, and so can run
 //! a pod as the job's ServiceAccount. Every row is a call that is made here, and `docs/trust-zone.md` shows the same rows.
 
+use std::collections::BTreeSet;
+
 use http::{HeaderMap, Method};
 use qovery_irsa_sandbox::{
     aws::evaluate::who_may_assume,
     kubernetes::API_AUDIENCE,
-    qovery::World,
+    qovery::{World, chart::render},
     service::{Request, Service as _},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    fixtures::{EC2_TRUST, NAMESPACE},
+    fixtures::{EC2_TRUST, NAMESPACE, an_hour_passes, service_accounts},
     keyless::{ACCOUNT, JOB_ROLE, KEYLESS},
-    repository::read,
+    repository::{read, root},
     shop::{Shop, ended_well},
 };
 
@@ -328,4 +330,41 @@ fn the_page_shows_what_somebody_can_do_who_runs_as_the_job_and_what_not() {
     for table in [aws_table, kubernetes_table] {
         assert!(page.contains(&table), "docs/trust-zone.md shows another table than\n{table}");
     }
+}
+
+/// Each right of the chart's Role is one that the life of an environment uses, and it uses no other.
+#[test]
+fn the_role_of_the_chart_allows_what_a_life_takes_and_no_more() {
+    let two = KEYLESS.replace("identities:\n", "identities:\n  - serviceAccount: old\n    role: {}\n");
+    let shop = Shop::keyless_in(World::default(), &two);
+    let before = shop.environment.sandbox.witness().mark();
+    ended_well(&shop.deploy());
+    // One leaves the manifest: it is dated, and removed after an hour.
+    shop.environment.write_manifest(KEYLESS);
+    shop.install_keyless(&[]).ended(0);
+    ended_well(&shop.deploy());
+    an_hour_passes(&shop.environment);
+    ended_well(&shop.deploy());
+    assert_eq!(service_accounts(&shop.environment), ["app"]);
+    // Somebody looks, in the job's pod.
+    assert_eq!(shop.engine().run(&shop.id, &shop.service(&shop.id, "aws-identity"), &["doctor"]), Ok(0));
+    ended_well(&shop.delete(&shop.id));
+    let calls = shop.environment.sandbox.witness().since(before);
+    let used: BTreeSet<String> = calls.iter().filter_map(|call| call.operation.strip_prefix("kubernetes:")).map(str::to_owned).collect();
+    let values = json!({"serviceAccount": ACCOUNT, "roleArn": JOB_ROLE});
+    let rendered = render(&root().join("charts/qovery-irsa"), &values).unwrap();
+    let role = rendered.iter().find(|object| object["kind"] == "Role").unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = |value: &Value| value.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+    let rules = role["rules"].as_array().unwrap().iter();
+    let pairs = rules.flat_map(|rule| {
+        let resources = list(&rule["resources"]);
+        list(&rule["verbs"])
+            .into_iter()
+            .flat_map(move |verb| resources.clone().into_iter().map(move |resource| format!("{verb} {resource}")))
+    });
+    // What creates a ServiceAccount is a patch, which takes this right too; the API server asks for it.
+    let mut allowed: BTreeSet<String> = pairs.collect();
+    assert!(allowed.remove("create serviceaccounts"));
+    assert_eq!(used, allowed);
 }
