@@ -25,6 +25,8 @@ const FOREIGN: &str = "payments";
 /// The policy that nobody may give beyond the boundary.
 const EVERYTHING: (&str, &str) = ("PolicyArn", "arn:aws:iam::aws:policy/AdministratorAccess");
 
+/// A call of IAM: the operation, on what, and its parameters.
+type Call<'c> = (&'c str, &'c str, Vec<(&'c str, &'c str)>);
 /// A row: what is tried, on what, and whether it may be done.
 type Row = (String, String, bool);
 
@@ -76,7 +78,7 @@ fn in_aws(shop: &Shop, other: &str) -> Vec<Row> {
     let own_provider = ("OpenIDConnectProviderArn", provider.as_str());
     let audience = ("ClientID", "sts.amazonaws.com");
     let policy = ("PolicyArn", BOUNDARY);
-    let calls: Vec<(&str, &str, Vec<(&str, &str)>)> = vec![
+    let calls: Vec<Call<'_>> = vec![
         ("CreateRole", "below the path of the cluster, with the boundary", vec![new, below, trust, bounded]),
         ("UpdateAssumeRolePolicy", "the role of another environment of the zone", vec![theirs_name, ("PolicyDocument", EC2_TRUST)]),
         ("AttachRolePolicy", "any policy, to the role of another environment, within its boundary", vec![theirs_name, EVERYTHING]),
@@ -261,11 +263,8 @@ fn in_kubernetes(shop: &Shop, other: &str) -> Vec<Row> {
 }
 
 fn table(head: &str, rows: &[Row]) -> String {
-    let mut text = format!("| {head} | on | |\n|---|---|---|\n");
-    for (what, on, allowed) in rows {
-        text += &format!("| {what} | {on} | {} |\n", if *allowed { "allowed" } else { "refused" });
-    }
-    text
+    let row = |(what, on, allowed): &Row| format!("| {what} | {on} | {} |\n", if *allowed { "allowed" } else { "refused" });
+    format!("| {head} | on | |\n|---|---|---|\n{}", rows.iter().map(row).collect::<String>())
 }
 
 /// Who can have the session that these tables are about: every pod of the ServiceAccount in a namespace of the patterns, and nobody else.
@@ -295,6 +294,7 @@ fn the_session_is_for_the_jobs_service_account_in_the_namespaces_of_the_zone() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the tables are what somebody copies to the page")]
 fn the_page_shows_what_somebody_can_do_who_runs_as_the_job_and_what_not() {
     let (shop, other) = zone();
     let (aws, kubernetes) = (in_aws(&shop, &other), in_kubernetes(&shop, &other));
