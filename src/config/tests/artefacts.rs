@@ -132,6 +132,11 @@ fn every_example_of_the_reference_loads() {
         let policy = r#"{"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}"#;
         let read = |path: &Path| Ok(if path == Path::new(DEFAULT_MANIFEST) { example.into() } else { policy.into() });
         load(&Flags::default(), with(&variables), read).unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        #[cfg(feature = "laptop")]
+        if example.contains("\ncluster:") {
+            let zone = load_bootstrap(&Flags::default(), with(&variables), read);
+            zone.unwrap_or_else(|problems| panic!("{problems}\n{example}"));
+        }
         if example.contains("\njob:") {
             let installed = load_install(&Flags::default(), with(&variables), |_| Ok(example.into()), None);
             installed.unwrap_or_else(|problems| panic!("{problems}\n{example}"));

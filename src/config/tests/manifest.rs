@@ -219,7 +219,7 @@ fn a_manifest_without_identities_says_so() {
     assert_eq!(problems("identities: x"), "identities: must be a list, not a string");
     assert_eq!(
         problems("services: {}\nidentities: [{serviceAccount: a, role: {}}]"),
-        "services: unknown key, use `defaults`, `identities`, `prune` or `job`"
+        "services: unknown key, use `defaults`, `identities`, `prune`, `job` or `cluster`"
     );
 }
 

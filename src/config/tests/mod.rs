@@ -1,6 +1,8 @@
 //! The whole room: from variables, flags and a manifest's text to a configuration or its problems.
 
 mod artefacts;
+#[cfg(feature = "laptop")]
+mod cluster;
 mod job;
 mod keyless;
 mod limits;
