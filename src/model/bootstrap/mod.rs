@@ -8,6 +8,8 @@ mod observed;
 mod permissions;
 mod project;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     access::{AccessEntry, AuthenticationMode, DesiredAccess, ObservedAccess, ObservedNamespace, access_role},

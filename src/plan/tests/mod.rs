@@ -2,6 +2,8 @@
 
 mod agent;
 mod associations;
+#[cfg(feature = "laptop")]
+mod bootstrap;
 mod install;
 mod install_keyless;
 mod ledger;
