@@ -132,7 +132,7 @@ pub struct BootstrapOptions {
     #[arg(long, conflicts_with_all = ["print", "project"])]
     pub delete: bool,
     /// Print it for another tool, and change nothing: `terraform`
-    #[arg(long, value_name = "FORM", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "FORM", conflicts_with_all = ["dry_run", "project"])]
     pub print: Option<PrintedForm>,
 }
 

@@ -6,8 +6,8 @@
 //! ```text
 //! run       → cli doctor bootstrap install hint steps report plan clients config model
 //! doctor    → hint steps report clients model
-//! bootstrap → hint steps report plan clients config model
-//! install   → steps report plan clients config model
+//! bootstrap → hcl hint steps report plan clients config model
+//! install   → hcl steps report plan clients config model
 //! hint      → steps clients model
 //! steps     → report plan clients config model
 //! report    → plan clients config model
@@ -16,6 +16,7 @@
 //! clients   → model
 //! config    → model
 //! model     → –
+//! hcl       → –
 //! ```
 //!
 //! | room | what is in it |
@@ -32,6 +33,7 @@
 //! | `clients` | AWS, Kubernetes, Qovery: calls, and their errors with a meaning; patience and rate |
 //! | `config` | variables and manifest → configuration, all problems at once |
 //! | `model` | the nouns |
+//! | `hcl` | the language of Terraform as text |
 
 #[cfg(feature = "laptop")]
 pub mod bootstrap;
@@ -39,6 +41,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod doctor;
+mod hcl;
 pub mod hint;
 pub mod install;
 pub mod model;

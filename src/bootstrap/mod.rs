@@ -6,6 +6,7 @@ mod apply;
 mod error;
 mod observe;
 mod project;
+mod terraform;
 
 use std::time::Duration;
 
@@ -79,6 +80,10 @@ pub async fn run(
         Some(reaching) => Some(access::open(&bench, reaching, report).await?),
         None => None,
     };
+    // What keeps the zone from being taken away is said before anything goes.
+    if gate.is_some() && direction == Direction::Remove {
+        bench.plan(&desired, report).await?;
+    }
     let mut to_do = 0;
     // It rests on the zone: it is made last and goes first.
     if let Some(gate) = gate.as_ref().filter(|_| direction == Direction::Remove) {
@@ -91,6 +96,28 @@ pub async fn run(
         _ => {}
     }
     Ok(Bootstrapped { to_do, next: (direction == Direction::Make).then(|| next(config, &desired)) })
+}
+
+/// The trust zone as resources of Terraform, with what AWS has of it already. Nothing is changed.
+///
+/// # Errors
+/// AWS cannot be reached or refuses, or the zone cannot be in this account.
+pub async fn print(config: &BootstrapConfig, patience: &Patience) -> Result<String, BootstrapError> {
+    http::install_crypto();
+    let http = http::client().map_err(ConnectError::from)?;
+    let aws = Aws::new(config.spec.region.as_ref(), None, None, &http).await.map_err(ConnectError::from)?;
+    let bench = Bench { aws, spec: &config.spec, direction: Direction::Make, patience };
+    let (desired, observed) = tokio::select! {
+        seen = async {
+            let desired = DesiredBootstrap::new(&config.spec, &bench.zone().await?)?;
+            let observed = bench.observe(&desired).await?;
+            Ok::<_, BootstrapError>((desired, observed))
+        } => seen?,
+        () = patience.interruption() => return Err(StepError::Interrupted.into()),
+    };
+    // What may not be touched is not printed either.
+    plan(Direction::Make, &desired, &observed).map_err(StepError::from)?;
+    Ok(terraform::render(&desired, &observed))
 }
 
 /// Looks, plans and carries out until nothing is to be done. Answers how many actions a dry run has found.

@@ -3,11 +3,14 @@
 //! What only the user's account knows, as ids and secrets, becomes an input variable. The text has the form of `terraform fmt`.
 //! <https://registry.terraform.io/providers/Qovery/qovery/latest/docs/resources/job>
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::collections::BTreeSet;
 
-use crate::model::{
-    job::{ChartSource, JobAccount, JobFile, JobSource, JobSpec, RegistryRef},
-    qovery::{QoveryId, QoveryName},
+use crate::{
+    hcl::{Body, block, identifier, quoted},
+    model::{
+        job::{ChartSource, JobAccount, JobFile, JobSource, JobSpec, RegistryRef},
+        qovery::{QoveryId, QoveryName},
+    },
 };
 
 /// The oldest version of the provider that is known to have every attribute printed here: its change log names all that was added since, and
@@ -154,30 +157,26 @@ fn files(body: &mut Body, files: &[JobFile]) {
     if files.is_empty() {
         return;
     }
-    body.line("environment_variable_files = [");
-    body.depth += 1;
     let mut taken = BTreeSet::new();
-    for file in files {
-        let key = (1_u32..).map(|number| if number == 1 { file.key() } else { format!("{}_{number}", file.key()) });
-        let key = key.into_iter().find(|key| taken.insert(key.clone())).unwrap_or_default();
-        let (key, path, content) = (quoted(&key), quoted(&file.mount_path()), quoted(&file.content));
-        body.line(&format!("{{ key = {key}, mount_path = {path}, value = {content} }},"));
-    }
-    body.depth -= 1;
-    body.line("]");
+    body.list("environment_variable_files", |body| {
+        for file in files {
+            let mut keys = (1_u32..).map(|number| if number == 1 { file.key() } else { format!("{}_{number}", file.key()) });
+            let key = keys.find(|key| taken.insert(key.clone())).unwrap_or_default();
+            let (key, path, content) = (quoted(&key), quoted(&file.mount_path()), quoted(&file.content));
+            body.line(&format!("{{ key = {key}, mount_path = {path}, value = {content} }},"));
+        }
+    });
 }
 
 /// Where nothing names the provider's source, Terraform looks below `hashicorp/`.
 fn required_providers() -> String {
     let mut body = Body::default();
-    body.lines.push(Line::open(0, "required_providers {"));
-    body.depth = 1;
-    body.object("qovery", |body| {
-        body.text("source", "qovery/qovery");
-        body.text("version", PROVIDER);
+    body.nested("required_providers", |body| {
+        body.object("qovery", |body| {
+            body.text("source", "qovery/qovery");
+            body.text("version", PROVIDER);
+        });
     });
-    body.depth = 0;
-    body.lines.push(Line::open(0, "}"));
     block("terraform", &body)
 }
 
@@ -249,123 +248,6 @@ impl Inputs {
         self.names.insert(free);
         read
     }
-}
-
-fn block(header: &str, body: &Body) -> String {
-    format!("{header} {{\n{}}}\n", body.render())
-}
-
-/// A line of a block.
-struct Line {
-    depth: usize,
-    /// The name, where the whole value stands on this line.
-    name: Option<String>,
-    /// The value, or all that is on the line.
-    text: String,
-}
-
-impl Line {
-    /// One that is no whole attribute: where one begins or ends, or a comment.
-    fn open(depth: usize, text: &str) -> Self {
-        Self { depth, name: None, text: text.to_owned() }
-    }
-}
-
-/// The lines of a block.
-#[derive(Default)]
-struct Body {
-    lines: Vec<Line>,
-    depth: usize,
-}
-
-impl Body {
-    fn line(&mut self, line: &str) {
-        self.lines.push(Line::open(self.depth, line));
-    }
-
-    fn raw(&mut self, name: &str, value: &str) {
-        self.lines.push(Line { depth: self.depth, name: Some(name.to_owned()), text: value.to_owned() });
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.raw(name, &quoted(value));
-    }
-
-    fn comment(&mut self, text: &str) {
-        text.lines().for_each(|line| self.line(format!("# {line}").trim_end()));
-    }
-
-    fn object(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
-        self.line(&format!("{name} = {{"));
-        self.depth += 1;
-        fill(self);
-        self.depth -= 1;
-        self.line("}");
-    }
-
-    fn pairs<'a>(&mut self, name: &str, pairs: impl Iterator<Item = (&'a str, String)>) {
-        let mut pairs = pairs.peekable();
-        if pairs.peek().is_none() {
-            return;
-        }
-        self.line(&format!("{name} = ["));
-        self.depth += 1;
-        for (key, value) in pairs {
-            self.line(&format!("{{ key = {}, value = {value} }},", quoted(key)));
-        }
-        self.depth -= 1;
-        self.line("]");
-    }
-
-    /// As `terraform fmt` writes it: two spaces for each depth, and the equals signs of attributes below one another where nothing else
-    /// stands between them. <https://developer.hashicorp.com/terraform/language/style>
-    fn render(&self) -> String {
-        let mut text = String::new();
-        for run in self.lines.chunk_by(|one, next| one.name.is_some() && next.name.is_some()) {
-            let widest = run.iter().filter_map(|line| line.name.as_ref()).map(String::len).max().unwrap_or_default();
-            for Line { depth, name, text: value } in run {
-                text.push_str(&"  ".repeat(depth + 1));
-                if let Some(name) = name {
-                    // Writing to a string cannot fail.
-                    let _ = write!(text, "{name:widest$} = ");
-                }
-                text.push_str(value);
-                text.push('\n');
-            }
-        }
-        text
-    }
-}
-
-/// A quoted template of HCL: `${` and `%{` would begin an expression.
-/// <https://developer.hashicorp.com/terraform/language/expressions/strings>
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '$' | '%' if characters.peek() == Some(&'{') => quoted.extend([character, character]),
-            control if control.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// The name of a resource: letters, digits and `_`, not beginning with a digit.
-fn identifier(name: &str) -> String {
-    let name: String =
-        name.chars().map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' }).collect();
-    if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
 #[cfg(test)]
@@ -582,41 +464,6 @@ mod tests {
     fn the_provider_and_its_oldest_version_are_named() {
         let module = parsed(&render(&job(image())));
         assert_eq!(module["terraform"]["required_providers"]["qovery"], json!({"source": "qovery/qovery", "version": ">= 0.87.0"}));
-    }
-
-    /// A body of these lines: `name = value`, or anything else as it is.
-    fn rendered(lines: &[(&str, &str)]) -> String {
-        let mut body = Body::default();
-        for (name, value) in lines {
-            if name.is_empty() { body.line(value) } else { body.raw(name, value) }
-        }
-        body.render()
-    }
-
-    #[test]
-    fn equals_signs_stand_below_one_another_until_something_else_stands_between() {
-        for (lines, expected) in [
-            (vec![("a", "1")], "  a = 1\n"),
-            (vec![("a", "1"), ("long", "2"), ("bb", "3")], "  a    = 1\n  long = 2\n  bb   = 3\n"),
-            (vec![("a", "1"), ("", "# why"), ("long", "2")], "  a = 1\n  # why\n  long = 2\n"),
-            (vec![("", "list = ["), ("", "]"), ("a", "1"), ("long", "2")], "  list = [\n  ]\n  a    = 1\n  long = 2\n"),
-            (vec![], ""),
-        ] {
-            assert_eq!(rendered(&lines), expected, "{lines:?}");
-        }
-        let mut body = Body::default();
-        body.raw("outer", "1");
-        body.object("o", |body| {
-            body.raw("a", "1");
-            body.object("deep", |body| body.raw("longest_of_all", "{ b = 1 }"));
-            body.raw("bb", "2");
-            body.raw("c", "{}");
-        });
-        body.raw("z", "3");
-        assert_eq!(
-            body.render(),
-            "  outer = 1\n  o = {\n    a = 1\n    deep = {\n      longest_of_all = { b = 1 }\n    }\n    bb = 2\n    c  = {}\n  }\n  z = 3\n"
-        );
     }
 
     #[test]

@@ -344,9 +344,16 @@ async fn bootstrap_zone(
     report: &mut Report<'_>,
 ) -> Result<End, RunError> {
     let config = config::load_bootstrap(flags, variables, config::read_file)?;
-    config.notes.iter().for_each(|note| report.note(note));
+    if options.print.is_none() {
+        config.notes.iter().for_each(|note| report.note(note));
+    }
     let patience = Patience::new(config.timeout, interrupted);
     report.clock(&patience);
+    if let Some(PrintedForm::Terraform) = options.print {
+        let text = bootstrap::print(&config, &patience).await?;
+        report.printed(&text);
+        return Ok(End::printed());
+    }
     let direction = if options.delete { Direction::Remove } else { Direction::Make };
     let mode = mode(options.dry_run);
     let Bootstrapped { to_do, next } = bootstrap::run(&config, direction, mode, &patience, report).await?;

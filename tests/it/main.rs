@@ -17,6 +17,7 @@ mod bootstrap {
     mod reaching;
     mod refusals;
     mod removal;
+    mod terraform;
 }
 mod concurrency {
     mod crowd;

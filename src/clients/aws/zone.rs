@@ -16,7 +16,7 @@ use crate::{
     model::{
         agent::{AGENT, AddOn, AutoMode},
         arn::{Account, PolicyArn},
-        bootstrap::{ObservedAddOn, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow, Zone},
+        bootstrap::{BOUNDARY_DESCRIPTION, ObservedAddOn, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow, Zone},
         gather::Gather as _,
         names::{ClusterName, RoleName},
         oidc::{Audience, Provider},
@@ -159,7 +159,7 @@ impl Aws {
     /// IAM refuses or does not answer.
     pub async fn create_policy(&self, arn: &PolicyArn, document: &serde_json::Value, tags: &Tags) -> Result<(), CallError> {
         let call = self.iam.create_policy().policy_name(arn.policy_name()).policy_document(document.to_string());
-        let call = call.description("What roles of the qovery-irsa jobs can have at most");
+        let call = call.description(BOUNDARY_DESCRIPTION);
         done(call.set_tags(Some(sdk_tags(tags)?)).send().await)
     }
 

@@ -19,5 +19,5 @@ pub use self::{
     observed::{ObservedAddOn, ObservedBootstrap, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow},
     permissions::{LARGEST_INLINE_POLICIES, difference, permissions},
     project::{NamespaceAdvice, ProjectNamespaces, common_pattern, namespace_advice},
-    spec::{BOOTSTRAP, BootstrapSpec, BoundaryChoice, CLUSTER_TAG, JOB_POLICY, REGION_TAG, Zone},
+    spec::{BOOTSTRAP, BOUNDARY_DESCRIPTION, BootstrapSpec, BoundaryChoice, CLUSTER_TAG, JOB_POLICY, REGION_TAG, Zone},
 };

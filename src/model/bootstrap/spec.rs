@@ -20,6 +20,9 @@ pub const REGION_TAG: &str = "qovery-irsa/region";
 /// The inline policy of the job's role.
 pub const JOB_POLICY: &str = "qovery-irsa";
 
+/// What people read about the policy that bounds the jobs' roles.
+pub const BOUNDARY_DESCRIPTION: &str = "What roles of the qovery-irsa jobs can have at most";
+
 /// One trust zone: a cluster, the namespaces whose jobs may use the job's role, and what that role may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapSpec {

@@ -13,7 +13,7 @@ mod stage;
 mod variables;
 mod wanted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use action::{JobAction, Staged};
 pub use deployment::{Deploy, Followed, Progress};
@@ -23,9 +23,8 @@ pub use wanted::Wanted;
 use super::refusal::{InstallRefusal, Refusal, Refusals};
 use crate::model::{
     gather::Gather as _,
-    job::{BindWhen, JobSpec, ObservedEnvironment},
-    service::{DesiredService, Service, ServiceRef, is_same_name},
-    variable::VariableName,
+    job::{JobSpec, ObservedEnvironment},
+    service::{Service, is_same_name},
 };
 
 /// What is to be done in order, and what people should know.

@@ -1,0 +1,139 @@
+//! A trust zone as resources of Terraform's provider for AWS, for those who make it with Terraform. Where `terraform apply` has made them,
+//! `bootstrap` finds nothing to do, and the other way round: what `bootstrap` has made is imported.
+//!
+//! <https://registry.terraform.io/providers/hashicorp/aws/latest/docs>
+
+use serde_json::json;
+
+use crate::{
+    hcl::{Body, block, quoted},
+    model::{
+        agent::{AGENT, AddOn},
+        anchor::Anchor,
+        bootstrap::{BOUNDARY_DESCRIPTION, DesiredBootstrap, JOB_POLICY, ObservedBootstrap},
+        observed::ObservedRole,
+        trust::TrustPolicy,
+    },
+};
+
+/// The oldest version of the provider that asks for no thumbprint of an OIDC provider.
+/// <https://github.com/hashicorp/terraform-provider-aws/blob/main/CHANGELOG.md>
+const PROVIDER: &str = ">= 5.81.0";
+
+/// The resources, and what of them is there already.
+pub(super) fn render(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> String {
+    let mut blocks = vec![required_providers()];
+    let mut imports = Vec::new();
+    let tags = json!(desired.tags);
+    let mut add = |kind: &str, name: &str, body: &Body, existing: Option<String>| {
+        blocks.push(block(&format!("resource {} {}", quoted(kind), quoted(name)), body));
+        if let Some(id) = existing {
+            let mut body = Body::default();
+            body.raw("to", &format!("{kind}.{name}"));
+            body.text("id", &id);
+            imports.push(block("import", &body));
+        }
+    };
+    let mut beside = Vec::new();
+    match &observed.provider {
+        Some(found) if !desired.is_own(&found.tags) => beside.push(format!(
+            "OIDC provider {} is there, and bootstrap did not make it: it stays whose it is.{}\n",
+            desired.provider.issuer.host_and_path(),
+            if found.audiences.contains(desired.audience.as_str()) {
+                String::new()
+            } else {
+                format!(" Add audience {} to it.", desired.audience)
+            }
+        )),
+        found => {
+            let mut body = Body::default();
+            body.text("url", desired.provider.issuer.as_str());
+            body.raw("client_id_list", &format!("[{}]", quoted(desired.audience.as_str())));
+            body.members("tags", &tags);
+            add("aws_iam_openid_connect_provider", "cluster", &body, found.as_ref().map(|_| desired.provider.arn.clone()));
+        }
+    }
+    if let Some((policy, document)) = desired.boundary.as_ref().and_then(|policy| Some((policy, policy.document.as_ref()?))) {
+        let mut body = Body::default();
+        body.text("name", policy.arn.policy_name());
+        body.text("description", BOUNDARY_DESCRIPTION);
+        body.document("policy", document);
+        body.members("tags", &tags);
+        add("aws_iam_policy", "boundary", &body, observed.own_boundary.as_ref().map(|found| found.arn.to_string()));
+    }
+    let mut body = Body::default();
+    body.text("name", desired.role.name.as_str());
+    body.text("description", &desired.description);
+    body.document("assume_role_policy", &TrustPolicy::new(&Anchor::Oidc(desired.provider.clone()), &desired.trusted).to_value());
+    body.members("tags", &tags);
+    add("aws_iam_role", "jobs", &body, observed.role.as_ref().map(|role| role.arn.name.to_string()));
+    let mut body = Body::default();
+    body.text("name", JOB_POLICY);
+    body.raw("role", "aws_iam_role.jobs.name");
+    body.document("policy", &desired.permissions);
+    let has_policy = |role: &&ObservedRole| role.inline_policies.keys().any(|policy| policy.as_str() == JOB_POLICY);
+    let existing = observed.role.as_ref().filter(has_policy).map(|role| format!("{}:{JOB_POLICY}", role.arn.name));
+    add("aws_iam_role_policy", "jobs", &body, existing);
+    let agent = observed.agent.as_ref().filter(|agent| agent.state != AddOn::Absent);
+    if desired.agent && agent.is_none_or(|agent| desired.is_own(&agent.tags)) {
+        let mut body = Body::default();
+        body.text("cluster_name", desired.cluster.as_str());
+        body.text("addon_name", AGENT);
+        body.members("tags", &tags);
+        add("aws_eks_addon", "pod_identity_agent", &body, agent.map(|_| format!("{}:{AGENT}", desired.cluster)));
+    }
+    blocks.extend(imports);
+    blocks.push(output("role_arn", "aws_iam_role.jobs.arn", "For install: --role"));
+    if let Some(policy) = &desired.boundary {
+        let arn = if policy.document.is_some() { "aws_iam_policy.boundary.arn".to_owned() } else { quoted(policy.arn.as_str()) };
+        blocks.push(output("boundary_arn", &arn, "For install: --boundary"));
+    }
+    let comments = beside.into_iter().map(|line| format!("# {line}"));
+    comments.chain(blocks).collect::<Vec<_>>().join("\n")
+}
+
+fn required_providers() -> String {
+    let mut body = Body::default();
+    body.nested("required_providers", |body| {
+        body.object("aws", |body| {
+            body.text("source", "hashicorp/aws");
+            body.text("version", PROVIDER);
+        });
+    });
+    block("terraform", &body)
+}
+
+fn output(name: &str, value: &str, description: &str) -> String {
+    let mut body = Body::default();
+    body.raw("value", value);
+    body.text("description", description);
+    block(&format!("output {}", quoted(name)), &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_document_is_taken_for_a_template() {
+        let mut body = Body::default();
+        let document =
+            json!({"Statement": [{"Resource": "arn:aws:s3:::${aws:username}/%{x}", "a:b": [], "Condition": {}, "n": [1, true, null]}]});
+        body.document("policy", &document);
+        let parsed: hcl::Body = hcl::parse(&block("x", &body)).unwrap();
+        let expression = &parsed.blocks().next().unwrap().body().attributes().next().unwrap().expr;
+        assert_eq!(evaluated(expression), document);
+    }
+
+    /// What Terraform makes of `jsonencode(…)`.
+    fn evaluated(expression: &hcl::Expression) -> Value {
+        use hcl::eval::{Context, Evaluate as _, FuncArgs, FuncDef, ParamType};
+        let encode = |arguments: FuncArgs| Ok(hcl::Value::from(serde_json::to_string(&arguments[0]).unwrap()));
+        let mut context = Context::new();
+        context.declare_func("jsonencode", FuncDef::builder().param(ParamType::Any).build(encode));
+        let hcl::Value::String(text) = expression.evaluate(&context).unwrap() else { panic!("{expression:?}") };
+        serde_json::from_str(&text).unwrap()
+    }
+}
