@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    clients::call::Failed,
+    clients::call::{ErrorKind, Failed},
     hint::{self, Known},
     model::{bootstrap::BootstrapProblem, names::RoleName},
     report::exit::Exit,
@@ -55,6 +55,9 @@ impl BootstrapError {
     pub fn hint(&self, known: &Known) -> Option<String> {
         let said = match self {
             Self::Zone(problem) => problem.hint(),
+            Self::Call(failed) if failed.service() == "kubernetes" && is_of_stranger(&failed.source.kind) => {
+                "cluster access is made by an administrator of the cluster: use AWS credentials whose access entry has the policy `AmazonEKSClusterAdminPolicy`, or set `KUBECONFIG` to a file of one"
+            }
             Self::Call(failed) => return hint::of_bootstrap(failed, known),
             Self::Step(StepError::Interrupted) => "run `bootstrap` again: it continues where it stopped",
             Self::Step(_) => "IAM may be slow, or something else changes the same things: run `bootstrap` again",
@@ -67,4 +70,9 @@ impl BootstrapError {
         };
         Some(said.to_owned())
     }
+}
+
+/// Whether the cluster does not know who asks, or lets them do too little.
+fn is_of_stranger(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Credentials(_) | ErrorKind::Denied(_))
 }

@@ -156,8 +156,8 @@ impl ClusterObject {
 
     /// What differs between it and what was seen, one value a line: first what goes, then what comes.
     #[must_use]
-    pub fn difference(&self, seen: Option<&ObservedObject>) -> Vec<String> {
-        let before = seen.map(|seen| flat(&self.meaning(&seen.body))).unwrap_or_default();
+    pub fn difference(&self, seen: &ObservedObject) -> Vec<String> {
+        let before = flat(&self.meaning(&seen.body));
         let after = flat(&self.meaning(&self.body));
         let only = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>, mark: &str| -> Vec<String> {
             one.iter()
@@ -291,10 +291,10 @@ mod tests {
         seen.body["metadata"]["labels"]["team"] = "platform".into();
         seen.body["status"] = json!({"a": 1});
         assert!(wanted.is_as_seen(&seen));
-        assert_eq!(wanted.difference(Some(&seen)), [] as [String; 0]);
+        assert_eq!(wanted.difference(&seen), [] as [String; 0]);
         seen.body["subjects"] = json!([{"kind": "Group", "name": "g"}, {"kind": "Group", "name": "h"}]);
         assert!(!wanted.is_as_seen(&seen));
-        assert_eq!(wanted.difference(Some(&seen)), ["- subjects[h].kind: \"Group\"", "- subjects[h].name: \"h\""]);
+        assert_eq!(wanted.difference(&seen), ["- subjects[h].kind: \"Group\"", "- subjects[h].name: \"h\""]);
     }
 
     #[test]

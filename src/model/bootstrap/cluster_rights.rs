@@ -54,9 +54,9 @@ pub(super) fn guard(spec: &BootstrapSpec, access: &Subject, account: &Account, z
     );
     let rendered = documents(GUARD).into_iter().map(|mut body| {
         for (name, expression) in &variables {
-            set(&mut body["spec"]["variables"], name, expression);
+            set(body.pointer_mut("/spec/variables"), name, expression);
         }
-        set(&mut body["spec"]["matchConditions"], BY_THE_JOB, &whom);
+        set(body.pointer_mut("/spec/matchConditions"), BY_THE_JOB, &whom);
         body
     });
     rendered.filter_map(|body| ClusterObject::marked(body, &zone.to_string())).collect()
@@ -96,8 +96,8 @@ fn documents(text: &str) -> Vec<Value> {
 }
 
 /// Sets the expression of the item of that name, if there is one.
-fn set(items: &mut Value, name: &str, expression: &str) {
-    let item = items.as_array_mut().into_iter().flatten().find(|item| item["name"] == name);
+fn set(items: Option<&mut Value>, name: &str, expression: &str) {
+    let item = items.and_then(Value::as_array_mut).into_iter().flatten().find(|item| item["name"] == name);
     if let Some(item) = item {
         item["expression"] = expression.into();
     }

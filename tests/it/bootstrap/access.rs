@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use qovery_irsa_sandbox::{
-    aws::AccessEntry,
+    Setup,
+    aws::{AccessEntry, Aws},
     faults::{Fault, When},
 };
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::reaching::{ACCESS, ENTRY_GROUP, OPS, ROLE_ARN, Reaching};
 use crate::support::{
     environment::Run,
-    zone::{ZONE, allowing},
+    zone::{Laptop, ZONE, allowing},
 };
 
 const MADE: [&str; 9] = [
@@ -228,9 +229,8 @@ fn what_somebody_else_made_or_holds_is_refused_and_named() {
 #[test]
 fn another_zone_of_the_cluster_keeps_its_guard() {
     let reaching = Reaching::made();
-    let other = ZONE.replace("  name: demo", "  name: demo\n  role: production").replace("z*", "p*");
+    let other = ZONE.replace("  name: demo", "  name: demo\n  role: qovery-irsa-production").replace("z*", "p*");
     reaching.laptop.environment.write_manifest(&other);
-    reaching.laptop.by_hand("TagRole", &[("RoleName", ACCESS), ("Tags.member.1.Key", "x"), ("Tags.member.1.Value", "y")]);
     let refused = reaching.bootstrap(&[]);
     assert_eq!(refused.code, 3, "{}{}", refused.out, refused.err);
     assert!(
@@ -246,7 +246,7 @@ fn nobody_is_let_in_while_the_guard_does_not_count() {
     let reaching = Reaching::new();
     let environment = &reaching.laptop.environment;
     environment.sandbox.kubernetes(|kubernetes| kubernetes.policies_count_after = std::time::Duration::from_hours(1));
-    let failed = reaching.with("IRSA_TIMEOUT", "4s").bootstrap(&[]).ended(4);
+    let failed = reaching.with("IRSA_TIMEOUT", "10s").bootstrap(&[]).ended(4);
     assert!(
         failed.err.contains("the guard is not in force after") && failed.err.contains("nobody was put in group `qovery-irsa`"),
         "{}",
@@ -294,6 +294,73 @@ fn who_may_not_ask_as_the_group_is_told_that_nothing_is_proven() {
         run.out
     );
     assert!(run.out.contains("note: not proven: that the guard holds, since these credentials may not ask as the group"), "{}", run.out);
+}
+
+#[test]
+fn who_is_no_administrator_of_the_cluster_is_told_so() {
+    let reaching = Reaching::new();
+    reaching.administrator_in(&["nobodies"]);
+    let failed = reaching.bootstrap(&[]).ended(1);
+    assert!(failed.err.contains("Forbidden") && failed.err.contains("`AmazonEKSClusterAdminPolicy`"), "{}", failed.err);
+    assert_eq!(failed.writes, 0);
+}
+
+#[test]
+fn a_kubeconfig_must_lead_to_the_cluster() {
+    let setup = Setup {
+        second_cluster: Some(("other".to_owned(), "https://oidc.eks.eu-west-3.amazonaws.com/id/OTHER".to_owned())),
+        ..Setup::default()
+    };
+    let reaching = Reaching::unmade_in(setup);
+    let sandbox = &reaching.laptop.environment.sandbox;
+    let file = |cluster: &qovery_irsa_sandbox::cluster::Cluster| cluster.kubeconfig().display().to_string();
+    let elsewhere = file(sandbox.second_cluster().unwrap());
+    let failed = reaching.with("KUBECONFIG", &elsewhere).bootstrap(&[]).ended(2);
+    assert!(failed.err.contains("the kubeconfig does not lead to EKS cluster `demo`"), "{}", failed.err);
+    assert_eq!(failed.writes, 0);
+    let done = reaching.with("KUBECONFIG", &file(sandbox.cluster())).bootstrap(&[]).ended(0);
+    assert_eq!(proven(&done).len(), 4);
+}
+
+/// What the cron job does that a person bootstraps this for, with the token of its pod and nothing else.
+#[test]
+fn sweep_with_that_role_removes_what_a_vanished_environment_has_left() {
+    let reaching = Reaching::made();
+    let Laptop { environment, .. } = &reaching.laptop;
+    environment.write_manifest(crate::support::fixtures::MANIFEST);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.add_namespace("z9-gone"));
+    let mut job = environment.variables.clone();
+    for (name, value) in [("QOVERY_KUBERNETES_NAMESPACE_NAME", "z9-gone"), ("KUBECONFIG", "")] {
+        job.insert(name.to_owned(), value.to_owned());
+    }
+    let token = environment.sandbox.cluster().token(OPS, "qovery-irsa-sweep", "sts.amazonaws.com");
+    let file = environment.sandbox.files().join("sweep-token");
+    std::fs::write(&file, token).unwrap();
+    let mut sweep = job.clone();
+    sweep.retain(|name, _| !["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "IRSA_MANIFEST", "KUBECONFIG"].contains(&name.as_str()));
+    for (name, value) in [
+        ("QOVERY_KUBERNETES_NAMESPACE_NAME", OPS),
+        ("IRSA_KUBE_AUTH", "eks"),
+        ("AWS_ROLE_ARN", ROLE_ARN),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", &file.display().to_string()),
+    ] {
+        sweep.insert(name.to_owned(), value.to_owned());
+    }
+    // What the environment's job left.
+    let admin = Aws::admin();
+    job.insert("AWS_ACCESS_KEY_ID".to_owned(), admin.access_key_id);
+    job.insert("AWS_SECRET_ACCESS_KEY".to_owned(), admin.secret_access_key);
+    job.insert("KUBECONFIG".to_owned(), environment.sandbox.cluster().kubeconfig().display().to_string());
+    environment.run_with(&["start"], &job).ended(0);
+    let below = || environment.sandbox.aws(|aws| aws.roles().values().filter(|role| role.path.starts_with("/qovery/")).count());
+    assert_eq!(below(), 1);
+    let kept = environment.run_with(&["sweep"], &sweep).ended(0);
+    assert_eq!((kept.writes, below()), (0, 1), "{}", kept.out);
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace("z9-gone"));
+    let mark = environment.sandbox.witness().mark();
+    let swept = environment.run_with(&["sweep"], &sweep);
+    assert_eq!((swept.code, below()), (0, 0), "{}{}", swept.out, swept.err);
+    assert!(environment.sandbox.witness().since(mark).iter().all(|call| call.status != Some(403)), "it lacks nothing");
 }
 
 #[test]

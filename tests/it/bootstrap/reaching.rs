@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use qovery_irsa_sandbox::aws::{AccessEntry, Aws, Credentials};
+use qovery_irsa_sandbox::{
+    Setup,
+    aws::{AccessEntry, Aws, Credentials},
+};
 use serde_json::Value;
 
 use crate::support::{
@@ -36,7 +39,12 @@ impl Reaching {
 
     /// The same without the zone.
     pub(super) fn new_unmade() -> Self {
-        let mut laptop = Laptop::new(ZONE);
+        Self::unmade_in(Setup::default())
+    }
+
+    /// The same in this sandbox.
+    pub(super) fn unmade_in(setup: Setup) -> Self {
+        let mut laptop = Laptop::with(setup, ZONE);
         let sandbox = &laptop.environment.sandbox;
         sandbox.kubernetes(|kubernetes| {
             // What stands for an administrator by hand, elsewhere.
@@ -57,7 +65,7 @@ impl Reaching {
         let Credentials { access_key_id, secret_access_key, .. } = sandbox.aws(|aws: &mut Aws| aws.add_user("administrator", Some(both)));
         laptop.variables.insert("AWS_ACCESS_KEY_ID".to_owned(), access_key_id);
         laptop.variables.insert("AWS_SECRET_ACCESS_KEY".to_owned(), secret_access_key);
-        let reaching = Self { laptop, more: BTreeMap::new() };
+        let reaching = Self { laptop, more: BTreeMap::from([("IRSA_TIMEOUT".to_owned(), "15s".to_owned())]) };
         reaching.administrator_in(&["system:masters"]);
         reaching
     }

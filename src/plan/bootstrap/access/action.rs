@@ -25,7 +25,7 @@ pub enum AccessAction {
         object: ClusterObject,
         /// The uid of the one that was seen; nothing where there is none yet.
         seen: Option<String>,
-        /// What it changes, one value a line.
+        /// What it changes, one value a line; of a new one nothing, since the published files say it.
         difference: Vec<String>,
     },
     /// `CreateAccessEntry`. Before it, the guard has to be in force.

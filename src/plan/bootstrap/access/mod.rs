@@ -38,7 +38,7 @@ pub struct AccessPlan {
 /// | ours, with other groups or tags | change that |
 /// | an object or entry of somebody else, or of another zone | refusal |
 /// | an object that differs and that somebody else holds a part of | refusal |
-/// | a cluster without access entries or admission policies, no namespace | refusal |
+/// | an API server without admission policies, no namespace | refusal |
 ///
 /// # Errors
 /// All refusals.
@@ -69,20 +69,30 @@ pub fn make(desired: &DesiredAccess, observed: &ObservedAccess) -> Result<Access
     if refusals.is_empty() { Ok(plan) } else { Err(Refusals(refusals)) }
 }
 
+/// Whether a cluster that knows principals so can let a role in by an access entry.
+///
+/// # Errors
+/// It cannot.
+pub fn may_have_entries(mode: AuthenticationMode) -> Result<(), Refusals> {
+    match mode {
+        AuthenticationMode::AccessEntries => Ok(()),
+        AuthenticationMode::ConfigMap => Err(Refusals(vec![refused(AccessRefusal::ConfigMap)])),
+    }
+}
+
 fn refused(refusal: AccessRefusal) -> Refusal {
     Refusal::Access(Box::new(refusal))
 }
 
 fn prerequisites(observed: &ObservedAccess) -> Vec<Refusal> {
     let (namespace, state) = &observed.namespace;
-    let mode = (observed.mode == AuthenticationMode::ConfigMap).then_some(AccessRefusal::ConfigMap);
     let policies = (!observed.has_policies).then_some(AccessRefusal::NoPolicies);
     let namespace = match state {
         ObservedNamespace::There => None,
         ObservedNamespace::Missing => Some(AccessRefusal::NoNamespace(namespace.clone())),
         ObservedNamespace::Ends => Some(AccessRefusal::NamespaceEnds(namespace.clone())),
     };
-    mode.into_iter().chain(policies).chain(namespace).map(refused).collect()
+    policies.into_iter().chain(namespace).map(refused).collect()
 }
 
 fn apply(object: &ClusterObject, desired: &DesiredAccess, observed: &ObservedAccess) -> Result<Option<AccessAction>, AccessRefusal> {
@@ -104,7 +114,7 @@ fn apply(object: &ClusterObject, desired: &DesiredAccess, observed: &ObservedAcc
     Ok(Some(AccessAction::Apply {
         object: object.clone(),
         seen: seen.map(|seen| seen.uid().to_owned()),
-        difference: object.difference(seen),
+        difference: seen.map(|seen| object.difference(seen)).unwrap_or_default(),
     }))
 }
 
