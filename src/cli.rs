@@ -75,6 +75,10 @@ pub enum Command {
         /// Then deploy the job and the environment, follow both to the end, and say which identities are proven
         #[arg(long)]
         deploy: bool,
+        /// Install the cron job that sweeps once a day instead, in the environment of `cluster.access.namespace`
+        #[cfg(feature = "laptop")]
+        #[arg(long, conflicts_with_all = ["role", "boundary", "bind", "deploy", "print"])]
+        sweep: bool,
         /// Print what would be changed, and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -176,8 +180,22 @@ impl From<&Cli> for Flags {
             _ => None,
         };
         let (environment, prints, install) = match &cli.command {
-            Command::Install { environment, role, boundary, bind, deploy, dry_run: _, print } => {
-                let install = InstallFlags { role: role.clone(), boundary: boundary.clone(), bind: *bind, deploys: *deploy };
+            Command::Install {
+                environment,
+                role,
+                boundary,
+                bind,
+                deploy,
+                #[cfg(feature = "laptop")]
+                sweep,
+                dry_run: _,
+                print,
+            } => {
+                #[cfg(feature = "laptop")]
+                let sweeps = *sweep;
+                #[cfg(not(feature = "laptop"))]
+                let sweeps = false;
+                let install = InstallFlags { role: role.clone(), boundary: boundary.clone(), bind: *bind, sweeps, deploys: *deploy };
                 (environment.clone(), print.is_some(), install)
             }
             _ => (None, false, InstallFlags::default()),

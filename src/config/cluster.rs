@@ -308,22 +308,25 @@ fn too_large(document: &Value) -> Option<String> {
 }
 
 fn access(typed: Typed<manifest::ClusterAccess>, flags: &BootstrapFlags, at: &At<'_>, log: &ProblemLog) -> Option<Subject> {
-    let at = &at.key("access");
-    let manifest::ClusterAccess { namespace: typed_namespace, service_account } = match typed {
-        Typed::Value(typed) => typed,
-        _ if flags.cluster_access.is_some() => manifest::ClusterAccess { namespace: Typed::Absent, service_account: Typed::Absent },
-        _ => return None,
-    };
-    let account =
-        if service_account.is_absent() { ACCESS_SERVICE_ACCOUNT.parse().ok() } else { name(service_account, &at.key("serviceAccount")) };
-    let namespace = match flags.cluster_access.as_deref() {
-        Some(namespace) => parsed(log, "--cluster-access", Some(namespace)),
-        None => {
-            required(&typed_namespace, "namespace", at);
-            name(typed_namespace, &at.key("namespace"))
-        }
-    };
+    let Some(namespace) = flags.cluster_access.as_deref() else { return access_of(typed, at) };
+    let service_account = typed.value().map(|typed| typed.service_account).unwrap_or_default();
+    let account = access_account(service_account, &at.key("access"));
+    let namespace = parsed(log, "--cluster-access", Some(namespace));
     Some(Subject { namespace: namespace?, service_account: account? })
+}
+
+/// Who reaches the cluster as the manifest says.
+pub(super) fn access_of(typed: Typed<manifest::ClusterAccess>, at: &At<'_>) -> Option<Subject> {
+    let at = &at.key("access");
+    let manifest::ClusterAccess { namespace: typed_namespace, service_account } = typed.value()?;
+    let account = access_account(service_account, at);
+    required(&typed_namespace, "namespace", at);
+    let namespace = name(typed_namespace, &at.key("namespace"));
+    Some(Subject { namespace: namespace?, service_account: account? })
+}
+
+fn access_account(typed: Typed<String>, at: &At<'_>) -> Option<ServiceAccountName> {
+    if typed.is_absent() { ACCESS_SERVICE_ACCOUNT.parse().ok() } else { name(typed, &at.key("serviceAccount")) }
 }
 
 /// The keys of the tags that identities of a manifest give their roles. One that has a problem is `start`'s to tell.

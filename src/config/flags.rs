@@ -26,6 +26,8 @@ pub struct InstallFlags {
     pub boundary: Option<String>,
     /// `--bind`: whether services are bound though some were deployed before.
     pub bind: bool,
+    /// `--sweep`: the cron job that sweeps is installed, and not the job.
+    pub sweeps: bool,
     /// `--deploy`: the run may take longer if nobody says how long.
     pub deploys: bool,
 }

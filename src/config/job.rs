@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{
     arn::RoleArn,
-    job::{ChartSource, GitProvider, JobAccount, JobArguments, JobSource, JobSpec, RegistryRef, ReleasedImage},
+    job::{ChartSource, GitProvider, JobAccount, JobArguments, JobSource, JobSpec, RegistryRef, ReleasedImage, Runs},
     names::ServiceAccountName,
     qovery::QoveryName,
     variable::{AWS_KEYS, SET_BY_EKS, VariableName},
@@ -103,6 +103,7 @@ pub(super) fn job(typed: Typed<manifest::Job>, beside: &Beside<'_>, at: &At<'_>)
         run_as(&account.name, &mut advanced_settings, &at.key("advancedSettings"));
     }
     let spec = JobSpec {
+        runs: Runs::OnEvents,
         description: description.value(),
         arguments: arguments_of(arguments.value().unwrap_or_default(), &at.key("arguments")),
         cpu: count(cpu, &CPU, &at.key("cpu")).unwrap_or(DEFAULT_CPU),

@@ -20,6 +20,8 @@ mod policies;
 mod scope;
 mod settings;
 mod source;
+#[cfg(feature = "laptop")]
+mod sweeping;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -235,6 +237,27 @@ pub fn load_install(
     let beside =
         job::Beside { role: installing.role, image: released.and_then(|image| ReleasedImage::of(image, env!("CARGO_PKG_VERSION"))) };
     let job = source.typed(&["job"], &all, &log).and_then(|typed| job::job(typed.job, &beside, &At::root(&log)));
+    #[cfg(feature = "laptop")]
+    if flags.install.sweeps {
+        let swept = source.typed(&["cluster", "defaults"], &all, &log);
+        let (cluster, defaults) = swept.map(|swept| (swept.cluster, swept.defaults)).unwrap_or_default();
+        let subject = sweeping::subject(cluster, &log);
+        let path = defaults.value().and_then(|defaults| defaults.path.value()).and_then(|path| path.parse().ok());
+        let job = job.zip(subject).and_then(|(job, subject)| sweeping::sweeping(job, subject, path, &At::root(&log)));
+        return match job {
+            Some(job) if log.is_empty() => Ok(InstallConfig {
+                job,
+                qovery: installing.qovery,
+                binds: BTreeSet::new(),
+                bindings: Vec::new(),
+                bind: BindWhen::NothingDeployed,
+                secrets: BTreeMap::new(),
+                notes: Vec::new(),
+                timeout: installing.timeout,
+            }),
+            _ => Err(source.problems(log)),
+        };
+    }
     let manifest = Travelling { source: &source, path: &installing.manifest, text, read_file: &read_file };
     let travels = job.as_ref().map(|job| {
         let mut seen = all.clone();

@@ -265,6 +265,7 @@ mod tests {
             name: "AWS identity".parse().unwrap(),
             description: Some("what\nit does".to_owned()),
             source,
+            runs: crate::model::job::Runs::OnEvents,
             account: None,
             arguments: JobArguments {
                 start: vec!["start".to_owned(), "${X} \"%{y}\\".to_owned()],

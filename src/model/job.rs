@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     arn::RoleArn,
-    names::ServiceAccountName,
+    names::{Namespace, ServiceAccountName},
     qovery::{QoveryId, QoveryName},
     service::{Service, is_same_name},
     variable::{ObservedVariable, VariableName},
@@ -24,6 +24,8 @@ pub struct JobSpec {
     pub description: Option<String>,
     /// Where its image comes from.
     pub source: JobSource,
+    /// When it runs.
+    pub runs: Runs,
     /// How it does without a key; nothing if it gets its AWS credentials another way.
     pub account: Option<JobAccount>,
     /// What it is called with, by event.
@@ -48,6 +50,29 @@ pub struct JobSpec {
     pub secrets: BTreeSet<VariableName>,
     /// Advanced settings; others stay as they are.
     pub advanced_settings: BTreeMap<String, Value>,
+}
+
+/// When a job runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// At the events of its environment: a lifecycle job.
+    OnEvents,
+    /// Once a day: the cron job that sweeps.
+    Daily(Daily),
+}
+
+/// A cron job, which runs `sweep` once a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daily {
+    /// The only namespace in which its ServiceAccount exists.
+    pub namespace: Namespace,
+}
+
+impl Daily {
+    /// When, in UTC.
+    pub const AT: &str = "0 4 * * *";
+    /// What it is called with.
+    pub const ARGUMENTS: [&str; 1] = ["sweep"];
 }
 
 /// What the job is called with.

@@ -329,7 +329,9 @@ async fn install_job(
         (0, 0) => End::new(Exit::NothingToDo, format!("nothing to do: job `{job}` is in place")),
         (0, count) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
         (count, _) => {
-            End::new(Exit::Done, format!("{}: job `{job}` is in place. Deploy the environment to run it", counted(count, "action")))
+            let then =
+                if flags.install.sweeps { "Deploy it once: Qovery then runs it every day" } else { "Deploy the environment to run it" };
+            End::new(Exit::Done, format!("{}: job `{job}` is in place. {then}", counted(count, "action")))
         }
     })
 }

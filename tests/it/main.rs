@@ -17,6 +17,7 @@ mod bootstrap {
     mod reaching;
     mod refusals;
     mod removal;
+    mod sweeping;
     mod terraform;
 }
 mod concurrency {

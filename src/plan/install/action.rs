@@ -208,8 +208,8 @@ impl Call for JobAction {
 impl fmt::Display for JobAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateJob { name, .. } => write!(f, "create lifecycle job `{name}`"),
-            Self::EditJob { name, changed, .. } => write!(f, "edit lifecycle job `{name}`: {}", listed(changed)),
+            Self::CreateJob { name, request } => write!(f, "create {} `{name}`", kind(request)),
+            Self::EditJob { name, request, changed, .. } => write!(f, "edit {} `{name}`: {}", kind(request), listed(changed)),
             Self::CreateHelm { name, .. } => write!(f, "create Helm service `{name}`, which makes the job's ServiceAccount"),
             Self::EditHelm { name, changed, .. } => write!(f, "edit Helm service `{name}`: {}", listed(changed)),
             Self::CreateSecret { name, .. } => write!(f, "create secret `{name}` of the job"),
@@ -237,4 +237,9 @@ impl fmt::Display for JobAction {
 
 fn listed(keys: &[&str]) -> String {
     keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What Qovery calls a job of this request.
+fn kind(request: &Map<String, Value>) -> &'static str {
+    if request.get("schedule").is_some_and(|schedule| schedule.get("cronjob").is_some()) { "cron job" } else { "lifecycle job" }
 }

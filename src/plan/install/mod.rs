@@ -5,6 +5,7 @@
 mod account;
 mod action;
 mod binding;
+mod daily;
 mod deployment;
 mod files;
 mod keys;
@@ -23,7 +24,7 @@ pub use wanted::Wanted;
 use super::refusal::{InstallRefusal, Refusal, Refusals};
 use crate::model::{
     gather::Gather as _,
-    job::{JobSpec, ObservedEnvironment},
+    job::{JobSpec, ObservedEnvironment, Runs},
     service::{Service, is_same_name},
 };
 
@@ -42,7 +43,8 @@ pub struct InstallPlan {
 /// |---|---|
 /// | no service of that name | create the job, then all that follows |
 /// | a lifecycle job that differs | edit it: what the manifest does not name stays |
-/// | a cron job, or another service | refusal |
+/// | a cron job, or another service | refusal; the other way round for the cron job of `--sweep` |
+/// | another namespace than that of cluster access, or an AWS key, for that cron job | refusal |
 /// | a secret that is missing | create it if its value is at hand, else a refusal |
 /// | a variable that is missing, or the job's own with another value | create or edit it |
 /// | a variable inherited with another value | refusal |
@@ -70,9 +72,12 @@ pub fn install(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> Result<In
         Err(refused) => refusals.extend(refused.into_iter().map(|refusal| Refusal::Install(Box::new(refusal)))),
     };
     let same_name = |service: &&Service| is_same_name(&service.name, spec.name.as_str());
-    let taken = observed.services.iter().find(same_name).filter(|_| observed.job.as_ref().is_none_or(|job| !job.is_lifecycle));
+    let is_lifecycle = spec.runs == Runs::OnEvents;
+    let taken =
+        observed.services.iter().find(same_name).filter(|_| observed.job.as_ref().is_none_or(|job| job.is_lifecycle != is_lifecycle));
     add(match taken {
-        Some(service) => Err(vec![InstallRefusal::NameTaken { service: Box::new(service.clone()) }]),
+        Some(service) if is_lifecycle => Err(vec![InstallRefusal::NameTaken { service: Box::new(service.clone()) }]),
+        Some(service) => Err(vec![InstallRefusal::CronNameTaken { service: Box::new(service.clone()) }]),
         None => request::job(spec, observed),
     });
     add(variables::secrets(spec, observed, at_hand));
@@ -82,6 +87,7 @@ pub fn install(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> Result<In
     add(spec.account.as_ref().map_or(Ok(Vec::new()), |account| account::account(account, observed)));
     add(stage::stages(spec, observed));
     add(Err(keys::of_job(spec, observed)));
+    add(Err(daily::refusals(spec, observed)));
     add(Err(keys::refusals(binds, observed)));
     match binding::bindings(wanted, observed) {
         Ok((actions, notes)) => {
@@ -91,6 +97,7 @@ pub fn install(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> Result<In
         Err(refused) => refusals.extend(refused),
     }
     plan.notes.extend(account::note(spec, observed));
+    plan.notes.extend(daily::note(spec, observed));
     plan.notes.extend(stage::note(spec, observed));
     plan.notes.extend(keys::without_credentials(spec, observed));
     plan.notes.extend(keys::notes(binds, observed));

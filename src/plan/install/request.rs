@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::action::JobAction;
 use crate::model::{
-    job::{JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, RegistryRef},
+    job::{Daily, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, RegistryRef, Runs},
     qovery::{QoveryId, QoveryName},
 };
 use crate::plan::refusal::{InstallRefusal, Lookup};
@@ -15,7 +15,10 @@ use crate::plan::refusal::{InstallRefusal, Lookup};
 pub(super) fn job(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<JobAction>, Vec<InstallRefusal>> {
     let fields = fields(spec, observed).map_err(|refusal| vec![refusal])?;
     let Some(found) = &observed.job else {
-        let mut request = json!({ "name": spec.name.as_str(), "healthchecks": {}, "schedule": { "lifecycle_type": "GENERIC" } });
+        let mut request = json!({ "name": spec.name.as_str(), "healthchecks": {}, "schedule": {} });
+        if spec.runs == Runs::OnEvents {
+            request["schedule"]["lifecycle_type"] = "GENERIC".into();
+        }
         for field in fields {
             field.set(&mut request);
         }
@@ -101,10 +104,19 @@ fn fields(spec: &JobSpec, observed: &ObservedEnvironment) -> Result<Vec<Field>, 
     ];
     fields.extend(spec.description.as_ref().map(|text| field("description", &["description"], json!(text))));
     fields.extend(spec.auto_deploy.map(|auto| field("autoDeploy", &["auto_deploy"], json!(auto))));
-    let JobArguments { start, stop, delete } = &spec.arguments;
-    fields.push(field("arguments.start", &["schedule", "on_start", "arguments"], json!(start)));
-    fields.push(field("arguments.stop", &["schedule", "on_stop", "arguments"], json!(stop)));
-    fields.push(field("arguments.delete", &["schedule", "on_delete", "arguments"], json!(delete)));
+    match &spec.runs {
+        Runs::OnEvents => {
+            let JobArguments { start, stop, delete } = &spec.arguments;
+            fields.push(field("arguments.start", &["schedule", "on_start", "arguments"], json!(start)));
+            fields.push(field("arguments.stop", &["schedule", "on_stop", "arguments"], json!(stop)));
+            fields.push(field("arguments.delete", &["schedule", "on_delete", "arguments"], json!(delete)));
+        }
+        Runs::Daily(_) => {
+            fields.push(field("arguments", &["schedule", "cronjob", "arguments"], json!(Daily::ARGUMENTS)));
+            fields.push(field("schedule", &["schedule", "cronjob", "scheduled_at"], json!(Daily::AT)));
+            fields.push(field("time zone", &["schedule", "cronjob", "timezone"], json!("Etc/UTC")));
+        }
+    }
     match &spec.source {
         JobSource::Image { registry, name, tag } => {
             let registry = registry_id(registry, observed)?;

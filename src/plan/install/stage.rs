@@ -2,7 +2,7 @@
 
 use super::action::{JobAction, Staged};
 use crate::model::{
-    job::{JobAccount, JobSpec, ObservedEnvironment, Stage},
+    job::{JobAccount, JobSpec, ObservedEnvironment, Runs, Stage},
     qovery::{QoveryId, QoveryName},
     service::{Service, ServiceKind, is_same_name},
 };
@@ -123,7 +123,7 @@ fn skipped<'a>(service: &'a QoveryId, observed: &'a ObservedEnvironment) -> Opti
 
 /// What people should know of a stage that the manifest does not name.
 pub(super) fn note(spec: &JobSpec, observed: &ObservedEnvironment) -> Option<String> {
-    let job = observed.job.as_ref().filter(|_| spec.stage.is_none())?;
+    let job = observed.job.as_ref().filter(|_| spec.stage.is_none() && spec.runs == Runs::OnEvents)?;
     let at = observed.stages.iter().position(|stage| stage.services.contains(&job.id))?;
     let (before, service) = first_user(observed, at)?;
     Some(format!(

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::model::{
     job::Named,
+    names::Namespace,
     qovery::QoveryName,
     service::Service,
     variable::{ObservedVariable, VariableName},
@@ -19,6 +20,20 @@ pub enum InstallRefusal {
     NameTaken {
         /// What has it.
         service: Box<Service>,
+    },
+    /// Something else has the name of the cron job.
+    #[error("{service} has the name of the cron job, and is none")]
+    CronNameTaken {
+        /// What has it.
+        service: Box<Service>,
+    },
+    /// The cron job would run where its ServiceAccount is not.
+    #[error("the environment's namespace is `{found}`, and cluster access is given to namespace `{wanted}`")]
+    OtherNamespace {
+        /// The namespace that has cluster access.
+        wanted: Namespace,
+        /// That of the environment.
+        found: String,
     },
     /// Something else has the name of the Helm service.
     #[error("{service} has the name of the Helm service that makes the job's ServiceAccount, and is none")]
@@ -128,7 +143,7 @@ impl InstallRefusal {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NameTaken { .. } => "give the job another `name` in the manifest".to_owned(),
+            Self::NameTaken { .. } | Self::CronNameTaken { .. } => "give the job another `name` in the manifest".to_owned(),
             Self::NotFound { kind: Lookup::Registry, .. } => {
                 "add the registry in the console (organization settings, container registries), or correct `image.registry`".to_owned()
             }
@@ -141,6 +156,9 @@ impl InstallRefusal {
             Self::NotFound { kind: Lookup::HelmRepository, .. } => {
                 "add the repository in the console (organization settings, Helm repositories), or correct `chart.repository`".to_owned()
             }
+            Self::OtherNamespace { found, .. } => format!(
+                "name the environment of that namespace by `--environment`; or give this one access: set `cluster.access.namespace` to `{found}`, and run `bootstrap`"
+            ),
             Self::AccountNameTaken { .. } => "give the job another `name` in the manifest, or rename that service".to_owned(),
             Self::KeyOfJob { key } => format!(
                 "delete `{}`{}: with its role the job needs no key, and a service that needs it can have it for itself",

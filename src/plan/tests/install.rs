@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     model::{
-        job::{BindWhen, BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, RegistryRef, Stage},
+        job::{
+            BindWhen, BoundService, JobArguments, JobSource, JobSpec, Named, ObservedEnvironment, ObservedJob, RegistryRef, Runs, Stage,
+        },
         qovery::QoveryId,
         service::{Service, ServiceKind, ServiceRef},
         variable::{ObservedVariable, VariableName, VariableScope},
@@ -34,6 +36,7 @@ pub(super) fn spec() -> JobSpec {
             tag: "1.0".to_owned(),
         },
         account: None,
+        runs: Runs::OnEvents,
         arguments: JobArguments { start: arguments("start"), stop: arguments("stop"), delete: arguments("delete") },
         cpu: 100,
         memory: 64,

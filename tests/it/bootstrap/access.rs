@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use qovery_irsa_sandbox::{
     Setup,
-    aws::{AccessEntry, Aws},
+    aws::AccessEntry,
     faults::{Fault, When},
 };
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::reaching::{ACCESS, ENTRY_GROUP, OPS, ROLE_ARN, Reaching};
 use crate::support::{
     environment::Run,
-    zone::{Laptop, ZONE, allowing},
+    zone::{ZONE, allowing},
 };
 
 const MADE: [&str; 9] = [
@@ -320,47 +320,6 @@ fn a_kubeconfig_must_lead_to_the_cluster() {
     assert_eq!(failed.writes, 0);
     let done = reaching.with("KUBECONFIG", &file(sandbox.cluster())).bootstrap(&[]).ended(0);
     assert_eq!(proven(&done).len(), 4);
-}
-
-/// What the cron job does that a person bootstraps this for, with the token of its pod and nothing else.
-#[test]
-fn sweep_with_that_role_removes_what_a_vanished_environment_has_left() {
-    let reaching = Reaching::made();
-    let Laptop { environment, .. } = &reaching.laptop;
-    environment.write_manifest(crate::support::fixtures::MANIFEST);
-    environment.sandbox.kubernetes(|kubernetes| kubernetes.add_namespace("z9-gone"));
-    let mut job = environment.variables.clone();
-    for (name, value) in [("QOVERY_KUBERNETES_NAMESPACE_NAME", "z9-gone"), ("KUBECONFIG", "")] {
-        job.insert(name.to_owned(), value.to_owned());
-    }
-    let token = environment.sandbox.cluster().token(OPS, "qovery-irsa-sweep", "sts.amazonaws.com");
-    let file = environment.sandbox.files().join("sweep-token");
-    std::fs::write(&file, token).unwrap();
-    let mut sweep = job.clone();
-    sweep.retain(|name, _| !["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "IRSA_MANIFEST", "KUBECONFIG"].contains(&name.as_str()));
-    for (name, value) in [
-        ("QOVERY_KUBERNETES_NAMESPACE_NAME", OPS),
-        ("IRSA_KUBE_AUTH", "eks"),
-        ("AWS_ROLE_ARN", ROLE_ARN),
-        ("AWS_WEB_IDENTITY_TOKEN_FILE", &file.display().to_string()),
-    ] {
-        sweep.insert(name.to_owned(), value.to_owned());
-    }
-    // What the environment's job left.
-    let admin = Aws::admin();
-    job.insert("AWS_ACCESS_KEY_ID".to_owned(), admin.access_key_id);
-    job.insert("AWS_SECRET_ACCESS_KEY".to_owned(), admin.secret_access_key);
-    job.insert("KUBECONFIG".to_owned(), environment.sandbox.cluster().kubeconfig().display().to_string());
-    environment.run_with(&["start"], &job).ended(0);
-    let below = || environment.sandbox.aws(|aws| aws.roles().values().filter(|role| role.path.starts_with("/qovery/")).count());
-    assert_eq!(below(), 1);
-    let kept = environment.run_with(&["sweep"], &sweep).ended(0);
-    assert_eq!((kept.writes, below()), (0, 1), "{}", kept.out);
-    environment.sandbox.kubernetes(|kubernetes| kubernetes.delete_namespace("z9-gone"));
-    let mark = environment.sandbox.witness().mark();
-    let swept = environment.run_with(&["sweep"], &sweep);
-    assert_eq!((swept.code, below()), (0, 0), "{}{}", swept.out, swept.err);
-    assert!(environment.sandbox.witness().since(mark).iter().all(|call| call.status != Some(403)), "it lacks nothing");
 }
 
 #[test]
