@@ -1,5 +1,6 @@
 //! The program in one function: configure, connect, then observe, plan and apply until there is nothing to do.
 
+mod deployed;
 mod error;
 
 use std::{collections::BTreeSet, io::Write, time::Instant};
@@ -17,16 +18,11 @@ use crate::{
     clients::{
         call::{Failed, Patience},
         http,
-        qovery::Qovery,
     },
-    config::{self, Config, Flags, InstallConfig, Proof},
+    config::{self, Config, Flags, Proof},
     doctor::{Patient, examine, glance},
     hint::Known,
-    install::{
-        self,
-        deploy::{self, Proofs},
-        terraform,
-    },
+    install::{self, terraform},
     model::{
         desired::Desired,
         line::counted,
@@ -52,6 +48,7 @@ use crate::{
         world::Look,
     },
 };
+use deployed::deployed;
 use error::RunError;
 
 /// Runs a command to its end. `interrupted` turns true when the process is asked to end.
@@ -369,44 +366,6 @@ async fn bootstrap_zone(
         (0, count) => End::new(Exit::ToDo, format!("{} to do", counted(count, "action"))),
         (count, _) => {
             End::new(Exit::Done, format!("{}: what `bootstrap` makes for cluster `{cluster}` is {place}", counted(count, "action")))
-        }
-    })
-}
-
-/// Deploys the job and what belongs to it, and says what is proven then.
-async fn deployed(
-    config: &InstallConfig,
-    mode: Mode,
-    http: &reqwest::Client,
-    patience: &Patience,
-    report: &mut Report<'_>,
-) -> Result<End, RunError> {
-    let Some(access) = &config.qovery else { return Ok(End::printed()) };
-    if mode == Mode::DryRun {
-        report.note("`--deploy` then deploys the job and the environment");
-        return Ok(End::new(Exit::ToDo, format!("{} to do before the deployments", counted(report.planned_count(), "action"))));
-    }
-    let qovery = Qovery::new(access, http);
-    let targets = deploy::targets(config, &access.environment, &qovery, patience).await?;
-    report.planned(targets.iter().cloned().map(plan::install::Deploy).collect::<Vec<_>>().iter());
-    let unproven = |identity: &str| {
-        format!(
-            "identity `{identity}` is not proven: by EKS Pod Identity nothing is before a pod of it runs, so run the job again once one does; else the job's log says why"
-        )
-    };
-    Ok(match deploy::deploy(&targets, &qovery, patience, report).await? {
-        Proofs::Unsaid(why) => {
-            report.note(&format!("it cannot be seen in Qovery which identities are proven: {why}. The job's log tells"));
-            End::new(Exit::Unknown, "deployed, and it is not known whether the services get their roles")
-        }
-        Proofs::Said(said) => {
-            said.iter().filter(|(_, proven)| !proven).for_each(|(identity, _)| report.note(&unproven(identity)));
-            let proven = said.iter().filter(|(_, proven)| *proven).count();
-            let of = counted(said.len(), "identity");
-            match said.len() - proven {
-                0 => End::new(Exit::Done, format!("deployed and proven: {of}")),
-                left => End::new(Exit::Done, format!("deployed; not proven yet: {left} of {of}")),
-            }
         }
     })
 }

@@ -106,3 +106,43 @@ fn is_like(path: &str, template: &str) -> bool {
     let (path, template): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), template.split('/').collect());
     path.len() == template.len() && path.iter().zip(&template).all(|(segment, wanted)| *wanted == "{id}" || segment == wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "sk-qov-01-x";
+
+    #[test]
+    fn a_policy_decides_by_method_path_body_and_target_and_fails_closed() {
+        let mut qovery = Qovery::new("eu-west-3", "demo");
+        let environment = qovery.add_environment("shop", "z1-shop");
+        let api = qovery.add_service(&environment, Kind::Application, "api");
+        let policy = format!(
+            "default allow := false\n\nallow if {{\n\tinput.request.method == \"PUT\"\n\t[\"api\", \"application\", _, \"advancedSettings\"] = input.request.path\n\tinput.qovery_metadata.environment_id == \"{environment}\"\n\tinput.request.body.name == \"x\"\n}}\n"
+        );
+        qovery.add_token_with_policy(TOKEN, &policy, &[]).unwrap();
+        let settings = format!("/application/{api}/advancedSettings");
+        let allows = |qovery: &Qovery, method: &str, path: &str, body: Value| qovery.token_allows(TOKEN, method, path, &body);
+        assert!(allows(&qovery, "PUT", &settings, json!({ "name": "x" })));
+        for (method, path, body) in [
+            ("GET", settings.as_str(), json!({ "name": "x" })),
+            ("PUT", &settings, json!({ "name": "y" })),
+            ("PUT", &settings, Value::Null),
+            ("PUT", "/application/ffffffff-0000-4000-8000-000000000000/advancedSettings", json!({ "name": "x" })),
+            ("PUT", &format!("/environment/{environment}"), json!({ "name": "x" })),
+        ] {
+            assert!(!allows(&qovery, method, path, body), "{method} {path}");
+        }
+        qovery.add_token_with_policy(TOKEN, &policy, &[("PUT", "/application/{id}/advancedSettings")]).unwrap();
+        assert!(!allows(&qovery, "PUT", &settings, json!({ "name": "x" })));
+    }
+
+    #[test]
+    fn what_qovery_would_not_take_is_no_policy() {
+        let mut qovery = Qovery::new("eu-west-3", "demo");
+        for policy in ["package mine\n\ndefault allow := false", "default allow := ", "deny := true", &" ".repeat(70_000)] {
+            assert!(qovery.add_token_with_policy(TOKEN, policy, &[]).is_err(), "{policy:.30}");
+        }
+    }
+}
