@@ -50,8 +50,8 @@ const AUTOMOUNT: &str = "security.automount_service_account_token";
 
 /// What is known of the job beside the manifest.
 pub(super) struct Beside<'a> {
-    /// `--role`, which wins over `role`; the inner nothing after the log got a problem.
-    pub(super) role: Option<Option<RoleArn>>,
+    /// `--role`, which wins over `role`.
+    pub(super) role: Typed<RoleArn>,
     /// The image that was released with this program, if one was.
     pub(super) image: Option<ReleasedImage<'a>>,
 }
@@ -83,7 +83,7 @@ pub(super) fn job(typed: Typed<manifest::Job>, beside: &Beside<'_>, at: &At<'_>)
     } = typed.value()?;
     required(&name, "name", at);
     // All parts before the first `?`: each reports its own problems.
-    let is_keyless = beside.role.is_some() || !role.is_absent();
+    let is_keyless = !beside.role.is_absent() || !role.is_absent();
     let job_name: Option<QoveryName> = parsed(name, &at.key("name"));
     let stage_name: Option<QoveryName> =
         if stage.is_absent() && is_keyless { JOB_STAGE.parse().ok() } else { parsed(stage, &at.key("stage")) };
@@ -150,7 +150,11 @@ fn account(
 ) -> Option<JobAccount> {
     // A flag wins over its key, and a key with a problem still has it.
     let role_of_key = parsed::<RoleArn>(role, &at.key("role"));
-    let role = beside.role.clone().unwrap_or(role_of_key);
+    let role = match &beside.role {
+        Typed::Absent => role_of_key,
+        Typed::Wrong => None,
+        Typed::Value(role) => Some(role.clone()),
+    };
     let name = service_account_name(service_account, at);
     if chart.is_absent() {
         at.report("`chart` is missing: with a role the job runs as a ServiceAccount, which the chart makes");

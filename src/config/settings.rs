@@ -19,6 +19,7 @@ use super::{
     text::{
         duration,
         problems::{ProblemLog, choices, named, quoted},
+        reader::Typed,
     },
 };
 use crate::model::{
@@ -197,8 +198,7 @@ pub(super) struct Installing {
     pub(super) manifest: PathBuf,
     pub(super) qovery: Option<QoveryAccess>,
     pub(super) timeout: Duration,
-    /// The inner nothing after the log got a problem.
-    pub(super) role: Option<Option<RoleArn>>,
+    pub(super) role: Typed<RoleArn>,
     pub(super) boundary: Option<PolicyArn>,
 }
 
@@ -208,7 +208,10 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
         manifest: manifest_file(flags, v).map_or_else(|| DEFAULT_MANIFEST.into(), |file| file.path),
         qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
         timeout: timeout(flags, v, log),
-        role: flags.install.role.as_deref().map(|role| parsed(log, "--role", Some(role))),
+        role: match flags.install.role.as_deref() {
+            None => Typed::Absent,
+            role => parsed(log, "--role", role).map_or(Typed::Wrong, Typed::Value),
+        },
         boundary: parsed(log, "--boundary", flags.install.boundary.as_deref()),
     }
 }

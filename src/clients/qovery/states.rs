@@ -29,7 +29,9 @@ struct Statuses {
 struct Status {
     id: String,
     state: String,
-    service_deployment_status: Option<String>,
+    /// Of a service: whether it was ever deployed.
+    #[serde(rename = "service_deployment_status")]
+    deployment: Option<String>,
     /// Of a service.
     execution_id: Option<String>,
     /// Of the environment.
@@ -62,7 +64,7 @@ impl Qovery {
     /// Qovery refuses, does not answer, or answers in an unknown form.
     pub async fn deployed(&self) -> Result<Deployed, CallError> {
         let found: Statuses = self.get(&format!("/environment/{}/statuses", self.environment())).await?;
-        let never = |status: &Status| status.service_deployment_status.as_deref() == Some("NEVER_DEPLOYED");
+        let never = |status: &Status| status.deployment.as_deref() == Some("NEVER_DEPLOYED");
         let all_never = found.services.into_values().flatten().flatten().all(|status| never(&status));
         Ok(if all_never { Deployed::Never } else { Deployed::Before })
     }

@@ -24,7 +24,7 @@ fn installed(manifest: &str) -> JobSpec {
 
 fn problems(manifest: &str) -> String {
     let problems = with_flags(&Flags::default(), &[], manifest, None).expect_err("problems").to_string();
-    problems.lines().skip(1).map(|line| line.trim_start()).collect::<Vec<_>>().join("\n")
+    problems.lines().skip(1).map(str::trim_start).collect::<Vec<_>>().join("\n")
 }
 
 /// A manifest with one identity and this in its job.

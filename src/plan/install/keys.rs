@@ -51,7 +51,7 @@ pub(super) fn without_credentials(spec: &JobSpec, observed: &ObservedEnvironment
     // A role that `install --role` gave before, or somebody else's ServiceAccount.
     let present = observed.job.as_ref().and_then(|job| job.settings.get(SERVICE_ACCOUNT)).and_then(serde_json::Value::as_str);
     let runs_as_another = spec.advanced_settings.contains_key(SERVICE_ACCOUNT) || present.is_some_and(|name| !name.is_empty());
-    if spec.account.is_some() || runs_as_another || AWS_KEYS.iter().chain(&SET_BY_EKS).any(|name| has(&name)) {
+    if spec.account.is_some() || runs_as_another || AWS_KEYS.iter().chain(&SET_BY_EKS).any(has) {
         return None;
     }
     Some("the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, and give `role` and `chart` in `job`".to_owned())
