@@ -247,3 +247,31 @@ fn the_published_policy_of_the_administrator_is_enough_and_nothing_in_it_is_idle
     let idle: Vec<String> = actions(&policy).difference(&used).filter(|action| !beside.contains(&action.as_str())).cloned().collect();
     assert_eq!(idle, [] as [String; 0]);
 }
+
+#[test]
+fn a_project_shows_a_narrower_pattern_or_names_it_where_none_is_given() {
+    let mut laptop = Laptop::new(ZONE);
+    let (first, project) = laptop.environment.sandbox.qovery(|qovery| {
+        let first = qovery.add_environment("shop", "z1a2b3c4-shop");
+        qovery.add_environment("staging", "z1a2b3c4-staging");
+        (first, qovery.project().to_owned())
+    });
+    laptop.variables.insert("QOVERY_API_TOKEN".to_owned(), qovery_irsa_sandbox::qovery::TOKEN.to_owned());
+    let asking = ["--project", project.as_str()];
+    let run = laptop.bootstrap(&[&asking[..], &["--dry-run"]].concat()).ended(10);
+    assert!(
+        run.out.starts_with(&format!("note: all 2 namespaces of project `{project}` begin alike: `namespaces: [z1a2b3c4-*]`")),
+        "{}",
+        run.out
+    );
+
+    laptop.environment.write_manifest(&ZONE.replace("  namespaces: [z*]\n", ""));
+    let run = laptop.bootstrap(&asking).ended(2);
+    assert!(run.err.contains("no namespaces are given: write `namespaces: [z1a2b3c4-*]` below `cluster:`"), "{}", run.err);
+    assert_eq!(run.writes, 0);
+    laptop.bootstrap(&[&asking[..], &["--namespaces", "z1a2b3c4-*"]].concat()).ended(0);
+    assert_eq!(laptop.subjects(), "system:serviceaccount:z1a2b3c4-*:qovery-irsa");
+    // What is no project is said as Qovery says it.
+    let run = laptop.bootstrap(&["--project", &first, "--namespaces", "z*"]).ended(1);
+    assert!(run.err.contains("failed to list the environments of the project"), "{}", run.err);
+}

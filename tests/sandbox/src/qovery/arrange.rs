@@ -106,6 +106,12 @@ impl Qovery {
         self.service(service).filter(|service| service.kind == super::Kind::Helm).map(|service| service.request.clone())
     }
 
+    /// The id of the project.
+    #[must_use]
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
     /// Sets a variable or secret of the project, which every environment inherits.
     pub fn set_project_variable(&mut self, key: &str, value: &str, is_secret: bool) {
         let project = self.project.clone();

@@ -208,7 +208,7 @@ impl Qovery {
         variables
     }
 
-    fn built_in(&self, id: &str, environment: &Environment) -> BTreeMap<String, String> {
+    pub(super) fn built_in(&self, id: &str, environment: &Environment) -> BTreeMap<String, String> {
         [
             ("QOVERY_KUBERNETES_NAMESPACE_NAME", environment.namespace.as_str()),
             ("QOVERY_KUBERNETES_CLUSTER_NAME", &self.cluster),

@@ -80,11 +80,20 @@ impl Qovery {
             ["variable", id] if delete => self.delete_variable(id),
             ["variable", id] => self.edit_variable(id, &body),
             ["variable", id, "alias"] => self.create_alias(id, &body),
+            ["project", id, "environment"] => self.environments_of(id),
             ["organization", _, "containerRegistry"] => Ok((200, self.render_registries(), false)),
             ["organization", _, "helmRepository"] => Ok((200, self.render_helm_repositories(), false)),
             ["organization", _, "gitToken"] => Ok((200, self.render_git_tokens(), false)),
             _ => Err(Refused::new(501, "not implemented")),
         }
+    }
+
+    fn environments_of(&self, project: &str) -> Outcome {
+        if project != self.project() {
+            return Err(Refused::new(404, format!("no project with id {project}")));
+        }
+        let results: Vec<Value> = self.environments.iter().map(|(id, environment)| self.render_environment(id, environment)).collect();
+        Ok((200, json!({ "results": results }), false))
     }
 
     pub(super) fn environment(&self, id: &str) -> Result<&Environment, Refused> {
@@ -218,7 +227,11 @@ impl Qovery {
         let only = request.query_value("is_secret").map(|value| value == "true");
         let seen = self.seen_by(&parent).ok_or_else(|| Refused::new(404, "no such parent"))?;
         let seen = seen.into_iter().filter(|variable| only.is_none_or(|secret| variable.is_secret == secret));
-        Ok((200, json!({ "results": seen.map(|variable| self.render_variable(variable)).collect::<Vec<_>>() }), false))
+        let mut results: Vec<Value> = seen.map(|variable| self.render_variable(variable)).collect();
+        if let Some(environment) = self.environments.get(&parent).filter(|_| only != Some(true)) {
+            results.extend(self.render_built_in(&parent, environment));
+        }
+        Ok((200, json!({ "results": results }), false))
     }
 
     fn create_variable(&mut self, body: &Value) -> Outcome {

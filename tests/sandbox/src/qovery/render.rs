@@ -162,6 +162,17 @@ impl Qovery {
         json!({ "results": self.helm_repositories.iter().map(repository).collect::<Vec<_>>() })
     }
 
+    /// What Qovery itself tells the services of an environment. Their ids are made up: nothing can be done with them.
+    pub(super) fn render_built_in(&self, id: &str, environment: &Environment) -> Vec<Value> {
+        let render = |(key, value): (String, String)| {
+            let variable = Variable::set(id.to_owned(), "BUILT_IN", id, &key, &value);
+            let mut rendered = self.render_variable(&variable);
+            rendered["variable_type"] = json!("BUILT_IN");
+            rendered
+        };
+        self.built_in(id, environment).into_iter().map(render).collect()
+    }
+
     pub(super) fn render_git_tokens(&self) -> Value {
         let token = |(id, name): &(String, String)| json!({ "id": id, "created_at": WHEN, "name": name, "type": "GITHUB", "associated_services_count": 0, "git_api_url": "https://api.github.com" });
         json!({ "results": self.git_tokens.iter().map(token).collect::<Vec<_>>() })
