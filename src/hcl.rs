@@ -119,13 +119,11 @@ impl Body {
         if pairs.peek().is_none() {
             return;
         }
-        self.line(&format!("{name} = ["));
-        self.depth += 1;
-        for (key, value) in pairs {
-            self.line(&format!("{{ key = {}, value = {value} }},", quoted(key)));
-        }
-        self.depth -= 1;
-        self.line("]");
+        self.list(name, |body| {
+            for (key, value) in pairs {
+                body.line(&format!("{{ key = {}, value = {value} }},", quoted(key)));
+            }
+        });
     }
 
     /// As `terraform fmt` writes it: two spaces for each depth, and the equals signs of attributes below one another where nothing else
