@@ -106,7 +106,9 @@ impl Body {
             Value::Array(items) if !items.is_empty() => {
                 self.line(&format!("{before}["));
                 self.depth += 1;
-                items.iter().for_each(|item| self.value("", item, ","));
+                for item in items {
+                    self.value("", item, ",");
+                }
                 self.depth -= 1;
                 self.line(&format!("]{after}"));
             }

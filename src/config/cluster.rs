@@ -99,6 +99,8 @@ pub(super) fn spec(
     if let Some(problem) = too_many(&tags, Tagged::Role) {
         at.key("tags").report(problem);
     }
+    // What is only put into documents does not matter where they go.
+    let (namespaces, roles) = if flags.delete { Default::default() } else { (namespaces, roles) };
     Some(BootstrapSpec {
         region,
         namespaces,

@@ -291,7 +291,12 @@ pub fn load_bootstrap(
     let log = ProblemLog::default();
     let all = first_of_each(variables);
     let variables = known(&all, &log);
-    let notes = unknown_settings(flags.purpose, &all, &log);
+    let mut notes = unknown_settings(flags.purpose, &all, &log);
+    if variables.irsa_assume_role_arn.is_some() {
+        notes.push(
+            "`IRSA_ASSUME_ROLE_ARN` is not read: `bootstrap` works in the account of the cluster, with your own credentials".to_owned(),
+        );
+    }
     let mut source = Source::default();
     let mut folder = PathBuf::new();
     if let Some(manifest) = settings::manifest_file(flags, &variables) {

@@ -86,7 +86,7 @@ async fn execute(
     }
     #[cfg(feature = "laptop")]
     if let Command::Bootstrap(options) = command {
-        return bootstrap_zone(flags, options, variables, interrupted, report).await;
+        return Box::pin(bootstrap_zone(flags, options, variables, interrupted, report)).await;
     }
     let config = config::load(flags, variables, config::read_file)?;
     config.notes.iter().for_each(|note| report.note(note));

@@ -72,7 +72,6 @@ impl Project {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn odd(problem: NameProblem) -> CallError {
     error::unreadable(&serde::de::Error::custom(problem))
 }

@@ -112,6 +112,10 @@ fn choices_without_a_default_are_explained() {
     // A removal needs the cluster alone, and where a project is asked its namespaces may be missing.
     let removal = BootstrapFlags { delete: true, ..BootstrapFlags::default() };
     assert!(bootstrapping(&removal, &[], "cluster: {name: prod}").is_ok());
+    let manifest = "cluster: {name: prod, namespaces: [z*], roles: [\"arn:aws:iam::210987654321:role/elsewhere\"]}";
+    let removed = bootstrapping(&removal, &[("IRSA_ASSUME_ROLE_ARN", ROLE)], manifest).unwrap();
+    assert!(removed.spec.roles.is_empty() && removed.spec.namespaces.is_empty(), "what is gone names no role");
+    assert!(removed.notes.iter().any(|note| note.starts_with("`IRSA_ASSUME_ROLE_ARN` is not read")), "{:?}", removed.notes);
     let asking = BootstrapFlags { project: Some("1a2b3c4d-0000-4000-8000-000000000000".to_owned()), ..BootstrapFlags::default() };
     let manifest = "cluster: {name: prod, permissionsBoundary: none}";
     assert!(bootstrapping(&asking, &[("QOVERY_API_TOKEN", "qov_x")], manifest).unwrap().project.is_some());

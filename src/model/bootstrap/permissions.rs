@@ -48,10 +48,10 @@ pub fn permissions(spec: &BootstrapSpec, zone: &Zone, boundary: Option<&PolicyAr
     if spec.pod_identity {
         statements.extend(published(POD_IDENTITY));
     }
-    let mut narrowed: Vec<Value> = statements.into_iter().filter_map(|statement| narrower.statement(statement)).collect();
+    let mut rendered: Vec<Value> = statements.into_iter().filter_map(|statement| narrower.statement(statement)).collect();
     let others: Vec<String> = narrower.others.iter().map(ToString::to_string).collect();
     if !others.is_empty() {
-        narrowed.push(json!({
+        rendered.push(json!({
             "Sid": "TrustOfRolesGivenByArn",
             "Effect": "Allow",
             "Action": ["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
@@ -59,7 +59,7 @@ pub fn permissions(spec: &BootstrapSpec, zone: &Zone, boundary: Option<&PolicyAr
             "Condition": {"ForAllValues:StringLike": {"aws:TagKeys": [OWN_TAGS]}},
         }));
         if spec.pod_identity {
-            narrowed.push(json!({
+            rendered.push(json!({
                 "Sid": "RolesGivenByArnForPods",
                 "Effect": "Allow",
                 "Action": "iam:PassRole",
@@ -68,7 +68,7 @@ pub fn permissions(spec: &BootstrapSpec, zone: &Zone, boundary: Option<&PolicyAr
             }));
         }
     }
-    json!({"Version": "2012-10-17", "Statement": narrowed})
+    json!({"Version": "2012-10-17", "Statement": rendered})
 }
 
 /// The statements of a published file.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::action::{BootstrapAction, BootstrapPlan};
 use crate::{
     model::{
-        agent::AddOn,
+        agent::{AGENT, AddOn},
         bootstrap::{CLUSTER_TAG, DesiredBootstrap, DesiredPolicy, JOB_POLICY, ObservedBootstrap, ObservedPolicy},
         document,
         line::counted,
@@ -66,6 +66,9 @@ pub(super) fn make(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> 
     plan.actions.extend(last);
     if desired.agent && observed.agent.as_ref().is_some_and(|agent| agent.state == AddOn::Absent) {
         plan.actions.push(BootstrapAction::CreateAgent { cluster: desired.cluster.clone(), tags: desired.tags.clone() });
+    }
+    if let Some(AddOn::Failed(status)) = observed.agent.as_ref().filter(|_| desired.agent).map(|agent| &agent.state) {
+        plan.notes.push(format!("add-on `{AGENT}` has status `{status}`: pods may get no role by EKS Pod Identity. See why in EKS"));
     }
     if desired.boundary.is_none() {
         plan.notes.push(format!(

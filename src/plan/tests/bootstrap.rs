@@ -190,6 +190,8 @@ fn the_agent_is_installed_only_where_nothing_else_runs_it() {
         let mut observed = in_sync(&spec);
         observed.agent = Some(ObservedAddOn { state: state.clone(), tags: BTreeMap::new() });
         assert_eq!(lines(&made(&spec, &observed)).len(), usize::from(installs), "{state:?}");
+        let noted = made(&spec, &observed).notes.iter().any(|note| note.contains("has status `X`"));
+        assert_eq!(noted, state == AddOn::Failed("X".to_owned()), "{state:?}");
     }
     let automatic = DesiredBootstrap::new(&spec, &Zone { auto_mode: AutoMode::On, ..zone() }).unwrap();
     let mut observed = in_sync(&spec);
