@@ -77,7 +77,7 @@ pub async fn run(
         return Err(BootstrapError::LongName(config.spec.role.clone()));
     }
     let gate = match &reaching {
-        Some(reaching) => Some(access::open(&bench, reaching, report).await?),
+        Some(reaching) => Some(Box::pin(access::open(&bench, reaching, report)).await?),
         None => None,
     };
     // What keeps the zone from being taken away is said before anything goes.
@@ -87,11 +87,11 @@ pub async fn run(
     let mut to_do = 0;
     // It rests on the zone: it is made last and goes first.
     if let Some(gate) = gate.as_ref().filter(|_| direction == Direction::Remove) {
-        to_do += gate.run(mode, config.settle, report).await?;
+        to_do += Box::pin(gate.run(mode, config.settle, report)).await?;
     }
     to_do += converge(&bench, &desired, mode, config.settle, report).await?;
     match &gate {
-        Some(gate) if direction == Direction::Make => to_do += gate.run(mode, config.settle, report).await?,
+        Some(gate) if direction == Direction::Make => to_do += Box::pin(gate.run(mode, config.settle, report)).await?,
         None if direction == Direction::Remove => bench.say_what_reaches(&desired, report).await?,
         _ => {}
     }

@@ -43,18 +43,18 @@ impl Gate<'_> {
                     break;
                 }
                 (Answer::ByGuard, true) => {
-                    report.guarded(&format!("group `{ACCESS_GROUP}` is refused {what}, by ValidatingAdmissionPolicy `{GUARD}`"))
+                    report.guarded(&format!("group `{ACCESS_GROUP}` is refused {what}, by ValidatingAdmissionPolicy `{GUARD}`"));
                 }
                 (Answer::Allowed, false) => report.guarded(&format!("group `{ACCESS_GROUP}` is allowed {what}")),
                 (Answer::ByOther(said), _) => {
-                    report.note(&format!("not proven: whether the guard decides about {what}, since something else refuses first: {said}"))
+                    report.note(&format!("not proven: whether the guard decides about {what}, since something else refuses first: {said}"));
                 }
                 (Answer::Allowed, true) => failures.push(format!("group `{ACCESS_GROUP}` is allowed {what}: the guard must refuse it")),
                 (Answer::NoRight, _) => failures.push(format!(
                     "group `{ACCESS_GROUP}` has no right to ask for {what}: the rights of `ClusterRole` `{GUARD}` are not in force"
                 )),
                 (Answer::ByGuard, false) => {
-                    failures.push(format!("group `{ACCESS_GROUP}` is refused {what} by the guard, which must allow it"))
+                    failures.push(format!("group `{ACCESS_GROUP}` is refused {what} by the guard, which must allow it"));
                 }
             }
         }

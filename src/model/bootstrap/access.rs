@@ -19,10 +19,10 @@ use crate::model::{
 /// <https://docs.aws.amazon.com/eks/latest/APIReference/API_AccessConfigResponse.html>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthenticationMode {
-    /// By access entries, alone or beside the ConfigMap `aws-auth`; or EKS does not say.
+    /// By access entries, alone or beside the `ConfigMap` `aws-auth`; or EKS does not say.
     #[default]
     AccessEntries,
-    /// By the ConfigMap `aws-auth` alone.
+    /// By the `ConfigMap` `aws-auth` alone.
     ConfigMap,
 }
 

@@ -138,3 +138,89 @@ fn list(items: impl IntoIterator<Item = String>) -> String {
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::model::bootstrap::{BoundaryChoice, ObjectKind};
+
+    fn spec() -> BootstrapSpec {
+        BootstrapSpec {
+            cluster: "demo".parse().unwrap(),
+            region: None,
+            namespaces: BTreeSet::from(["z1a-*".parse().unwrap(), "p?".parse().unwrap()]),
+            service_account: "irsa.job".parse().unwrap(),
+            role: "qovery-irsa-demo".parse().unwrap(),
+            path: "/a.b+c'd/".parse().unwrap(),
+            boundary: BoundaryChoice::None,
+            roles: BTreeSet::from(["arn:aws:iam::123456789012:role/made-by-hand".parse().unwrap()]),
+            role_tags: BTreeSet::new(),
+            pod_identity: true,
+            access: None,
+            tags: BTreeMap::new(),
+        }
+    }
+
+    fn zone() -> RoleArn {
+        "arn:aws:iam::123456789012:role/qovery-irsa-demo".parse().unwrap()
+    }
+
+    fn rendered(spec: &BootstrapSpec) -> Vec<ClusterObject> {
+        guard(spec, &"ops/sweep".parse().unwrap(), &zone().account, &zone())
+    }
+
+    fn expression<'a>(body: &'a Value, list: &str, name: &str) -> &'a str {
+        let items = body["spec"][list].as_array().unwrap();
+        items.iter().find(|item| item["name"] == name).unwrap()["expression"].as_str().unwrap()
+    }
+
+    #[test]
+    fn what_is_special_in_a_pattern_or_in_cel_means_itself() {
+        let objects = rendered(&spec());
+        let body = &objects[0].body;
+        assert_eq!(expression(body, "variables", "namespaces"), "['^p[a-z0-9-]$', '^z1a-[a-z0-9-]*$', '^ops$']");
+        assert_eq!(
+            expression(body, "variables", "rolePatterns"),
+            r"['^arn:aws:iam::123456789012:role/a[.]b[+]c\\x{27}d/[a-zA-Z0-9+=,.@_/-]+$']"
+        );
+        assert_eq!(expression(body, "variables", "furtherRoles"), "['arn:aws:iam::123456789012:role/made-by-hand']");
+        assert_eq!(expression(body, "variables", "audiences"), "['sts.amazonaws.com', 'pods.eks.amazonaws.com']");
+        let whom = expression(body, "matchConditions", "by-the-job");
+        assert!(whom.contains("'^system:serviceaccount:(p[a-z0-9-]|z1a-[a-z0-9-]*):irsa[.]job$'"), "{whom}");
+    }
+
+    #[test]
+    fn nothing_of_the_published_guard_but_these_expressions_changes() {
+        let published = documents(GUARD);
+        let objects = rendered(&spec());
+        assert_eq!(
+            objects.iter().map(|object| object.at.kind).collect::<Vec<_>>(),
+            [ObjectKind::AdmissionPolicy, ObjectKind::AdmissionPolicyBinding]
+        );
+        assert_eq!(objects[1].body["spec"], published[1]["spec"]);
+        for member in ["failurePolicy", "matchConstraints", "validations"] {
+            assert_eq!(objects[0].body["spec"][member], published[0]["spec"][member]);
+        }
+        let differ: Vec<&str> = published[0]["spec"]["variables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(objects[0].body["spec"]["variables"].as_array().unwrap())
+            .filter(|(published, rendered)| published != rendered)
+            .filter_map(|(published, _)| published["name"].as_str())
+            .collect();
+        assert_eq!(differ, ["namespaces", "rolePatterns", "furtherRoles"]);
+    }
+
+    #[test]
+    fn the_rights_on_the_agent_go_with_pod_identity() {
+        let names = |spec: &BootstrapSpec| rights(spec, &zone()).into_iter().map(|object| object.at.to_string()).collect::<Vec<_>>();
+        let of_all = ["ClusterRole `qovery-irsa`", "ClusterRoleBinding `qovery-irsa`"];
+        let of_pods = ["Role `kube-system/qovery-irsa-agent`", "RoleBinding `kube-system/qovery-irsa-agent`"];
+        assert_eq!(names(&spec()), [of_all, of_pods].concat());
+        assert_eq!(names(&BootstrapSpec { pod_identity: false, ..spec() }), of_all);
+        assert_eq!(all_rights(&zone()).len(), 4);
+    }
+}
