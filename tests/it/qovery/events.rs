@@ -154,12 +154,10 @@ fn a_job_that_fails_ends_the_deployment_before_a_service_starts() {
     shop.environment.sandbox.aws(|aws| {
         aws.add_role("taken", "/", EC2_TRUST);
     });
-    shop.environment.write_manifest(&BOUND.replace("    role:\n", "    role:\n      name: taken\n"));
-    shop.environment.run(&["install"]).ended(0);
+    shop.write_manifest(&BOUND.replace("    role:\n", "    role:\n      name: taken\n"));
     let deployed = shop.deploy();
     assert_eq!((deployed.runs[0].code, deployed.started.len()), (3, 0), "{}", deployed.runs[0].err);
-    shop.environment.write_manifest(BOUND);
-    shop.environment.run(&["install"]).ended(0);
+    shop.write_manifest(BOUND);
     assert_eq!(started(&shop.deploy()), UNBOUND);
 }
 

@@ -234,7 +234,7 @@ fn move_over(old: &Old, page: &str, plan: &str, remove_the_old: impl FnOnce(&Sho
     assert_eq!(running(&first), [OLD, OLD]);
     pods_have_their_role(&shop.environment.sandbox, NEW);
 
-    shop.environment.write_manifest(&manifest(page, true));
+    shop.write_manifest(&manifest(page, true));
     let bound = watched(&shop, OLD, Shop::deploy);
     green(&bound);
     assert_eq!(running(&bound), [OLD, OLD], "the settings were read before");
@@ -351,7 +351,7 @@ fn with_the_same_name_the_job_adds_nothing_to_a_statement_that_checks_the_audien
 #[test]
 fn from_the_script_in_place() {
     let old = of_the_tutorial(by_subject);
-    let mut shop = old.shop(BOUND);
+    let mut shop = old.shop(&BOUND.replace("variables: {", "variables: {IRSA_MANIFEST: none, "));
     shop.environment.without_manifest(&[("SERVICE_ACCOUNT_NAME", OLD), ("AWS_ROLE_ARN", &old.arn())]);
     let planned = shop.environment.run(&["plan"]).ended(10);
     assert_eq!(planned.planned().join("\n"), shown("plan: script").trim_end());
@@ -614,7 +614,7 @@ fn a_service_account_that_the_uninstall_keeps_goes_on_with_the_job_and_another_r
         let again = watched(&shop, OLD, Shop::deploy);
         assert_eq!((ended(&again, 0).writes, running(&again)), (0, vec![OLD, OLD]));
         // Another role later is refused for as long as these fields say Helm's.
-        shop.environment.write_manifest(&with_the_same_name("manifest: august"));
+        shop.write_manifest(&with_the_same_name("manifest: august"));
         let refused = watched(&shop, OLD, Shop::deploy);
         assert!(ended(&refused, 3).err.contains("held by field manager `helm`"), "{}", refused.runs[0].err);
     });

@@ -93,6 +93,12 @@ impl Shop {
         shop
     }
 
+    /// Another manifest, which reaches the job by `install`.
+    pub(crate) fn write_manifest(&self, manifest: &str) {
+        self.environment.write_manifest(manifest);
+        self.environment.run(&["install"]).ended(0);
+    }
+
     /// A variable of the job of an environment.
     pub(crate) fn set_of_job(&self, environment: &str, name: &str, value: &str) {
         let job = self.service(environment, "aws-identity");
