@@ -30,6 +30,7 @@ pub(super) struct Manifest {
     pub(super) job: Typed<Job>,
     /// What `bootstrap` makes once for a cluster. No other command looks at it.
     #[serde(default)]
+    #[cfg_attr(not(feature = "laptop"), allow(dead_code, reason = "only `bootstrap` reads it, which the image does not have"))]
     pub(super) cluster: Typed<Cluster>,
 }
 
@@ -37,6 +38,7 @@ pub(super) struct Manifest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(not(feature = "laptop"), allow(dead_code, reason = "only `bootstrap` reads it, which the image does not have"))]
 pub(super) struct Cluster {
     /// The name of the EKS cluster.
     #[serde(default)]
@@ -75,6 +77,7 @@ pub(super) struct Cluster {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(not(feature = "laptop"), allow(dead_code, reason = "only `bootstrap` reads it, which the image does not have"))]
 pub(super) struct ClusterAccess {
     /// The namespace whose ServiceAccount may assume the role.
     pub(super) namespace: Typed<String>,
