@@ -48,7 +48,7 @@ fn job(qovery: &mut Qovery, environment: &str) -> String {
 
 #[test]
 fn every_operation_of_the_description_is_implemented() {
-    assert_eq!(Description::vendored().ids().len(), 46);
+    assert_eq!(Description::vendored().ids().len(), 47);
     let (mut qovery, id) = with_environment();
     job(&mut qovery, &id);
     for path in ["services", "job", "deploymentStage"] {
