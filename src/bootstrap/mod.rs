@@ -201,5 +201,5 @@ fn next(config: &BootstrapConfig, desired: &DesiredBootstrap) -> String {
         (BoundaryChoice::None, _) | (_, None) => String::new(),
         (_, Some(policy)) => format!(" --boundary {}", policy.arn),
     };
-    format!("qovery-irsa install --environment ENVIRONMENT_ID --role {}{boundary}", desired.role)
+    format!("qovery-irsa install --environment ENVIRONMENT_ID --role {}{boundary} --deploy", desired.role)
 }

@@ -34,7 +34,7 @@ fn an_empty_account_becomes_a_trust_zone_and_again_changes_nothing() {
     let planned: Vec<&str> = dry.planned().into_iter().filter(|line| !line.starts_with(' ')).collect();
     assert_eq!(first.done(), planned);
     let next = format!(
-        "next: qovery-irsa install --environment ENVIRONMENT_ID --role arn:aws:iam::123456789012:role/{ROLE} --boundary {BOUNDARY}\n"
+        "next: qovery-irsa install --environment ENVIRONMENT_ID --role arn:aws:iam::123456789012:role/{ROLE} --boundary {BOUNDARY} --deploy\n"
     );
     assert!(first.out.contains(&next), "{}", first.out);
     assert_eq!(laptop.subjects(), "system:serviceaccount:z*:qovery-irsa");
@@ -210,7 +210,7 @@ fn without_a_boundary_a_note_says_what_that_means() {
     let laptop = Laptop::new(manifest);
     let run = laptop.bootstrap(&[]).ended(0);
     assert!(run.out.contains("note: the jobs may give roles any permission"), "{}", run.out);
-    assert!(run.out.contains(&format!("--role arn:aws:iam::123456789012:role/{ROLE}\n")), "{}", run.out);
+    assert!(run.out.contains(&format!("--role arn:aws:iam::123456789012:role/{ROLE} --deploy\n")), "{}", run.out);
     assert!(!laptop.permissions().to_string().contains("iam:PermissionsBoundary"));
 }
 
