@@ -8,8 +8,9 @@ use crate::{
         call::{CallError, Failed, Patience},
     },
     model::{
-        bootstrap::{BootstrapSpec, DesiredBootstrap, JOB_POLICY, ObservedAddOn, ObservedBootstrap, Zone},
-        names::PolicyName,
+        arn::RoleArn,
+        bootstrap::{BootstrapSpec, DesiredBootstrap, JOB_POLICY, ObservedAddOn, ObservedBootstrap, Zone, access_role},
+        names::{PolicyName, RolePath},
         observed::ObservedRole,
     },
     plan::bootstrap::Direction,
@@ -46,7 +47,7 @@ impl Bench<'_> {
         let named = desired.boundary.as_ref().filter(|policy| policy.document.is_none() && self.direction == Direction::Make);
         let is_removed = self.direction == Direction::Remove;
         let looks_at_own = is_removed || desired.boundary.as_ref().is_some_and(|policy| policy.document.is_some());
-        let (provider, own_boundary, named_boundary, role, agent, below) = tokio::try_join!(
+        let (provider, own_boundary, named_boundary, role, agent, roles) = tokio::try_join!(
             self.call("read the OIDC provider", "iam:GetOpenIDConnectProvider", async || aws.zone_provider(&desired.provider).await),
             async {
                 if !looks_at_own {
@@ -65,11 +66,17 @@ impl Bench<'_> {
                 if !is_removed {
                     return Ok(None);
                 }
-                let doing = format!("list the roles below `{}`", desired.path);
-                self.call(&doing, "iam:ListRoles", async || aws.roles_with_trust(desired.path.as_str()).await).await.map(Some)
+                let doing = "list the roles, to see which rely on the cluster";
+                let roles = self.call(doing, "iam:ListRoles", async || aws.roles_with_trust().await).await?;
+                Ok(Some(roles.into_iter().filter(|role| !self.goes_too(&role.arn)).collect()))
             },
         )?;
-        Ok(ObservedBootstrap { provider, own_boundary, named_boundary, role, agent, below })
+        Ok(ObservedBootstrap { provider, own_boundary, named_boundary, role, agent, roles })
+    }
+
+    /// Whether a role is that of the cluster access which is taken away before the zone. A list may show it for a while.
+    fn goes_too(&self, role: &RoleArn) -> bool {
+        self.spec.access.is_some() && access_role(&self.spec.role).is_some_and(|name| name == role.name && role.path == RolePath::top())
     }
 
     /// The job's role with all that is on it; none if there is none.

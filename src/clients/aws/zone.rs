@@ -16,7 +16,7 @@ use crate::{
     model::{
         agent::{AGENT, AddOn, AutoMode},
         arn::{Account, PolicyArn},
-        bootstrap::{BOUNDARY_DESCRIPTION, ObservedAddOn, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow, Zone},
+        bootstrap::{BOUNDARY_DESCRIPTION, ListedRole, ObservedAddOn, ObservedPolicy, ObservedZoneProvider, PolicyVersion, Zone},
         gather::Gather as _,
         names::{ClusterName, RoleName},
         oidc::{Audience, Provider},
@@ -200,16 +200,16 @@ impl Aws {
         done(self.iam.delete_policy().policy_arn(arn.as_str()).send().await)
     }
 
-    /// `ListRoles`: the roles below a path with whom they trust, all pages.
+    /// `ListRoles`: the roles of the account with whom they trust, all pages.
     /// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRoles.html>
     ///
     /// # Errors
     /// IAM refuses, does not answer, or answers in an unknown form.
-    pub async fn roles_with_trust(&self, path: &str) -> Result<Vec<RoleBelow>, CallError> {
-        let mut pages = self.iam.list_roles().path_prefix(path).into_paginator().send();
+    pub async fn roles_with_trust(&self) -> Result<Vec<ListedRole>, CallError> {
+        let mut pages = self.iam.list_roles().max_items(1000).into_paginator().send();
         let role = |role: &aws_sdk_iam::types::Role| {
             let trust = decoded(role.assume_role_policy_document().unwrap_or_default())?;
-            Ok(RoleBelow { arn: role.arn().parse().map_err(odd)?, trust: TrustPolicy::parse(&trust).ok() })
+            Ok(ListedRole { arn: role.arn().parse().map_err(odd)?, trust: TrustPolicy::parse(&trust).ok() })
         };
         all(async || pages.next().await, |page| page.roles.iter().map(role).collect()).await
     }

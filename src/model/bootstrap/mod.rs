@@ -16,7 +16,7 @@ pub use self::{
     cluster_object::{BOOTSTRAP_MANAGER, ClusterObject, ObjectKind, ObjectRef, ObservedObject},
     cluster_rights::{ACCESS_GROUP, all_rights},
     desired::{BootstrapProblem, DesiredBootstrap, DesiredPolicy},
-    observed::{ObservedAddOn, ObservedBootstrap, ObservedPolicy, ObservedZoneProvider, PolicyVersion, RoleBelow},
+    observed::{ListedRole, ObservedAddOn, ObservedBootstrap, ObservedPolicy, ObservedZoneProvider, PolicyVersion},
     permissions::{LARGEST_INLINE_POLICIES, difference, permissions},
     project::{NamespaceAdvice, ProjectNamespaces, common_pattern, namespace_advice},
     spec::{BOOTSTRAP, BOUNDARY_DESCRIPTION, BootstrapSpec, BoundaryChoice, CLUSTER_TAG, JOB_POLICY, REGION_TAG, Zone},

@@ -24,8 +24,8 @@ pub struct ObservedBootstrap {
     pub role: Option<ObservedRole>,
     /// The add-on of EKS Pod Identity. Nothing if nobody looked.
     pub agent: Option<ObservedAddOn>,
-    /// The roles below the jobs' path, for a removal; nothing if nobody looked.
-    pub below: Option<Vec<RoleBelow>>,
+    /// The roles of the account that are to stay, for a removal; nothing if nobody looked.
+    pub roles: Option<Vec<ListedRole>>,
 }
 
 /// An OIDC provider.
@@ -79,9 +79,9 @@ pub struct ObservedAddOn {
     pub tags: BTreeMap<String, String>,
 }
 
-/// A role below the jobs' path, as a list shows it.
+/// A role as a list shows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RoleBelow {
+pub struct ListedRole {
     /// The role.
     pub arn: RoleArn,
     /// Whom it trusts; nothing if that is no policy document.

@@ -3,8 +3,8 @@
 use super::action::{BootstrapAction, BootstrapPlan};
 use crate::{
     model::{
-        agent::AddOn,
-        bootstrap::{DesiredBootstrap, JOB_POLICY, ObservedBootstrap, ObservedPolicy, RoleBelow},
+        agent::{AGENT, AddOn},
+        bootstrap::{DesiredBootstrap, JOB_POLICY, ListedRole, ObservedBootstrap, ObservedPolicy},
         line::counted,
         observed::ObservedRole,
     },
@@ -19,6 +19,7 @@ const MOST_NAMED: usize = 10;
 /// | observed | outcome |
 /// |---|---|
 /// | a role below `<path><cluster>/`, or one below the path that trusts this cluster | refusal: its pods would lose it |
+/// | a role elsewhere that trusts this cluster, as that of another zone | provider and add-on are left, and it is named |
 /// | the job's role, ours, with a policy or instance profile of somebody else's | refusal |
 /// | the boundary, ours, in use | refusal |
 /// | ours | delete it |
@@ -29,11 +30,14 @@ const MOST_NAMED: usize = 10;
 pub(super) fn remove(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> Result<BootstrapPlan, Refusals> {
     let mut plan = BootstrapPlan::default();
     let mut refusals = Vec::new();
-    let below = observed.below.iter().flatten().filter(|role| relies(desired, role)).collect::<Vec<_>>();
+    let relying = observed.roles.iter().flatten().filter(|role| relies(desired, role));
+    let (below, elsewhere): (Vec<_>, Vec<_>) = relying.partition(|role| role.arn.path.as_str().starts_with(desired.path.as_str()));
     if !below.is_empty() {
         let roles = below.iter().take(MOST_NAMED).map(|role| role.arn.to_string()).collect();
         refusals.push(BootstrapRefusal::RolesBelow { count: Counted(below.len()), roles });
     }
+    // What they need is the cluster's, and not this zone's alone.
+    let needed = needed(&elsewhere);
     if let Some(role) = &observed.role {
         if desired.is_own(&role.tags) {
             match delete_role(role) {
@@ -55,11 +59,13 @@ pub(super) fn remove(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
         }
     }
     if let Some(provider) = &observed.provider {
-        if desired.is_own(&provider.tags) {
-            plan.actions.push(BootstrapAction::DeleteProvider { provider: desired.provider.clone() });
-        } else {
-            let issuer = desired.provider.issuer.host_and_path();
-            plan.left.push(format!("OIDC provider `{issuer}`: `bootstrap` did not make it for this cluster"));
+        let issuer = desired.provider.issuer.host_and_path();
+        match &needed {
+            _ if !desired.is_own(&provider.tags) => {
+                plan.left.push(format!("OIDC provider `{issuer}`: `bootstrap` did not make it for this cluster"));
+            }
+            Some(needed) => plan.left.push(format!("OIDC provider `{issuer}`: {needed}")),
+            None => plan.actions.push(BootstrapAction::DeleteProvider { provider: desired.provider.clone() }),
         }
     }
     if let Some(agent) = &observed.agent
@@ -67,7 +73,10 @@ pub(super) fn remove(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
         && desired.is_own(&agent.tags)
         && agent.state != AddOn::Failed("DELETING".to_owned())
     {
-        plan.actions.push(BootstrapAction::DeleteAgent { cluster: desired.cluster.clone() });
+        match &needed {
+            Some(needed) => plan.left.push(format!("add-on `{AGENT}` of EKS cluster `{}`: {needed}", desired.cluster)),
+            None => plan.actions.push(BootstrapAction::DeleteAgent { cluster: desired.cluster.clone() }),
+        }
     }
     if refusals.is_empty() {
         return Ok(plan);
@@ -75,8 +84,19 @@ pub(super) fn remove(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
     Err(Refusals(refusals.into_iter().map(|refusal| Refusal::Bootstrap(Box::new(refusal))).collect()))
 }
 
-/// Whether a role is one of this cluster's environments, or lets its pods in. The job's own role does too, and stands elsewhere.
-fn relies(desired: &DesiredBootstrap, role: &RoleBelow) -> bool {
+/// What these roles need, in words; nothing if there are none.
+fn needed(roles: &[&ListedRole]) -> Option<String> {
+    let named = roles.iter().take(MOST_NAMED).map(|role| format!("`{}`", role.arn)).collect::<Vec<_>>().join(", ");
+    let more = roles.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!roles.is_empty()).then(|| format!("{} elsewhere may need it: {named}{more}", counted(roles.len(), "role")))
+}
+
+/// Whether a role is one of this cluster's environments, or lets its pods in. The job's own role does too, and goes with the zone.
+fn relies(desired: &DesiredBootstrap, role: &ListedRole) -> bool {
+    if role.arn == desired.role {
+        return false;
+    }
     let of_cluster = format!("{}{}/", desired.path, desired.cluster);
     let names = [desired.provider.arn.as_str(), desired.cluster_arn.as_str()];
     role.arn.path.as_str().starts_with(&of_cluster)

@@ -10,8 +10,8 @@ use crate::{
         anchor::Anchor,
         arn::Account,
         bootstrap::{
-            BootstrapSpec, BoundaryChoice, DesiredBootstrap, JOB_POLICY, ObservedAddOn, ObservedBootstrap, ObservedPolicy,
-            ObservedZoneProvider, PolicyVersion, RoleBelow, Zone,
+            BootstrapSpec, BoundaryChoice, DesiredBootstrap, JOB_POLICY, ListedRole, ObservedAddOn, ObservedBootstrap, ObservedPolicy,
+            ObservedZoneProvider, PolicyVersion, Zone,
         },
         observed::ObservedRole,
         oidc::Provider,
@@ -83,7 +83,7 @@ fn in_sync(spec: &BootstrapSpec) -> ObservedBootstrap {
         named_boundary: None,
         role: Some(role),
         agent: Some(ObservedAddOn { state: AddOn::Installed, tags: desired.tags }),
-        below: Some(Vec::new()),
+        roles: Some(Vec::new()),
     }
 }
 
@@ -226,9 +226,38 @@ fn a_role_relies_on_the_cluster_by_its_place_or_by_its_trust() {
     ] {
         let mut observed = in_sync(&spec);
         let role = format!("arn:aws:iam::123456789012:role{path}app").parse().unwrap();
-        observed.below = Some(vec![RoleBelow { arn: role, trust }]);
+        observed.roles = Some(vec![ListedRole { arn: role, trust }]);
         assert_eq!(plan(Direction::Remove, &desired(&spec), &observed).is_err(), relies, "{path}");
     }
+}
+
+#[test]
+fn what_another_zone_of_the_cluster_needs_is_left_and_named() {
+    let spec = spec(&["z*"]);
+    let desired = desired(&spec);
+    let trust = Some(TrustPolicy::new(&desired.anchor(), &desired.trusted));
+    let listed = |arn: &str| ListedRole { arn: arn.parse().unwrap(), trust: trust.clone() };
+    let mut observed = in_sync(&spec);
+    observed.roles = Some(vec![listed("arn:aws:iam::123456789012:role/qovery-irsa-demo")]);
+    assert_eq!(lines(&plan(Direction::Remove, &desired, &observed).unwrap()).len(), 5, "the job's own role is none of another zone");
+    observed.roles.as_mut().unwrap().push(listed("arn:aws:iam::123456789012:role/qovery-irsa-demo-prod"));
+    let removal = plan(Direction::Remove, &desired, &observed).unwrap();
+    assert_eq!(
+        lines(&removal),
+        [
+            "delete policy `qovery-irsa` of role `qovery-irsa-demo`",
+            "delete role `qovery-irsa-demo`",
+            "delete policy `arn:aws:iam::123456789012:policy/qovery-irsa-demo-boundary`",
+        ]
+    );
+    let by = "1 role elsewhere may need it: `arn:aws:iam::123456789012:role/qovery-irsa-demo-prod`";
+    assert_eq!(
+        removal.left,
+        [format!("OIDC provider `oidc.example.com/id/A`: {by}"), format!("add-on `eks-pod-identity-agent` of EKS cluster `demo`: {by}")]
+    );
+    // Who lets nobody of this cluster in needs nothing of it.
+    observed.roles = Some(vec![ListedRole { trust: None, ..listed("arn:aws:iam::123456789012:role/by-hand") }]);
+    assert_eq!(lines(&plan(Direction::Remove, &desired, &observed).unwrap()).len(), 5);
 }
 
 #[test]

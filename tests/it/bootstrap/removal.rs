@@ -70,6 +70,25 @@ fn roles_of_the_jobs_keep_it_from_being_deleted() {
 }
 
 #[test]
+fn the_zones_of_one_cluster_are_taken_away_one_after_the_other() {
+    let other = with_pods().replace("  name: demo", "  name: demo\n  role: qovery-irsa-demo-prod") + "defaults: {path: /prod/}\n";
+    let laptop = Laptop::bootstrapped(&with_pods());
+    let issuer = laptop.environment.issuer();
+    laptop.environment.write_manifest(&other);
+    laptop.bootstrap(&[]).ended(0);
+    laptop.environment.write_manifest(&with_pods());
+    let run = laptop.bootstrap(&["--delete"]).ended(0);
+    assert!(!run.done().iter().any(|line| line.contains("OIDC provider") || line.contains("add-on")), "{:?}", run.done());
+    let left =
+        format!("left: OIDC provider `{issuer}`: 1 role elsewhere may need it: `arn:aws:iam::123456789012:role/qovery-irsa-demo-prod`");
+    assert!(run.out.contains(&left), "{}", run.out);
+    laptop.environment.write_manifest(&other);
+    let last = laptop.bootstrap(&["--delete"]).ended(0);
+    assert!(last.done().contains(&format!("delete OIDC provider `{issuer}`").as_str()), "{:?}", last.done());
+    assert!(last.done().contains(&"delete add-on `eks-pod-identity-agent` of EKS cluster `demo`"), "{:?}", last.done());
+}
+
+#[test]
 fn what_others_put_on_the_role_keeps_it_from_being_deleted() {
     let laptop = Laptop::bootstrapped(ZONE);
     laptop.environment.sandbox.aws(|aws| {
