@@ -8,7 +8,7 @@ use super::action::{BootstrapAction, BootstrapPlan};
 use crate::{
     model::{
         agent::{AGENT, AddOn},
-        bootstrap::{CLUSTER_TAG, DesiredBootstrap, DesiredPolicy, JOB_POLICY, ObservedBootstrap, ObservedPolicy},
+        bootstrap::{CLUSTER_TAG, DesiredBootstrap, DesiredPolicy, JOB_POLICY, ObservedBootstrap, ObservedPolicy, REGION_TAG},
         document,
         line::counted,
         observed::ObservedRole,
@@ -82,11 +82,17 @@ pub(super) fn make(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> 
     Err(Refusals(refusals.into_iter().map(|refusal| Refusal::Bootstrap(Box::new(refusal))).collect()))
 }
 
+/// The cluster that tags name, as people read it.
+fn zone_of(tags: &BTreeMap<String, String>) -> Option<String> {
+    let cluster = tags.get(CLUSTER_TAG)?;
+    Some(tags.get(REGION_TAG).map_or_else(|| format!("`{cluster}`"), |region| format!("`{cluster}` in region `{region}`")))
+}
+
 /// A role that is there, if it is ours.
 fn own<'a>(desired: &DesiredBootstrap, role: Option<&'a ObservedRole>) -> Result<Option<&'a ObservedRole>, BootstrapRefusal> {
     match role {
         Some(role) if !desired.is_own(&role.tags) => {
-            let found = role.tags.get(CLUSTER_TAG).cloned();
+            let found = zone_of(&role.tags);
             Err(BootstrapRefusal::ForeignRole { role: Box::new(role.arn.clone()), found })
         }
         role => Ok(role),
@@ -128,9 +134,7 @@ fn boundary(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> Result<
             Ok(vec![BootstrapAction::CreatePolicy { policy, document, tags }])
         }
         Some(found) if desired.is_own(&found.tags) => Ok(versions(found, document, &desired.tags)),
-        Some(found) => {
-            Err(BootstrapRefusal::ForeignPolicy { policy: Box::new(found.arn.clone()), found: found.tags.get(CLUSTER_TAG).cloned() })
-        }
+        Some(found) => Err(BootstrapRefusal::ForeignPolicy { policy: Box::new(found.arn.clone()), found: zone_of(&found.tags) }),
     }
 }
 

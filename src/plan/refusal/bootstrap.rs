@@ -15,7 +15,7 @@ pub enum BootstrapRefusal {
     ForeignRole {
         /// The role.
         role: Box<RoleArn>,
-        /// The cluster that its tags name.
+        /// The cluster that its tags name, with its region.
         found: Option<String>,
     },
     /// A policy of the boundary's name was not made by `bootstrap` for this cluster.
@@ -23,7 +23,7 @@ pub enum BootstrapRefusal {
     ForeignPolicy {
         /// The policy.
         policy: Box<PolicyArn>,
-        /// The cluster that its tags name.
+        /// The cluster that its tags name, with its region.
         found: Option<String>,
     },
     /// The boundary that is named is not there.
@@ -66,7 +66,7 @@ impl std::fmt::Display for Counted {
 }
 
 fn whose(found: Option<&str>) -> String {
-    found.map(|cluster| format!(": its tags name cluster `{cluster}`")).unwrap_or_default()
+    found.map(|cluster| format!(": its tags name cluster {cluster}")).unwrap_or_default()
 }
 
 fn some(roles: &[String], count: Counted) -> String {
@@ -83,7 +83,8 @@ impl BootstrapRefusal {
     pub fn hint(&self) -> String {
         match self {
             Self::ForeignRole { .. } => {
-                "give the job's role another name (`cluster.role`), or delete that role by hand if nobody needs it".to_owned()
+                "give the job's role another name (`cluster.role`), or delete that role by hand if nobody needs it. A cluster of the same name in another region needs another `path` too: the jobs of both could change the same roles"
+                    .to_owned()
             }
             Self::ForeignPolicy { .. } => {
                 "give the job's role another name (`cluster.role`), which names the policy too; or give the ARN of that policy as `--boundary`"
