@@ -23,7 +23,7 @@ use super::{
 };
 use crate::model::{
     arn::RoleArn,
-    bootstrap::{BootstrapSpec, BoundaryChoice},
+    bootstrap::{BootstrapSpec, BoundaryChoice, access_role},
     gather::Gather as _,
     names::{ClusterName, NameProblem, NamespacePattern, Region, RoleName, RolePath, ServiceAccountName, Subject, TagKey},
 };
@@ -91,6 +91,12 @@ pub(super) fn spec(
         if role.as_ref().is_some_and(|role| role.as_str().eq_ignore_ascii_case(listed.name.as_str())) {
             at.key("roles")
                 .report(format_args!("{} is the job's own role: with it the jobs could let anybody in", quoted(&listed.to_string())));
+        }
+        if role.as_ref().and_then(access_role).is_some_and(|role| role.as_str().eq_ignore_ascii_case(listed.name.as_str())) {
+            at.key("roles").report(format_args!(
+                "{} is the role of cluster access: with it the jobs could let themselves into the whole cluster",
+                quoted(&listed.to_string())
+            ));
         }
         literal(listed.path.as_str(), &at.key("roles"));
     }

@@ -141,6 +141,7 @@ fn a_mistake_has_its_line_and_says_what_is_legal() {
         ("permissionsBoundary: none, namespaces: []", "qovery.yml:1: cluster.namespaces: is empty: it says in which namespaces"),
         ("permissionsBoundary: none, namespaces: [\"*\"]", "cluster.namespaces[0]: `*` is not a pattern of namespaces"),
         ("permissionsBoundary: none, roles: [\"arn:aws:iam::123456789012:role/Qovery-Irsa-Prod\"]", "is the job's own role"),
+        ("permissionsBoundary: none, roles: [\"arn:aws:iam::123456789012:role/Qovery-Irsa-Prod-Access\"]", "is the role of cluster access"),
         ("permissionsBoundary: none, roles: [\"arn:aws:iam::123456789012:role/a*/b\"]", "a policy would take it for a pattern"),
         ("permissionsBoundary: none, access: {}", "qovery.yml:1: cluster.access: `namespace` is missing"),
         ("permissionsBoundary: none, tags: {\"qovery-irsa/owner\": a}", "`qovery-irsa/owner` is not a tag key"),
