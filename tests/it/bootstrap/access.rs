@@ -356,6 +356,24 @@ fn it_is_taken_away_access_first_and_only_what_is_its_own() {
     assert!(reaching.object("clusterroles", "", "qovery-irsa").is_some());
 }
 
+#[test]
+fn the_guard_outlives_it_where_somebody_else_gives_the_group_rights() {
+    let reaching = Reaching::made();
+    reaching.laptop.environment.sandbox.kubernetes(|kubernetes| {
+        let mut binding = kubernetes.object("clusterrolebindings", "", "qovery-irsa").cloned().unwrap();
+        binding["metadata"]["labels"] = json!({});
+        kubernetes.put_object(binding);
+    });
+    let gone = reaching.bootstrap(&["--delete"]).ended(0);
+    assert!(gone.out.contains("left: ClusterRoleBinding `qovery-irsa`: `bootstrap` did not make it"), "{}", gone.out);
+    for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+        let left = format!("left: {kind} `qovery-irsa`: it bounds what somebody else gives group `qovery-irsa`");
+        assert!(gone.out.contains(&left), "{}", gone.out);
+    }
+    assert!(reaching.object("validatingadmissionpolicies", "", "qovery-irsa").is_some());
+    assert!(reaching.entry().is_none());
+}
+
 /// Every changing call fails once, and every answer is lost once: the next run completes, and never is anybody in the group without the guard.
 #[test]
 fn a_run_that_ends_anywhere_is_completed_by_the_next() {

@@ -8,7 +8,10 @@ pub use action::AccessAction;
 
 use super::{BootstrapAction, making, removing};
 use crate::{
-    model::bootstrap::{ACCESS_GROUP, AuthenticationMode, ClusterObject, DesiredAccess, ObservedAccess, ObservedNamespace, all_rights},
+    model::bootstrap::{
+        ACCESS_GROUP, AuthenticationMode, ClusterObject, DesiredAccess, ObjectKind, ObservedAccess, ObservedNamespace, ObservedObject,
+        all_rights,
+    },
     plan::refusal::{AccessRefusal, Refusal, Refusals},
 };
 
@@ -150,6 +153,7 @@ fn entry(desired: &DesiredAccess, observed: &ObservedAccess) -> Result<Vec<Acces
 /// |---|---|
 /// | ours, of this zone | delete it |
 /// | not ours, or another zone's | it is left, and named |
+/// | the guard, where a binding of the group is left | it is left, and named |
 /// | the role, ours, with a policy or instance profile of somebody else's | refusal |
 ///
 /// # Errors
@@ -165,12 +169,21 @@ pub fn remove(desired: &DesiredAccess, observed: &ObservedAccess) -> Result<Acce
         None => {}
     }
     let rights = all_rights(&desired.zone);
+    let is_own = |seen: &ObservedObject| seen.zone() == Some(desired.zone.to_string().as_str());
+    let is_bound_by_others = |object: &ClusterObject| {
+        object.at.kind == ObjectKind::ClusterRoleBinding && observed.objects.get(&object.at).is_some_and(|seen| !is_own(seen))
+    };
+    // Somebody else gives the group rights: the guard bounds them.
+    let is_guarded = rights.iter().any(is_bound_by_others);
     // A binding before what it binds.
     let order = rights.iter().rev().chain(desired.guard.iter().rev()).chain(&desired.service_account);
     for object in order {
         let Some(seen) = observed.objects.get(&object.at) else { continue };
         match seen.zone() {
-            Some(zone) if zone == desired.zone.to_string() => {
+            Some(_) if is_own(seen) && is_guarded && desired.guard.contains(object) => {
+                plan.left.push(format!("{}: it bounds what somebody else gives group `{ACCESS_GROUP}`", object.at));
+            }
+            Some(_) if is_own(seen) => {
                 plan.actions.push(AccessAction::Delete { at: object.at.clone(), uid: seen.uid().to_owned() });
             }
             Some(zone) => plan.left.push(format!("{}: `bootstrap` made it for `{zone}`", object.at)),
