@@ -3,6 +3,8 @@
 //!
 //! <https://registry.terraform.io/providers/hashicorp/aws/latest/docs>
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::{
@@ -48,7 +50,10 @@ pub(super) fn render(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
         found => {
             let mut body = Body::default();
             body.text("url", desired.provider.issuer.as_str());
-            body.raw("client_id_list", &format!("[{}]", quoted(desired.audience.as_str())));
+            // What others have added stays.
+            let known = found.iter().flat_map(|found| &found.audiences).map(String::as_str);
+            let audiences: BTreeSet<&str> = known.chain([desired.audience.as_str()]).collect();
+            body.raw("client_id_list", &format!("[{}]", audiences.into_iter().map(quoted).collect::<Vec<_>>().join(", ")));
             body.members("tags", &tags);
             add("aws_iam_openid_connect_provider", "cluster", &body, found.as_ref().map(|_| desired.provider.arn.clone()));
         }

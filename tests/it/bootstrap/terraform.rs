@@ -88,6 +88,15 @@ fn what_bootstrap_has_made_is_imported_and_what_is_of_others_is_left_out() {
     ];
     assert_eq!(imports, expected.map(|(to, id)| (to.to_owned(), id)));
 
+    // An audience that somebody has added is not taken away.
+    laptop.environment.sandbox.aws(|aws| {
+        let url = aws.providers().values().next().unwrap().url.clone();
+        aws.provider_mut(&url).unwrap().client_ids.push("by-hand".to_owned());
+    });
+    let all = blocks(&laptop.bootstrap(&["--print", "terraform"]).ended(0).out);
+    let provider = resource(&all, "aws_iam_openid_connect_provider", "cluster");
+    assert_eq!(provider["client_id_list"], json!(["by-hand", "sts.amazonaws.com"]));
+
     laptop.environment.sandbox.aws(|aws| {
         let url = aws.providers().values().next().unwrap().url.clone();
         aws.provider_mut(&url).unwrap().tags.clear();
