@@ -222,6 +222,8 @@ impl Installer<'_> {
                 }
                 // A name that is taken by now is an answer too: look again.
                 Err(error) if error.kind == ErrorKind::AlreadyExists => return Ok(()),
+                // So is that it is gone: somebody was faster, or an answer was lost.
+                Err(error) if error.kind.is_missing() && action.deletes() => return Ok(()),
                 Err(source) => return Err(Failed { doing: action.to_string(), call: action.call(), source }.into()),
             }
         }

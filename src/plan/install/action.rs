@@ -185,6 +185,14 @@ impl fmt::Display for Staged {
     }
 }
 
+impl JobAction {
+    /// Whether it takes something away.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::DeleteVariable { .. } | Self::DeleteFile { .. })
+    }
+}
+
 impl Call for JobAction {
     fn call(&self) -> &'static str {
         match self {

@@ -194,6 +194,18 @@ fn faults_that_pass_and_answers_that_are_lost_leave_one_of_each() {
 }
 
 #[test]
+fn a_file_that_is_gone_by_now_is_no_failure() {
+    let shop = shop(World::default());
+    shop.environment.run(&["install"]).ended(0);
+    shop.environment.write_manifest(&keyless().replace("      inlinePolicies: {own: {file: policies/own.json}}\n", ""));
+    shop.environment.sandbox.faults().add("qovery:deleteVariable", When::Nth(1), Fault::lost_answer());
+    shop.environment.run(&["install"]).ended(0);
+    let job = shop.service(&shop.id, "aws-identity");
+    assert_eq!(shop.environment.sandbox.qovery(|qovery| qovery.files_of(&job)).len(), 1);
+    assert_eq!(shop.environment.run(&["install"]).ended(0).writes, 0);
+}
+
+#[test]
 fn keys_that_the_job_inherits_are_refused_with_the_way_out() {
     let shop = shop(World::default());
     shop.environment.sandbox.qovery(|qovery| qovery.set_project_variable("AWS_ACCESS_KEY_ID", "AKIA-of-the-project", true));
