@@ -30,7 +30,6 @@ impl Operations {
         environment.write_manifest(&format!("{ZONE}  access: {{namespace: {OPS}}}\n{JOB}"));
         let id = environment.sandbox.qovery(|qovery| {
             let id = qovery.add_environment("operations", OPS);
-            qovery.set_variable(&id, "BUILT_IN", "QOVERY_KUBERNETES_NAMESPACE_NAME", OPS, false);
             qovery.add_registry("ghcr");
             id
         });
@@ -96,10 +95,10 @@ fn the_cron_job_is_installed_by_one_command_and_again_changes_nothing() {
 
 #[test]
 fn elsewhere_or_beside_keys_it_is_refused() {
-    let operations = Operations::new();
+    let mut operations = Operations::new();
     let sandbox = &operations.reaching.laptop.environment.sandbox;
+    operations.id = sandbox.qovery(|qovery| qovery.add_environment("other", "z2-other"));
     sandbox.qovery(|qovery| {
-        qovery.set_variable(&operations.id, "BUILT_IN", "QOVERY_KUBERNETES_NAMESPACE_NAME", "z2-other", false);
         qovery.set_variable(&operations.id, "ENVIRONMENT", "AWS_ACCESS_KEY_ID", "AKIA", false);
         qovery.add_service(&operations.id, Kind::Application, "aws-identity-sweep");
     });
