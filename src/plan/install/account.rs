@@ -62,7 +62,7 @@ pub(super) fn account(account: &JobAccount, observed: &ObservedEnvironment) -> R
 pub(super) fn note(spec: &JobSpec, observed: &ObservedEnvironment) -> Option<String> {
     let account = spec.account.as_ref().filter(|_| observed.account.is_none())?;
     Some(format!(
-        "Helm service `{}` makes a Role and a RoleBinding in the environment's namespace. Should Qovery refuse them, the other way is an EKS access entry, by `bootstrap --cluster-access`: docs/troubleshooting.md",
+        "Helm service `{}` makes a Role and a RoleBinding in the environment's namespace. Should Qovery refuse them, the other way is an EKS access entry for the job's own user or role: docs/troubleshooting.md",
         account.service
     ))
 }

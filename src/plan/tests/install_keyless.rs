@@ -106,7 +106,7 @@ fn an_environment_without_anything_gets_job_and_helm_service_in_two_stages_befor
     create deployment stage `identities`
     move deployment stage `identities` before `DATABASE DEFAULT`
     put the job into deployment stage `identities`
-    note: Helm service `aws-identity-account` makes a Role and a RoleBinding in the environment's namespace. Should Qovery refuse them, the other way is an EKS access entry, by `bootstrap --cluster-access`: docs/troubleshooting.md
+    note: Helm service `aws-identity-account` makes a Role and a RoleBinding in the environment's namespace. Should Qovery refuse them, the other way is an EKS access entry for the job's own user or role: docs/troubleshooting.md
     ");
     assert_eq!(
         helm_request(&plan),
