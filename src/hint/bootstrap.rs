@@ -34,7 +34,7 @@ pub fn of_bootstrap(failed: &Failed, known: &Known) -> Option<String> {
             "log in to AWS (`aws sso login`, `aws login`), or name a profile by `AWS_PROFILE`"
         }
         ErrorKind::NotFound(_) if failed.call == "eks:DescribeCluster" => {
-            "check the cluster's name, its region (`--region`) and the account of the AWS profile (`AWS_PROFILE`)"
+            "check the cluster's name, its region (`--region`) and the account of the AWS profile (`AWS_PROFILE`). Of a cluster that is deleted, take away by hand what has the tags `qovery-irsa/owner` = `bootstrap` and `qovery-irsa/cluster`"
         }
         ErrorKind::Throttled | ErrorKind::Transient | ErrorKind::Timeout => "run `bootstrap` again: it continues where it stopped",
         ErrorKind::NoConnection => {
