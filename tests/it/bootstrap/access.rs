@@ -259,6 +259,22 @@ fn nobody_is_let_in_while_the_guard_does_not_count() {
 }
 
 #[test]
+fn a_signal_while_the_guard_is_waited_for_is_no_guard_that_fails() {
+    let reaching = Reaching::new();
+    let environment = &reaching.laptop.environment;
+    environment.sandbox.kubernetes(|kubernetes| kubernetes.policies_count_after = std::time::Duration::from_hours(1));
+    let running = environment.spawn(&["bootstrap", "--cluster-access", OPS], &reaching.laptop.variables);
+    // What is applied last before the guard is waited for.
+    while reaching.object("clusterrolebindings", "", "qovery-irsa").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    running.signal("INT");
+    let failed = running.end().ended(1);
+    assert!(failed.err.contains("run `bootstrap` again: it continues where it stopped"), "{}", failed.err);
+    assert!(reaching.entry().is_none());
+}
+
+#[test]
 fn a_guard_that_lets_through_is_a_failed_proof() {
     let reaching = Reaching::made();
     reaching.laptop.environment.sandbox.kubernetes(|kubernetes| kubernetes.policies_count_after = std::time::Duration::from_hours(1));
