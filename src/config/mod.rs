@@ -270,7 +270,11 @@ pub fn load_install(
             let secrets = job.secrets.iter().filter_map(|name| Some((name.clone(), Secret::new(value(name)?.clone())))).collect();
             let bindings = travels.bindings.clone();
             let notes = travels.give(&mut job);
-            let when = if flags.install.bind { BindWhen::Always } else { BindWhen::NothingDeployed };
+            let when = match &flags.install {
+                InstallFlags { bind: true, .. } => BindWhen::Always,
+                InstallFlags { deploys: true, .. } => BindWhen::AfterJob,
+                InstallFlags { .. } => BindWhen::NothingDeployed,
+            };
             Ok(InstallConfig { job, qovery: installing.qovery, binds, bindings, bind: when, secrets, notes, timeout: installing.timeout })
         }
         _ => Err(source.problems(log)),

@@ -146,16 +146,25 @@ pub async fn targets(
     Ok(account.map(Target::Account).into_iter().chain([Target::Job(job), Target::Environment(environment.clone())]).collect())
 }
 
-/// Deploys these one after the other, each to its end. Then answers what the job's outputs say. Where an identity is not proven, the job is
-/// deployed once more: by EKS Pod Identity nothing can be proven before a pod runs.
+/// Deploys these one after the other, each to its end.
 ///
 /// # Errors
 /// Qovery does not answer, a deployment did not end well or not in time, or a signal came.
-pub async fn deploy(targets: &[Target], qovery: &Qovery, patience: &Patience, report: &mut Report<'_>) -> Result<Proofs, DeployError> {
+pub async fn deploy(targets: &[Target], qovery: &Qovery, patience: &Patience, report: &mut Report<'_>) -> Result<(), DeployError> {
     let mut deployer = Deployer { qovery, patience, report };
     for target in targets {
         deployer.deploy(target).await?;
     }
+    Ok(())
+}
+
+/// What the outputs of the job say, now that these are deployed. Where an identity is not proven, the job is deployed once more: by EKS Pod
+/// Identity nothing can be proven before a pod runs.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn proofs(targets: &[Target], qovery: &Qovery, patience: &Patience, report: &mut Report<'_>) -> Result<Proofs, DeployError> {
+    let mut deployer = Deployer { qovery, patience, report };
     let Some((target, job)) = targets.iter().find_map(|target| match target {
         Target::Job(job) => Some((target, job)),
         Target::Account(_) | Target::Environment(_) => None,

@@ -45,8 +45,32 @@ pub async fn run(
     patience: &Patience,
     report: &mut Report<'_>,
 ) -> Result<usize, StepError> {
+    run_binding(config, config.bind, mode, http, patience, report).await
+}
+
+/// Binds the services that are not bound yet, once the job has been deployed.
+///
+/// # Errors
+/// As [`run`].
+pub async fn bind(
+    config: &InstallConfig,
+    http: &reqwest::Client,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<usize, StepError> {
+    run_binding(config, BindWhen::Always, Mode::Apply, http, patience, report).await
+}
+
+async fn run_binding(
+    config: &InstallConfig,
+    bind: BindWhen,
+    mode: Mode,
+    http: &reqwest::Client,
+    patience: &Patience,
+    report: &mut Report<'_>,
+) -> Result<usize, StepError> {
     let Some(access) = &config.qovery else { return Ok(0) };
-    let mut installer = Installer { qovery: Qovery::new(access, http), config, patience, uploaded: BTreeMap::new() };
+    let mut installer = Installer { qovery: Qovery::new(access, http), config, bind, patience, uploaded: BTreeMap::new() };
     let mut left = Vec::new();
     for _ in 0..MOST_LOOKS {
         let (observed, plan) = tokio::select! {
@@ -70,6 +94,7 @@ pub async fn run(
 struct Installer<'a> {
     qovery: Qovery,
     config: &'a InstallConfig,
+    bind: BindWhen,
     patience: &'a Patience,
     /// What this run has uploaded, by where it is mounted. Whether Qovery shows it is not confirmed: then this is what is there.
     uploaded: BTreeMap<String, String>,
@@ -79,8 +104,8 @@ impl Installer<'_> {
     async fn plan(&self) -> Result<(ObservedEnvironment, InstallPlan), StepError> {
         let observed = self.observe().await?;
         let at_hand = self.config.secrets.keys().cloned().gather();
-        let InstallConfig { job, binds, bindings, bind, .. } = self.config;
-        let plan = install(&Wanted { job, binds, bindings, bind: *bind, at_hand: &at_hand }, &observed)?;
+        let InstallConfig { job, binds, bindings, .. } = self.config;
+        let plan = install(&Wanted { job, binds, bindings, bind: self.bind, at_hand: &at_hand }, &observed)?;
         Ok((observed, plan))
     }
 
@@ -168,7 +193,7 @@ impl Installer<'_> {
 
     /// Asked for only where it decides whether services are bound.
     async fn deployed(&self) -> Result<Option<Deployed>, Failed> {
-        if self.config.bindings.is_empty() || self.config.bind == BindWhen::Always {
+        if self.config.bindings.is_empty() || self.bind == BindWhen::Always {
             return Ok(None);
         }
         let call = "qovery:GET /environment/{id}/statuses";

@@ -326,6 +326,8 @@ pub enum BindWhen {
     /// Where no service of the environment was ever deployed: all of them start after the job's first run.
     #[default]
     NothingDeployed,
+    /// There, and elsewhere once this run has deployed the job: then its ServiceAccounts are there.
+    AfterJob,
     /// Wherever.
     Always,
 }

@@ -4,8 +4,11 @@ use super::error::RunError;
 use crate::{
     clients::{call::Patience, qovery::Qovery},
     config::InstallConfig,
-    install::deploy::{self, Proofs},
-    model::line::counted,
+    install::{
+        self,
+        deploy::{self, Proofs},
+    },
+    model::{deployment::Target, line::counted},
     plan::{Mode, install::Deploy},
     report::{
         Report,
@@ -13,7 +16,7 @@ use crate::{
     },
 };
 
-/// Deploys the job and what belongs to it, and says what is proven then.
+/// Deploys the job and what belongs to it, binds what is not bound yet before the services are deployed, and says what is proven then.
 pub(super) async fn deployed(
     config: &InstallConfig,
     mode: Mode,
@@ -34,7 +37,13 @@ pub(super) async fn deployed(
             "identity `{identity}` is not proven: by EKS Pod Identity nothing is before a pod of it runs, so run the job again once one does; else the job's log says why"
         )
     };
-    Ok(match deploy::deploy(&targets, &qovery, patience, report).await? {
+    let is_last = |target: &Target| matches!(target, Target::Environment(_));
+    let (last, first): (Vec<Target>, Vec<Target>) = targets.iter().cloned().partition(is_last);
+    deploy::deploy(&first, &qovery, patience, report).await?;
+    // Not before the job has made the ServiceAccounts: had it failed, a service that is deployed alone could not start.
+    install::bind(config, http, patience, report).await?;
+    deploy::deploy(&last, &qovery, patience, report).await?;
+    Ok(match deploy::proofs(&targets, &qovery, patience, report).await? {
         Proofs::Unsaid(why) => {
             report.note(&format!("it cannot be seen in Qovery which identities are proven: {why}. The job's log tells"));
             End::new(Exit::Unknown, "deployed, and it is not known whether the services get their roles")

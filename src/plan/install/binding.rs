@@ -1,6 +1,6 @@
 //! The services that identities bind: `install` lets them ask for their ServiceAccounts itself where the job's first run then comes before them.
 
-use super::{action::JobAction, wanted::Wanted};
+use super::{action::JobAction, keys::has_token, wanted::Wanted};
 use crate::{
     model::{
         job::{BindWhen, Deployed, ObservedEnvironment},
@@ -16,9 +16,12 @@ use crate::{
 ///
 /// | a service that is not bound as its identity says | |
 /// |---|---|
-/// | is not there | a note: the job refuses until it is |
+/// | is not there, and the run deploys | a refusal: its pods would run without the role |
+/// | is not there | a note: who binds it later, if anybody |
 /// | comes after the job, and none was ever deployed, or `--bind` | bind it |
-/// | else | a note: the job binds it, and a second deployment is needed |
+/// | else, and the run deploys | a note: bound once the job has run |
+/// | else, and the job has an API token | a note: the job binds it, and a second deployment is needed |
+/// | else | a note: nobody binds it |
 pub(super) fn bindings(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> Result<(Vec<JobAction>, Vec<String>), Vec<Refusal>> {
     let job = observed.job.as_ref().map(|job| &job.id);
     let others: Vec<ObservedService> =
@@ -32,24 +35,36 @@ pub(super) fn bindings(wanted: &Wanted<'_>, observed: &ObservedEnvironment) -> R
             }
             Ok(Some(Bind { service, .. })) => left.push(service.to_string()),
             // The job itself needs no identity, and is no service that it could be bound to.
-            Err(Refusal::NoSuchService { service, .. }) => missing.push(format!("`{service}`")),
+            Err(Refusal::NoSuchService { service, .. }) if wanted.bind != BindWhen::AfterJob => missing.push(format!("`{service}`")),
             Err(refusal) => refusals.push(refusal),
         }
     }
     if !refusals.is_empty() {
         return Err(refusals);
     }
+    let has_token = has_token(wanted.job, observed);
     let later = (!left.is_empty()).then(|| {
-        format!(
-            "{}: the job binds what is not bound yet on its next run, and pods get the role from the deployment after that. `install --bind` binds now, and one deployment is enough",
-            left.join(", ")
-        )
+        let left = left.join(", ");
+        match wanted.bind {
+            BindWhen::AfterJob => format!("{left}: `--deploy` binds what is not bound yet once the job has run"),
+            _ if has_token => format!(
+                "{left}: the job binds what is not bound yet on its next run, and pods get the role from the deployment after that. `install --bind` binds now, and one deployment is enough"
+            ),
+            BindWhen::Always => {
+                format!("{left}: not bound, for the job does not come before. Name a `stage` in `job`, then run `install` again")
+            }
+            BindWhen::NothingDeployed => format!(
+                "{left}: not bound, for something was deployed before, and the job has no API token with which it could. Run `install --bind`, then deploy; `install --deploy` does both"
+            ),
+        }
     });
     let none = (!missing.is_empty()).then(|| {
-        format!(
-            "`bindServices` names {}, which the environment does not have: create it before you deploy, the job refuses to run without",
-            missing.join(", ")
-        )
+        let then = if has_token {
+            "create it before you deploy, the job refuses to run without"
+        } else {
+            "create it, then run `install` again, which binds it. The job has no API token with which it could"
+        };
+        format!("`bindServices` names {}, which the environment does not have: {then}", missing.join(", "))
     });
     Ok((actions, later.into_iter().chain(none).collect()))
 }

@@ -44,17 +44,27 @@ pub(super) fn of_job(spec: &JobSpec, observed: &ObservedEnvironment) -> Vec<Inst
     keys.chain(of_eks).map(|key| InstallRefusal::KeyOfJob { key: key.clone() }).collect()
 }
 
+/// Whether the job has an API token of Qovery, or gets one.
+pub(super) fn has_token(spec: &JobSpec, observed: &ObservedEnvironment) -> bool {
+    TOKENS.iter().any(|name| sees(spec, observed, name))
+}
+
+/// Whether the job has a variable or a secret of that name, or gets one.
+fn sees(spec: &JobSpec, observed: &ObservedEnvironment, name: &str) -> bool {
+    let named = spec.secrets.iter().chain(spec.variables.keys()).any(|known| known.as_str() == name);
+    named || in_force(&observed.variables, name).is_some()
+}
+
 /// What is missing where the job would have no AWS credentials at all.
 pub(super) fn without_credentials(spec: &JobSpec, observed: &ObservedEnvironment) -> Option<String> {
-    let named = |name: &str| spec.secrets.iter().chain(spec.variables.keys()).any(|known| known.as_str() == name);
-    let has = |name: &&str| named(name) || in_force(&observed.variables, name).is_some();
+    let has = |name: &&str| sees(spec, observed, name);
     // A role that `install --role` gave before, or somebody else's ServiceAccount.
     let present = observed.job.as_ref().and_then(|job| job.settings.get(SERVICE_ACCOUNT)).and_then(serde_json::Value::as_str);
     let runs_as_another = spec.advanced_settings.contains_key(SERVICE_ACCOUNT) || present.is_some_and(|name| !name.is_empty());
     if spec.account.is_some() || runs_as_another || AWS_KEYS.iter().chain(&SET_BY_EKS).any(has) {
         return None;
     }
-    Some("the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, and give `role` and `chart` in `job`".to_owned())
+    Some("the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, then `install` with `--role`, and name a `chart` in `job`".to_owned())
 }
 
 /// What people should know where nothing is refused.

@@ -325,7 +325,7 @@ fn a_job_without_role_and_keys_is_told_what_is_missing() {
     spec.secrets.clear();
     let mut observed = in_sync();
     observed.variables.retain(|variable| variable.name != "AWS_SECRET_ACCESS_KEY");
-    insta::assert_snapshot!(lines(planned(&spec, &observed)), @"note: the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, and give `role` and `chart` in `job`");
+    insta::assert_snapshot!(lines(planned(&spec, &observed)), @"note: the job has neither a `role` nor AWS keys, so it cannot reach AWS: run `bootstrap` once for the cluster, then `install` with `--role`, and name a `chart` in `job`");
     spec.advanced_settings.insert("security.service_account_name".to_owned(), json!("mine"));
     assert!(!lines(planned(&spec, &observed)).contains("note"), "somebody else's ServiceAccount may have a role");
     spec.advanced_settings.remove("security.service_account_name");
@@ -404,7 +404,23 @@ fn services_are_bound_where_nothing_was_deployed_yet_or_when_asked() {
     for deployed in [Deployed::Never, Deployed::Before] {
         assert_eq!(of(BindWhen::NothingDeployed, deployed, Some("app")), "", "it is bound");
     }
-    insta::assert_snapshot!(of(BindWhen::NothingDeployed, Deployed::Before, None), @"note: application `api`: the job binds what is not bound yet on its next run, and pods get the role from the deployment after that. `install --bind` binds now, and one deployment is enough");
+    insta::assert_snapshot!(of(BindWhen::NothingDeployed, Deployed::Before, None), @"note: application `api`: not bound, for something was deployed before, and the job has no API token with which it could. Run `install --bind`, then deploy; `install --deploy` does both");
+    let with_token = JobSpec { secrets: BTreeSet::from(["IRSA_QOVERY_TOKEN".parse().unwrap()]), ..keyless() };
+    let mut observed = with_api(Deployed::Before, None);
+    observed.variables.push(variable(88, "IRSA_QOVERY_TOKEN", None, VariableScope::Service));
+    insta::assert_snapshot!(lines(binding(&with_token, &wanted, BindWhen::NothingDeployed, &observed)), @"note: application `api`: the job binds what is not bound yet on its next run, and pods get the role from the deployment after that. `install --bind` binds now, and one deployment is enough");
+}
+
+/// It ends with "deployed and proven": then no service may be left without its role unsaid.
+#[test]
+fn a_run_that_deploys_binds_at_once_or_after_the_job_and_refuses_what_is_not_there() {
+    let wanted = [desired("api", "app")];
+    let of = |deployed| lines(binding(&keyless(), &wanted, BindWhen::AfterJob, &with_api(deployed, None)));
+    assert_eq!(of(Deployed::Never), "bind application `api` to ServiceAccount `app`");
+    assert_eq!(of(Deployed::Before), "note: application `api`: `--deploy` binds what is not bound yet once the job has run");
+    let refused = lines(binding(&keyless(), &[desired("apy", "app")], BindWhen::AfterJob, &settled()));
+    assert!(refused.starts_with("refused: the environment has no service `apy`"), "{refused}");
+    assert!(refused.ends_with("hint: correct `bindServices`, or create the service before"), "{refused}");
 }
 
 #[test]
@@ -424,7 +440,7 @@ fn what_the_job_would_refuse_to_bind_is_refused_here() {
     assert!(
         lines(binding(&keyless(), &twice, BindWhen::Always, &with_api(Deployed::Never, None))).contains("application `api` is bound twice")
     );
-    insta::assert_snapshot!(lines(binding(&keyless(), &[desired("later", "app"), desired("aws-identity", "app")], BindWhen::Always, &settled())), @"note: `bindServices` names `later`, `aws-identity`, which the environment does not have: create it before you deploy, the job refuses to run without");
+    insta::assert_snapshot!(lines(binding(&keyless(), &[desired("later", "app"), desired("aws-identity", "app")], BindWhen::Always, &settled())), @"note: `bindServices` names `later`, `aws-identity`, which the environment does not have: create it, then run `install` again, which binds it. The job has no API token with which it could");
 }
 
 #[test]

@@ -35,6 +35,10 @@ fn run_keyless(shop: &Shop) -> (Run, Vec<(Event, bool)>) {
     (run, performed.iter().map(|Performed { event, well, .. }| (*event, *well)).collect())
 }
 
+fn denied() -> Fault {
+    Fault::Error { status: 403, code: "AccessDenied".to_owned(), message: "no".to_owned() }
+}
+
 /// A run beside an engine that carries out what is asked for.
 fn run_beside(engine: &Engine<'_>, shop: &Shop) -> (Run, Vec<(Event, bool)>) {
     let (run, performed) = engine.in_background(|| shop.environment.run(&DEPLOY));
@@ -101,6 +105,48 @@ fn without_a_key_the_account_comes_first_and_one_command_ends_with_the_proof() {
     assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);
 }
 
+/// Something was deployed before, and the job has no token of its own. Before the job has run nothing is bound: had it failed, a service that
+/// is deployed alone would ask for a ServiceAccount that is not there.
+#[test]
+fn without_a_token_services_are_bound_between_the_job_and_the_environment() {
+    let shop = Shop::of_nothing(World::default(), &KEYLESS.replace("  secrets: [IRSA_QOVERY_TOKEN]\n", ""));
+    shop.bootstrap(&[]).ended(0);
+    let db = shop.service(&shop.id, "db");
+    shop.environment.sandbox.qovery(|qovery| qovery.set_deployed(&db));
+    shop.environment.sandbox.faults().add("iam:CreateRole", When::Nth(1), denied());
+    let (run, _) = run_keyless(&shop);
+    let bound = |run: &Run| -> Vec<String> {
+        let after = |done: &&str| done.starts_with("bind ") || done.starts_with("deploy ");
+        run.done().into_iter().filter(after).map(str::to_owned).collect()
+    };
+    assert_eq!(bound(&run.ended(1)), ["deploy Helm service `aws-identity-account`"]);
+    let (run, _) = run_keyless(&shop);
+    let run = run.ended(0);
+    assert_eq!(
+        bound(&run),
+        [
+            "deploy Helm service `aws-identity-account`",
+            "deploy job `aws-identity`",
+            "bind application `api` to ServiceAccount `app`",
+            "bind container `worker` to ServiceAccount `app`",
+            "deploy the environment"
+        ]
+    );
+    assert_eq!(shop.pods_with_role(), 2);
+    assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);
+}
+
+#[test]
+fn a_service_that_is_not_there_is_refused_before_anything_is_deployed() {
+    let shop = Shop::of_nothing(World::default(), &KEYLESS.replace("[api, worker]", "[apy, worker]"));
+    let arguments = ["install", "--environment", &shop.id, "--role", JOB_ROLE, "--deploy"];
+    for more in [&[][..], &["--dry-run"]] {
+        let run = shop.environment.run(&[&arguments[..], more].concat());
+        assert_eq!((run.code, run.writes), (3, 0), "{}{}", run.out, run.err);
+        assert!(run.err.contains("refused: the environment has no service `apy`; there are "), "{}", run.err);
+    }
+}
+
 #[test]
 fn an_account_that_fails_ends_it_with_the_known_causes_and_the_job_is_not_run() {
     let known_causes = |shop: &Shop| {
@@ -131,8 +177,7 @@ fn an_account_that_fails_ends_it_with_the_known_causes_and_the_job_is_not_run() 
 #[test]
 fn a_job_that_fails_ends_it_before_any_service_is_deployed() {
     let shop = Shop::new(BOUND);
-    let denied = Fault::Error { status: 403, code: "AccessDenied".to_owned(), message: "no".to_owned() };
-    shop.environment.sandbox.faults().add("iam:CreateRole", When::Always, denied);
+    shop.environment.sandbox.faults().add("iam:CreateRole", When::Always, denied());
     let (run, performed) = run_beside(&shop.engine(), &shop);
     let err = run.ended(1).err;
     assert_eq!(performed, [(Event::Force, false)]);
