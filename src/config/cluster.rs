@@ -285,7 +285,7 @@ fn of_flag(given: &str, files: &Files<'_>, log: &ProblemLog) -> Option<BoundaryC
     let document = match files.document(path) {
         Ok(document) => document,
         Err(problem) => {
-            log.value(flag, format_args!("{shown} {problem}"));
+            log.value(flag, format_args!("{shown} {problem}. Name a file with a policy document, the ARN of a managed policy, or `none`"));
             return None;
         }
     };

@@ -328,6 +328,7 @@ pub fn load_bootstrap(
     let spec = cluster::spec(section, beside, &flags.bootstrap, &variables, &files, &log);
     let project = settings::project(flags, &variables, &log);
     let (timeout, settle) = (settings::timeout(flags, &variables, &log), settings::settle(&variables, &log));
+    settings::format(flags, &variables, &log);
     match spec {
         Some(spec) if log.is_empty() => Ok(BootstrapConfig { spec, project, notes, timeout, settle }),
         _ => Err(source.problems(log)),

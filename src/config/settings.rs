@@ -121,11 +121,7 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog
         ),
         output: v.irsa_output.as_ref().map_or_else(|| DEFAULT_OUTPUT.into(), PathBuf::from),
         termination_log: v.irsa_termination_log.as_ref().map_or_else(|| DEFAULT_TERMINATION_LOG.into(), PathBuf::from),
-        format: choice(
-            log,
-            flag_or_variable(("--format", flags.format.as_deref()), ("IRSA_FORMAT", v.irsa_format.as_deref())),
-            &[("text", Format::Text), ("json", Format::Json)],
-        ),
+        format: format(flags, v, log),
         examined: parsed(log, "--service-account", flags.service_account.as_deref()),
         retired: parsed(needed, "--issuer", flags.issuer.as_deref()),
         fallbacks: Fallbacks {
@@ -134,6 +130,15 @@ pub(super) fn settings(flags: &Flags, variables: &Variables, needed: &ProblemLog
         },
         on_delete: on_delete(v, log),
     }
+}
+
+/// How the report is written.
+pub(super) fn format(flags: &Flags, v: &Variables, log: &ProblemLog) -> Format {
+    choice(
+        log,
+        flag_or_variable(("--format", flags.format.as_deref()), ("IRSA_FORMAT", v.irsa_format.as_deref())),
+        &[("text", Format::Text), ("json", Format::Json)],
+    )
 }
 
 /// What `delete` does. A word that is not known, as one of a newer version, is taken for the careful one.
@@ -193,6 +198,8 @@ pub(super) fn identity_of_variables(v: &Variables, fallbacks: &Fallbacks, log: &
     None
 }
 
+const INSTALLED: &str = "the job is installed through Qovery's API";
+
 /// What `install` reads of variables and flags.
 pub(super) struct Installing {
     pub(super) manifest: PathBuf,
@@ -204,16 +211,36 @@ pub(super) struct Installing {
 
 /// What variables and flags mean for `install`; every problem goes to the log.
 pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Installing {
+    format(flags, v, log);
     Installing {
         manifest: manifest_file(flags, v).map_or_else(|| DEFAULT_MANIFEST.into(), |file| file.path),
-        qovery: if flags.prints { None } else { qovery(flags, v, ("QOVERY_API_TOKEN", "the job is installed through Qovery's API"), log) },
+        qovery: if flags.prints { None } else { installed(flags, v, log) },
         timeout: timeout(flags, v, log),
         role: match flags.install.role.as_deref() {
             None => Typed::Absent,
             role => parsed(log, "--role", role).map_or(Typed::Wrong, Typed::Value),
         },
-        boundary: parsed(log, "--boundary", flags.install.boundary.as_deref()),
+        boundary: match flags.install.boundary.as_deref() {
+            Some(none @ "none") => {
+                log.value(
+                    "--boundary",
+                    format_args!("`{none}` is the choice of `bootstrap`: leave the flag out here, then nothing bounds the roles"),
+                );
+                None
+            }
+            given => parsed(log, "--boundary", given),
+        },
     }
+}
+
+/// How Qovery's API is reached by `install`, whose environment a person names.
+fn installed(flags: &Flags, v: &Variables, log: &ProblemLog) -> Option<QoveryAccess> {
+    if flags.environment.is_none() && v.qovery_environment_id.is_none() {
+        log.setting("--environment", "is not set: the id of the environment, which its address in the console ends with");
+        qovery_token(v, "QOVERY_API_TOKEN", INSTALLED, log);
+        return None;
+    }
+    qovery(flags, v, ("QOVERY_API_TOKEN", INSTALLED), log)
 }
 
 pub(super) fn settle(v: &Variables, log: &ProblemLog) -> Duration {

@@ -426,7 +426,9 @@ fn of_qovery(failed: &Failed, kind: &ErrorKind) -> Option<String> {
             ));
         }
         ErrorKind::Denied(_) => "give the API token a role that may change the services of this environment",
-        ErrorKind::NotFound(_) => "check `QOVERY_ENVIRONMENT_ID`, and that the API token is of the environment's organization",
+        ErrorKind::NotFound(_) => {
+            "check the environment's id (`QOVERY_ENVIRONMENT_ID`, of `install` `--environment`), and that the API token is of the environment's organization"
+        }
         ErrorKind::NoConnection => "check the way from the job to Qovery's API, `HTTPS_PROXY` included; then deploy again",
         ErrorKind::Timeout => DEPLOY_AGAIN,
         ErrorKind::UntrustedCertificate => "if a proxy stands between, set `SSL_CERT_FILE` to a PEM file of its certificate authority",

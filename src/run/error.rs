@@ -121,7 +121,7 @@ impl RunError {
 
     fn hint(&self, known: &Known) -> Option<String> {
         match self {
-            Self::Config(_) => Some("nothing was read from or changed in AWS or Kubernetes".to_owned()),
+            Self::Config(_) => Some("nothing was read from or changed in AWS, Kubernetes or Qovery".to_owned()),
             Self::Connect(error) | Self::Step(StepError::Confirm(error)) => hint::of_connection(error, known),
             Self::Deploy(DeployError::Call(failed)) => hint::of_call(failed, known),
             Self::Deploy(error) => error.hint(),

@@ -157,6 +157,13 @@ fn a_mistake_has_its_line_and_says_what_is_legal() {
     let flags = BootstrapFlags { boundary: Some("wrong.json".to_owned()), ..BootstrapFlags::default() };
     let said = problems(&flags, &[], "cluster: {name: prod, namespaces: [z*]}");
     assert!(said.starts_with("`--boundary`: `wrong.json`: Statement[0]"), "{said}");
+    let flags = BootstrapFlags { boundary: Some("None".to_owned()), ..BootstrapFlags::default() };
+    let said = problems(&flags, &[], "cluster: {name: prod, namespaces: [z*]}");
+    let legal = "`None` cannot be read: no such file. Name a file with a policy document, the ARN of a managed policy, or `none`";
+    assert_eq!(said, format!("`--boundary`: {legal}"));
+    let manifest = "cluster: {name: prod, namespaces: [z*], permissionsBoundary: none}";
+    let said = problems(&BootstrapFlags::default(), &[("IRSA_FORMAT", "yaml")], manifest);
+    assert_eq!(said, "`IRSA_FORMAT`: `yaml` is not known: use `text` or `json`");
 }
 
 #[test]

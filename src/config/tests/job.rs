@@ -81,8 +81,23 @@ fn a_flag_names_the_environment_and_printing_needs_none() {
     assert_eq!(installing(&flags, &none, manifest).unwrap().qovery, None);
     insta::assert_snapshot!(installing(&Flags::default(), &none, manifest).unwrap_err(), @"
     2 problems in the configuration
-      `QOVERY_ENVIRONMENT_ID` is not set: the job is installed through Qovery's API, which asks for the environment's id
+      `--environment` is not set: the id of the environment, which its address in the console ends with
       `QOVERY_API_TOKEN` is not set: the job is installed through Qovery's API; make an API token in the console, and give it by this name
+    ");
+}
+
+#[test]
+fn a_flag_with_a_mistake_says_what_is_legal() {
+    let manifest = "identities: [{serviceAccount: app, role: {policies: [arn:aws:iam::aws:policy/ReadOnlyAccess]}}]\njob: {name: a, image: {registry: r, name: n, tag: t}}";
+    let flags = Flags {
+        format: Some("yaml".to_owned()),
+        install: InstallFlags { boundary: Some("none".to_owned()), ..InstallFlags::default() },
+        ..Flags::default()
+    };
+    insta::assert_snapshot!(installing(&flags, &[], manifest).unwrap_err(), @"
+    2 problems in the configuration
+      `--format`: `yaml` is not known: use `text` or `json`
+      `--boundary`: `none` is the choice of `bootstrap`: leave the flag out here, then nothing bounds the roles
     ");
 }
 

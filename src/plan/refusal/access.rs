@@ -63,7 +63,7 @@ impl AccessRefusal {
         match self {
             Self::ConfigMap => "change it first, and know that there is no way back: `aws eks update-cluster-config --name CLUSTER --access-config authenticationMode=API_AND_CONFIG_MAP`. The ConfigMap goes on to count beside the entries".to_owned(),
             Self::NoPolicies => "update the cluster to Kubernetes 1.30 or newer; the jobs themselves need no cluster access".to_owned(),
-            Self::NoNamespace(namespace) => format!("create it, or name another one: `kubectl create namespace {namespace}`"),
+            Self::NoNamespace(_) => "correct the name, or deploy something to its environment first: Qovery then makes it".to_owned(),
             Self::NamespaceEnds(_) => "wait until it is gone and create it again, or name another one".to_owned(),
             Self::ForeignObject(at) => format!(
                 "if it was applied by hand from `docs/permissions`, see who is in group `qovery-irsa` and take them out, then delete the bindings and roles before the policy, and run this again: `kubectl get {} {} --output yaml`",

@@ -30,7 +30,7 @@ pub enum BootstrapRefusal {
     #[error("policy `{0}` does not exist: it is named as permissions boundary")]
     NoBoundary(Box<PolicyArn>),
     /// Roles that the jobs made are there yet.
-    #[error("{count} still rely on this cluster: {}", some(roles, *count))]
+    #[error("{count} still {} on this cluster: {}", if count.0 == 1 { "relies" } else { "rely" }, some(roles, *count))]
     RolesBelow {
         /// How many, in words: `3 roles`.
         count: Counted,

@@ -227,7 +227,9 @@ fn a_role_relies_on_the_cluster_by_its_place_or_by_its_trust() {
         let mut observed = in_sync(&spec);
         let role = format!("arn:aws:iam::123456789012:role{path}app").parse().unwrap();
         observed.roles = Some(vec![ListedRole { arn: role, trust }]);
-        assert_eq!(plan(Direction::Remove, &desired(&spec), &observed).is_err(), relies, "{path}");
+        let planned = plan(Direction::Remove, &desired(&spec), &observed);
+        assert_eq!(planned.is_err(), relies, "{path}");
+        assert!(planned.err().is_none_or(|refused| refused.to_string().contains("1 role still relies on this cluster: `arn:")), "{path}");
     }
 }
 

@@ -165,7 +165,7 @@ fn the_environment_can_be_named_by_a_flag_and_nothing_else_is_needed() {
     let dry = shop.environment.run(&["install", "--environment", &id, "--dry-run", "--format=json"]).ended(0).json();
     assert_eq!(dry["outcome"], "nothing to do");
     let run = shop.environment.run(&["install"]).ended(2);
-    assert!(run.err.contains("`QOVERY_ENVIRONMENT_ID` is not set"), "{}", run.err);
+    assert!(run.err.contains("`--environment` is not set"), "{}", run.err);
 }
 
 #[test]
@@ -186,7 +186,12 @@ fn each_no_of_qovery_is_a_clear_error() {
     let error = |status, message: &str| Fault::Error { status, code: String::new(), message: message.to_owned() };
     let again = Some("deploy again: it continues where it stopped\n");
     for (operation, fault, cause, hint) in [
-        ("qovery:getEnvironment", error(404, "gone"), "caused by: Not Found: gone\n", Some("check `QOVERY_ENVIRONMENT_ID`, and that ")),
+        (
+            "qovery:getEnvironment",
+            error(404, "gone"),
+            "caused by: Not Found: gone\n",
+            Some("check the environment's id (`QOVERY_ENVIRONMENT_ID`, of `install` `--environment`), and that "),
+        ),
         // What Qovery says of a request is all that is to be said.
         ("qovery:createJob", error(400, "cpu is too large"), "caused by: Bad Request: cpu is too large\n", None),
         ("qovery:createJob", error(502, "no"), "caused by: Bad Gateway: no\n", again),

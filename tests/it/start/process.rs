@@ -36,7 +36,7 @@ fn every_problem_of_the_configuration_is_said_at_once_and_nothing_is_called() {
         run.err
     );
     assert!(run.err.contains(&format!("  {manifest}:3: identities[0].role.polices: ")) && run.err.contains("`policies`"), "{}", run.err);
-    assert!(run.err.ends_with("hint: nothing was read from or changed in AWS or Kubernetes\n"), "{}", run.err);
+    assert!(run.err.ends_with("hint: nothing was read from or changed in AWS, Kubernetes or Qovery\n"), "{}", run.err);
     assert_eq!(std::fs::read_to_string(log).unwrap(), run.err, "the pod's termination message");
     assert!(environment.sandbox.witness().calls().is_empty());
 }
