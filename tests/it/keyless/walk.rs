@@ -120,10 +120,8 @@ fn two_commands_lead_from_nothing_to_the_proof() {
     let first = shop.bootstrap(&["--boundary", &boundary]).ended(0);
     let next = first.out.lines().find_map(|line| line.strip_prefix("next: qovery-irsa ")).unwrap_or_else(|| panic!("{}", first.out));
     let next = next.replace("ENVIRONMENT_ID", &shop.id);
-    let mut words: Vec<&str> = next.split(' ').collect();
-    if !words.contains(&"--deploy") {
-        words.push("--deploy");
-    }
+    let words: Vec<&str> = next.split(' ').collect();
+    assert_eq!(words.last(), Some(&"--deploy"));
     let (run, performed) = shop.engine().in_background(|| shop.environment.run(&words));
     let run = run.ended(0);
     assert!(run.out.lines().last().unwrap().starts_with("deployed and proven: 1 identity"), "{}", run.out);

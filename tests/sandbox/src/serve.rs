@@ -124,7 +124,10 @@ fn print(exports: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<
         "# Qovery: an environment with services `api` and `worker` and a registry `my-registry`. Its deployments are carried out."
     )?;
     writeln!(out, "# the way in, as an administrator of an account and a cluster where nothing is made yet:")?;
-    writeln!(out, "#   qovery-irsa bootstrap --namespaces 'z*' --boundary none   then the `install` that it prints, with --deploy")?;
+    writeln!(
+        out,
+        "#   qovery-irsa bootstrap --namespaces 'z*' --boundary docs/permissions/boundary.json   then the `install` that it prints"
+    )?;
     writeln!(out, "# the job by hand: set QOVERY_KUBERNETES_NAMESPACE_NAME to a namespace that exists, then:   qovery-irsa plan")?;
     writeln!(out, "# through EKS instead of the kubeconfig: unset KUBECONFIG")?;
     writeln!(out, "# ready")?;
