@@ -108,25 +108,25 @@ pub enum PrintedForm {
 #[cfg(feature = "laptop")]
 #[derive(Clone, Debug, Args)]
 pub struct BootstrapOptions {
-    /// The EKS cluster [key: `name`] [variable: `QOVERY_KUBERNETES_CLUSTER_NAME`]
+    /// The EKS cluster [key: `cluster.name`] [variable: `QOVERY_KUBERNETES_CLUSTER_NAME`]
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<String>,
-    /// Its region [key: `region`] [default: that of the AWS profile]
+    /// Its region [key: `cluster.region`] [default: that of the AWS profile]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
-    /// Patterns of the namespaces whose jobs may use the role, as `z1a2b3c4-*` [key: `namespaces`]
+    /// Patterns of the namespaces whose jobs may use the role, as `z1a2b3c4-*` [key: `cluster.namespaces`]
     #[arg(long, value_name = "PATTERN,…")]
     pub namespaces: Option<String>,
-    /// What roles can have at most: a file with a policy document, the ARN of a policy, or `none` [key: `permissionsBoundary`]
+    /// What roles can have at most: a file with a policy document, the ARN of a policy, or `none` [key: `cluster.permissionsBoundary`]
     #[arg(long, value_name = "FILE|ARN|none")]
     pub boundary: Option<String>,
     /// Look in this Qovery project for a narrower pattern; needs `QOVERY_API_TOKEN`
     #[arg(long, value_name = "ID")]
     pub project: Option<String>,
-    /// Make a second role, with which this namespace can reach the whole cluster: for `sweep` and `list` [key: `access`]
+    /// Make a second role, with which this namespace can reach the whole cluster: for `sweep` [key: `cluster.access.namespace`]
     #[arg(long, value_name = "NAMESPACE")]
     pub cluster_access: Option<String>,
-    /// Install the agent of EKS Pod Identity, and allow what it takes [key: `podIdentity`]
+    /// Install the agent of EKS Pod Identity, and allow what it takes [key: `cluster.podIdentity`]
     #[arg(long)]
     pub pod_identity: bool,
     /// Print what would be changed, and change nothing; exit 10 if there is something

@@ -92,8 +92,8 @@ pub async fn run(
     to_do += converge(&bench, &desired, mode, config.settle, report).await?;
     match &gate {
         Some(gate) if direction == Direction::Make => to_do += Box::pin(gate.run(mode, config.settle, report)).await?,
-        None if direction == Direction::Remove => bench.say_what_reaches(&desired, report).await?,
-        _ => {}
+        None => bench.say_what_reaches(&desired, report).await?,
+        Some(_) => {}
     }
     Ok(Bootstrapped { to_do, next: (direction == Direction::Make).then(|| next(config, &desired)) })
 }
@@ -182,14 +182,26 @@ impl Bench<'_> {
 }
 
 impl Bench<'_> {
-    /// Names the role for cluster access, which a removal leaves unless it is asked for too.
+    /// Names the role for cluster access, which a removal leaves and a change does not reach unless it is asked for too. Where it changes
+    /// nothing it may be unknown whether there is one.
     async fn say_what_reaches(&self, desired: &DesiredBootstrap, report: &mut Report<'_>) -> Result<(), BootstrapError> {
         let Some(name) = access_role(&self.spec.role) else { return Ok(()) };
-        let found = self.call(&format!("read role `{name}`"), "iam:GetRole", async || self.aws.role(&name).await).await?;
-        if found.is_some_and(|role| desired.is_own(&role.tags)) {
-            report.left(&format!(
+        let found = match self.direction {
+            Direction::Remove => self.call(&format!("read role `{name}`"), "iam:GetRole", async || self.aws.role(&name).await).await?,
+            Direction::Make => {
+                self.patience.for_advice().call("iam:GetRole", async || self.aws.role(&name).await).await.unwrap_or_default()
+            }
+        };
+        if found.is_none_or(|role| !desired.is_own(&role.tags)) {
+            return Ok(());
+        }
+        match self.direction {
+            Direction::Remove => report.left(&format!(
                 "role `{name}`, with its access to the cluster: `bootstrap --delete --cluster-access NAMESPACE` takes both away"
-            ));
+            )),
+            Direction::Make => report.note(&format!(
+                "cluster access (role `{name}`, the guard) was not looked at, and keeps namespaces, path and boundary of before: `--cluster-access NAMESPACE` compares it too"
+            )),
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ pub(super) struct Cluster {
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("type" = ["boolean", "string"], "pattern" = r"^(true|false)$|\$\{")))]
     pub(super) pod_identity: Typed<bool>,
-    /// A second role, which one namespace may use to reach the whole cluster: for `sweep` and `list`.
+    /// A second role, which one namespace may use to reach the whole cluster: for `sweep`.
     #[serde(default)]
     pub(super) access: Typed<ClusterAccess>,
     /// Tags of what `bootstrap` makes in AWS.

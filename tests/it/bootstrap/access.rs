@@ -182,6 +182,14 @@ fn a_cluster_that_cannot_have_it_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_zone_that_changes_without_its_cluster_access_says_so() {
+    let reaching = Reaching::made();
+    let run = reaching.laptop.bootstrap(&[]).ended(0);
+    assert!(run.out.contains("note: cluster access (role `qovery-irsa-demo-access`, the guard) was not looked at"), "{}", run.out);
+    assert_eq!(run.writes, 0);
+}
+
+#[test]
 fn what_somebody_else_made_or_holds_is_refused_and_named() {
     let reaching = Reaching::new();
     let environment = &reaching.laptop.environment;
