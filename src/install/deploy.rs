@@ -115,7 +115,7 @@ impl Ended {
             (Progress::Canceled, _) => format!("whoever cancelled it knows why; {again}{logs}"),
             (Progress::Gone, _) => format!("{again}{logs}"),
             (_, Target::Account(_)) => format!(
-                "the log of the Helm service says why. If Qovery refuses a Role or RoleBinding: the other way is an EKS access entry for the job's own user or role: docs/troubleshooting.md. If Helm says `invalid ownership metadata`: the objects are of an earlier Helm service, docs/troubleshooting.md says how to hand them over{logs}"
+                "the log of the Helm service says why. If Qovery refuses a Role or RoleBinding: let the job reach the cluster by an EKS access entry: docs/troubleshooting.md has the steps. If Helm says `invalid ownership metadata`: the objects are of an earlier Helm service, docs/troubleshooting.md says how to hand them over{logs}"
             ),
             (_, Target::Job(_)) => format!(
                 "the last lines of the job's log say why and what to do. Its exit code: 1 a service failed, 2 configuration, 3 refused, 4 not proven (docs/troubleshooting.md). Then {again}{logs}"

@@ -150,6 +150,29 @@ fn where_qovery_refuses_the_role_of_the_chart_nothing_is_deployed_and_its_log_sa
     assert!(why.starts_with("Cannot deploy Role"), "{why}");
 }
 
+/// The way out in docs/troubleshooting.md, step by step.
+#[test]
+fn where_qovery_refuses_the_role_cluster_access_is_the_other_way() {
+    let shop = Shop::of_nothing(World { chart: Chart::RoleRefused, ..World::default() }, KEYLESS);
+    shop.bootstrap(&["--cluster-access", NAMESPACE]).ended(0);
+    shop.install_keyless(&[]).ended(0);
+    assert_eq!(shop.deploy().failures[0].0, "aws-identity-account");
+    let account = shop.service(&shop.id, "aws-identity-account");
+    shop.ask("DELETE", &format!("/helm/{account}"), None);
+    shop.perform();
+    let other = KEYLESS.lines().map(|line| match line.trim_start() {
+        chart if chart.starts_with("chart:") => "  advancedSettings: {security.service_account_name: qovery-irsa-sweep}",
+        _ => line,
+    });
+    shop.environment.write_manifest(&other.collect::<Vec<_>>().join("\n"));
+    let installed = shop.environment.run(&["install", "--environment", &shop.id]).ended(0);
+    assert!(!installed.out.contains("cannot reach AWS"), "{}", installed.out);
+    ended_well(&shop.deploy());
+    shop.deploy();
+    assert_eq!(shop.pods_with_role(), 2);
+    ended_well(&shop.delete(&shop.id));
+}
+
 /// What is documented in docs/events.md: the chart keeps what it made.
 #[test]
 fn the_chart_is_deployed_again_uninstalled_and_installed_again() {
