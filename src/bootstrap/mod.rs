@@ -72,10 +72,7 @@ pub async fn run(
     };
     let desired = DesiredBootstrap::new(&config.spec, &zone)?;
     report.zone(desired.cluster_arn.as_str(), zone.issuer.as_str());
-    let reaching = DesiredAccess::new(&config.spec, &desired);
-    if reaching.is_none() && config.spec.access.is_some() {
-        return Err(BootstrapError::LongName(config.spec.role.clone()));
-    }
+    let reaching = access_of(config, &desired)?;
     let gate = match &reaching {
         Some(reaching) => Some(Box::pin(access::open(&bench, reaching, report)).await?),
         None => None,
@@ -98,26 +95,39 @@ pub async fn run(
     Ok(Bootstrapped { to_do, next: (direction == Direction::Make).then(|| next(config, &desired)) })
 }
 
-/// The trust zone as resources of Terraform, with what AWS has of it already. Nothing is changed.
+/// Cluster access, if the spec has it.
+fn access_of(config: &BootstrapConfig, desired: &DesiredBootstrap) -> Result<Option<DesiredAccess>, BootstrapError> {
+    match DesiredAccess::new(&config.spec, desired) {
+        None if config.spec.access.is_some() => Err(BootstrapError::LongName(config.spec.role.clone())),
+        reaching => Ok(reaching),
+    }
+}
+
+/// The trust zone as resources of Terraform, with cluster access if the spec has it, and with what is there already. Nothing is changed.
 ///
 /// # Errors
-/// AWS cannot be reached or refuses, or the zone cannot be in this account.
+/// AWS or the cluster cannot be reached or refuses, the zone cannot be in this account, or something may not be touched.
 pub async fn print(config: &BootstrapConfig, patience: &Patience) -> Result<String, BootstrapError> {
     http::install_crypto();
     let http = http::client().map_err(ConnectError::from)?;
     let aws = Aws::new(config.spec.region.as_ref(), None, None, &http).await.map_err(ConnectError::from)?;
     let bench = Bench { aws, spec: &config.spec, direction: Direction::Make, patience };
-    let (desired, observed) = tokio::select! {
+    let (desired, observed, reaching) = tokio::select! {
         seen = async {
             let desired = DesiredBootstrap::new(&config.spec, &bench.zone().await?)?;
             let observed = bench.observe(&desired).await?;
-            Ok::<_, BootstrapError>((desired, observed))
+            let reaching = match access_of(config, &desired)? {
+                Some(reaching) => Some((access::look(&bench, &reaching).await?, reaching)),
+                None => None,
+            };
+            Ok::<_, BootstrapError>((desired, observed, reaching))
         } => seen?,
         () = patience.interruption() => return Err(StepError::Interrupted.into()),
     };
     // What may not be touched is not printed either.
     plan(Direction::Make, &desired, &observed).map_err(StepError::from)?;
-    Ok(terraform::render(&desired, &observed))
+    let reaching = reaching.as_ref().map(|(observed, desired)| (desired, observed));
+    Ok(terraform::render(&desired, &observed, reaching))
 }
 
 /// Looks, plans and carries out until nothing is to be done. Answers how many actions a dry run has found.

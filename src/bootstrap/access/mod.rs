@@ -15,7 +15,7 @@ use super::{BootstrapError, observe::Bench};
 use crate::{
     clients::{call::BackOff, kubernetes::Kubernetes},
     model::{
-        bootstrap::{AuthenticationMode, DesiredAccess},
+        bootstrap::{AuthenticationMode, DesiredAccess, ObservedAccess},
         line::one_line,
     },
     plan::{
@@ -58,6 +58,17 @@ pub(super) async fn open<'a>(
     let gate = Gate { bench, kubernetes, mode, desired };
     gate.plan(report).await?;
     Ok(gate)
+}
+
+/// Reaches the cluster and answers what is there of cluster access. Nothing is changed.
+///
+/// # Errors
+/// AWS or the cluster cannot be reached or refuses, or something may not be touched.
+pub(super) async fn look(bench: &Bench<'_>, desired: &DesiredAccess) -> Result<ObservedAccess, BootstrapError> {
+    let (kubernetes, mode) = reach::reach(bench).await?;
+    let observed = Gate { bench, kubernetes, mode, desired }.observe().await?;
+    make(desired, &observed).map_err(StepError::from)?;
+    Ok(observed)
 }
 
 impl Gate<'_> {

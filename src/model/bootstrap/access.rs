@@ -57,6 +57,9 @@ pub struct DesiredAccess {
     pub service_account: Option<ClusterObject>,
 }
 
+/// The type of an access entry that names groups.
+pub const STANDARD: &str = "STANDARD";
+
 /// What the name of the role that reaches the cluster ends with.
 const SUFFIX: &str = "-access";
 

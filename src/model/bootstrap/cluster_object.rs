@@ -154,6 +154,12 @@ impl ClusterObject {
         Some(Self { at: ObjectRef { kind, namespace, name }, body })
     }
 
+    /// The version of its API, as its document names it.
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        self.body["apiVersion"].as_str().unwrap_or_default()
+    }
+
     /// What differs between it and what was seen, one value a line: first what goes, then what comes.
     #[must_use]
     pub fn difference(&self, seen: &ObservedObject) -> Vec<String> {

@@ -12,7 +12,7 @@ mod spec;
 mod tests;
 
 pub use self::{
-    access::{AccessEntry, AuthenticationMode, DesiredAccess, ObservedAccess, ObservedNamespace, access_role},
+    access::{AccessEntry, AuthenticationMode, DesiredAccess, ObservedAccess, ObservedNamespace, STANDARD, access_role},
     cluster_object::{BOOTSTRAP_MANAGER, ClusterObject, ObjectKind, ObjectRef, ObservedObject},
     cluster_rights::{ACCESS_GROUP, all_rights},
     desired::{BootstrapProblem, DesiredBootstrap, DesiredPolicy},

@@ -10,13 +10,10 @@ use super::{BootstrapAction, making, removing};
 use crate::{
     model::bootstrap::{
         ACCESS_GROUP, AuthenticationMode, ClusterObject, DesiredAccess, ObjectKind, ObservedAccess, ObservedNamespace, ObservedObject,
-        all_rights,
+        STANDARD, all_rights,
     },
     plan::refusal::{AccessRefusal, Refusal, Refusals},
 };
-
-/// The type of an access entry that names groups.
-const STANDARD: &str = "STANDARD";
 
 /// What is to be done in order, and what people should know.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,7 +1,9 @@
-//! A trust zone as resources of Terraform's provider for AWS, for those who make it with Terraform. Where `terraform apply` has made them,
+//! A trust zone as resources of Terraform's providers for AWS and Kubernetes, for those who make it with Terraform. Where `terraform apply` has made them,
 //! `bootstrap` finds nothing to do, and the other way round: what `bootstrap` has made is imported.
 //!
-//! <https://registry.terraform.io/providers/hashicorp/aws/latest/docs>
+//! <https://registry.terraform.io/providers/hashicorp/aws/latest/docs>, <https://registry.terraform.io/providers/hashicorp/kubernetes/latest/docs>
+
+mod access;
 
 use std::collections::BTreeSet;
 
@@ -11,8 +13,7 @@ use crate::{
     hcl::{Body, block, quoted},
     model::{
         agent::{AGENT, AddOn},
-        anchor::Anchor,
-        bootstrap::{BOUNDARY_DESCRIPTION, DesiredBootstrap, JOB_POLICY, ObservedBootstrap},
+        bootstrap::{BOUNDARY_DESCRIPTION, DesiredAccess, DesiredBootstrap, JOB_POLICY, ObservedAccess, ObservedBootstrap},
         observed::ObservedRole,
         trust::TrustPolicy,
     },
@@ -22,24 +23,59 @@ use crate::{
 /// <https://github.com/hashicorp/terraform-provider-aws/blob/main/CHANGELOG.md>
 const PROVIDER: &str = ">= 5.81.0";
 
-/// The resources, and what of them is there already.
-pub(super) fn render(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -> String {
-    let mut blocks = vec![required_providers()];
-    let mut imports = Vec::new();
-    let tags = json!(desired.tags);
-    let mut add = |kind: &str, name: &str, body: &Body, existing: Option<String>| {
-        blocks.push(block(&format!("resource {} {}", quoted(kind), quoted(name)), body));
+/// The oldest version of the provider for Kubernetes that keeps an imported object: before, it replaced it.
+/// <https://github.com/hashicorp/terraform-provider-kubernetes/blob/main/CHANGELOG.md>
+const KUBERNETES_PROVIDER: &str = ">= 2.12.1";
+
+/// Blocks of resources, and of what is imported.
+#[derive(Default)]
+struct Resources {
+    blocks: Vec<String>,
+    imports: Vec<String>,
+}
+
+impl Resources {
+    /// A resource; with the id of the one that is there already, if there is one.
+    fn add(&mut self, kind: &str, name: &str, body: &Body, existing: Option<String>) {
+        self.blocks.push(block(&format!("resource {} {}", quoted(kind), quoted(name)), body));
         if let Some(id) = existing {
             let mut body = Body::default();
             body.raw("to", &format!("{kind}.{name}"));
             body.text("id", &id);
-            imports.push(block("import", &body));
+            self.imports.push(block("import", &body));
         }
-    };
-    let mut beside = Vec::new();
+    }
+
+    /// A role and its policy.
+    fn role(&mut self, name: &str, desired: &DesiredBootstrap, observed: Option<&ObservedRole>) {
+        let mut body = Body::default();
+        body.text("name", desired.role.name.as_str());
+        body.text("description", &desired.description);
+        body.document("assume_role_policy", &TrustPolicy::new(&desired.anchor(), &desired.trusted).to_value());
+        body.members("tags", &json!(desired.tags));
+        self.add("aws_iam_role", name, &body, observed.map(|role| role.arn.name.to_string()));
+        let mut body = Body::default();
+        body.text("name", JOB_POLICY);
+        body.raw("role", &format!("aws_iam_role.{name}.name"));
+        body.document("policy", &desired.permissions);
+        let has_policy = |role: &&ObservedRole| role.inline_policies.keys().any(|policy| policy.as_str() == JOB_POLICY);
+        let existing = observed.filter(has_policy).map(|role| format!("{}:{JOB_POLICY}", role.arn.name));
+        self.add("aws_iam_role_policy", name, &body, existing);
+    }
+}
+
+/// The resources, and what of them is there already. With cluster access, where it is given.
+pub(super) fn render(
+    desired: &DesiredBootstrap,
+    observed: &ObservedBootstrap,
+    reaching: Option<(&DesiredAccess, &ObservedAccess)>,
+) -> String {
+    let mut resources = Resources::default();
+    let tags = json!(desired.tags);
+    let mut comments = Vec::new();
     match &observed.provider {
-        Some(found) if !desired.is_own(&found.tags) => beside.push(format!(
-            "OIDC provider {} is there, and bootstrap did not make it: it stays whose it is.{}\n",
+        Some(found) if !desired.is_own(&found.tags) => comments.push(format!(
+            "OIDC provider {} is there, and bootstrap did not make it: it stays whose it is.{}",
             desired.provider.issuer.host_and_path(),
             if found.audiences.contains(desired.audience.as_str()) {
                 String::new()
@@ -55,7 +91,7 @@ pub(super) fn render(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
             let audiences: BTreeSet<&str> = known.chain([desired.audience.as_str()]).collect();
             body.raw("client_id_list", &format!("[{}]", audiences.into_iter().map(quoted).collect::<Vec<_>>().join(", ")));
             body.members("tags", &tags);
-            add("aws_iam_openid_connect_provider", "cluster", &body, found.as_ref().map(|_| desired.provider.arn.clone()));
+            resources.add("aws_iam_openid_connect_provider", "cluster", &body, found.as_ref().map(|_| desired.provider.arn.clone()));
         }
     }
     if let Some((policy, document)) = desired.boundary.as_ref().and_then(|policy| Some((policy, policy.document.as_ref()?))) {
@@ -64,46 +100,44 @@ pub(super) fn render(desired: &DesiredBootstrap, observed: &ObservedBootstrap) -
         body.text("description", BOUNDARY_DESCRIPTION);
         body.document("policy", document);
         body.members("tags", &tags);
-        add("aws_iam_policy", "boundary", &body, observed.own_boundary.as_ref().map(|found| found.arn.to_string()));
+        resources.add("aws_iam_policy", "boundary", &body, observed.own_boundary.as_ref().map(|found| found.arn.to_string()));
     }
-    let mut body = Body::default();
-    body.text("name", desired.role.name.as_str());
-    body.text("description", &desired.description);
-    body.document("assume_role_policy", &TrustPolicy::new(&Anchor::Oidc(desired.provider.clone()), &desired.trusted).to_value());
-    body.members("tags", &tags);
-    add("aws_iam_role", "jobs", &body, observed.role.as_ref().map(|role| role.arn.name.to_string()));
-    let mut body = Body::default();
-    body.text("name", JOB_POLICY);
-    body.raw("role", "aws_iam_role.jobs.name");
-    body.document("policy", &desired.permissions);
-    let has_policy = |role: &&ObservedRole| role.inline_policies.keys().any(|policy| policy.as_str() == JOB_POLICY);
-    let existing = observed.role.as_ref().filter(has_policy).map(|role| format!("{}:{JOB_POLICY}", role.arn.name));
-    add("aws_iam_role_policy", "jobs", &body, existing);
+    resources.role("jobs", desired, observed.role.as_ref());
     let agent = observed.agent.as_ref().filter(|agent| agent.state != AddOn::Absent);
     if desired.agent && agent.is_none_or(|agent| desired.is_own(&agent.tags)) {
         let mut body = Body::default();
         body.text("cluster_name", desired.cluster.as_str());
         body.text("addon_name", AGENT);
         body.members("tags", &tags);
-        add("aws_eks_addon", "pod_identity_agent", &body, agent.map(|_| format!("{}:{AGENT}", desired.cluster)));
+        resources.add("aws_eks_addon", "pod_identity_agent", &body, agent.map(|_| format!("{}:{AGENT}", desired.cluster)));
     }
-    blocks.extend(imports);
-    blocks.push(output("role_arn", "aws_iam_role.jobs.arn", "For install: --role"));
+    if let Some((desired, observed)) = reaching {
+        comments.extend(access::comments(desired, observed));
+        access::add(&mut resources, desired, observed);
+    }
+    let mut outputs = vec![output("role_arn", "aws_iam_role.jobs.arn", "For install: --role")];
     if let Some(policy) = &desired.boundary {
         let arn = if policy.document.is_some() { "aws_iam_policy.boundary.arn".to_owned() } else { quoted(policy.arn.as_str()) };
-        blocks.push(output("boundary_arn", &arn, "For install: --boundary"));
+        outputs.push(output("boundary_arn", &arn, "For install: --boundary"));
     }
-    let comments = beside.into_iter().map(|line| format!("# {line}"));
+    let comments = comments.into_iter().map(|line| format!("# {line}\n"));
+    let blocks = std::iter::once(required_providers(reaching.is_some())).chain(resources.blocks).chain(resources.imports).chain(outputs);
     comments.chain(blocks).collect::<Vec<_>>().join("\n")
 }
 
-fn required_providers() -> String {
+fn required_providers(has_objects: bool) -> String {
     let mut body = Body::default();
     body.nested("required_providers", |body| {
         body.object("aws", |body| {
             body.text("source", "hashicorp/aws");
             body.text("version", PROVIDER);
         });
+        if has_objects {
+            body.object("kubernetes", |body| {
+                body.text("source", "hashicorp/kubernetes");
+                body.text("version", KUBERNETES_PROVIDER);
+            });
+        }
     });
     block("terraform", &body)
 }
