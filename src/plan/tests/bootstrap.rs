@@ -28,7 +28,7 @@ fn limit(action: &str) -> Value {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]})
 }
 
-fn zone() -> Zone {
+pub(super) fn zone() -> Zone {
     Zone {
         account: Account { partition: "aws".parse().unwrap(), id: "123456789012".parse().unwrap() },
         region: "eu-west-3".parse().unwrap(),
@@ -37,7 +37,7 @@ fn zone() -> Zone {
     }
 }
 
-fn spec(namespaces: &[&str]) -> BootstrapSpec {
+pub(super) fn spec(namespaces: &[&str]) -> BootstrapSpec {
     BootstrapSpec {
         cluster: "demo".parse().unwrap(),
         region: None,

@@ -4,6 +4,8 @@ mod agent;
 mod associations;
 #[cfg(feature = "laptop")]
 mod bootstrap;
+#[cfg(feature = "laptop")]
+mod bootstrap_access;
 mod install;
 mod install_keyless;
 mod ledger;
