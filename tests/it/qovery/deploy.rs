@@ -156,7 +156,7 @@ fn an_account_that_fails_ends_it_with_the_known_causes_and_the_job_is_not_run() 
         let said = "error: the deployment of Helm service `aws-identity-account` failed: its state is `DEPLOYMENT_ERROR`\n";
         assert!(err.starts_with(said), "{err}");
         for cause in [
-            "the other way is an EKS access entry for the job's own user or role",
+            "by an EKS access entry",
             "`invalid ownership metadata`",
             "docs/troubleshooting.md",
             "https://console.qovery.com/",
