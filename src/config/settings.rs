@@ -224,7 +224,7 @@ pub(super) fn installing(flags: &Flags, v: &Variables, log: &ProblemLog) -> Inst
             Some(none @ "none") => {
                 log.value(
                     "--boundary",
-                    format_args!("`{none}` is the choice of `bootstrap`: leave the flag out here, then nothing bounds the roles"),
+                    format_args!("`{none}` is a choice of `bootstrap`: here it is the ARN that `bootstrap` printed, and the flag is left out where it printed none"),
                 );
                 None
             }

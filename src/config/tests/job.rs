@@ -97,7 +97,7 @@ fn a_flag_with_a_mistake_says_what_is_legal() {
     insta::assert_snapshot!(installing(&flags, &[], manifest).unwrap_err(), @"
     2 problems in the configuration
       `--format`: `yaml` is not known: use `text` or `json`
-      `--boundary`: `none` is the choice of `bootstrap`: leave the flag out here, then nothing bounds the roles
+      `--boundary`: `none` is a choice of `bootstrap`: here it is the ARN that `bootstrap` printed, and the flag is left out where it printed none
     ");
 }
 
