@@ -11,13 +11,14 @@ use crate::{
             ACCESS_GROUP, AccessEntry, AuthenticationMode, BOOTSTRAP_MANAGER, BootstrapSpec, DesiredAccess, DesiredBootstrap, JOB_POLICY,
             ObjectKind, ObjectRef, ObservedAccess, ObservedNamespace, ObservedObject, REGION_TAG, STANDARD,
         },
+        names::{TagKey, TagValue},
         observed::ObservedRole,
         role::RoleSettings,
         trust::TrustPolicy,
     },
     plan::{
         Call as _,
-        bootstrap::access::{AccessPlan, make, may_have_entries, remove},
+        bootstrap::access::{AccessAction, AccessPlan, make, may_have_entries, remove},
     },
 };
 
@@ -144,7 +145,7 @@ fn each_difference_of_an_object_is_one_apply_of_the_one_that_was_seen() {
         assert_eq!(lines(&plan), [format!("change {}", object.at)]);
         let details = plan.actions[0].details();
         assert!(["- ", "+ "].iter().all(|mark| details.iter().any(|line| line.starts_with(mark))), "{}: {details:?}", object.at);
-        let crate::plan::bootstrap::access::AccessAction::Apply { seen, .. } = &plan.actions[0] else { panic!("{plan:?}") };
+        let AccessAction::Apply { seen, .. } = &plan.actions[0] else { panic!("{plan:?}") };
         assert_eq!(seen.as_deref(), Some(format!("uid of {}", object.at).as_str()));
     }
 }
@@ -167,7 +168,7 @@ fn each_difference_of_the_entry_is_one_change() {
     assert_eq!(change(|entry| drop(entry.tags.insert("cost".to_owned(), "1".to_owned()))), Default::default());
 }
 
-fn team() -> BTreeMap<crate::model::names::TagKey, crate::model::names::TagValue> {
+fn team() -> BTreeMap<TagKey, TagValue> {
     [("team".parse().unwrap(), "platform".parse().unwrap())].into()
 }
 
@@ -224,7 +225,9 @@ fn what_is_of_others_is_refused_even_where_it_is_as_it_should_be() {
         assert_eq!(refused(&observed).len(), 1, "{number}");
     }
     let mut observed = in_sync(&spec);
-    changes.into_iter().for_each(|change| change(&mut observed));
+    for change in changes {
+        change(&mut observed);
+    }
     observed.objects.get_mut(&guard()).unwrap().body["metadata"]["labels"] = json!({});
     observed.has_policies = false;
     assert_eq!(refused(&observed).len(), 4, "all are named, not the first alone");
