@@ -1,5 +1,7 @@
 //! The step that changes things: one call for each action, in order. Nobody gets into the group before the guard is in force.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{BootstrapError, Gate};
@@ -16,14 +18,14 @@ use crate::{
 impl Gate<'_> {
     /// Carries out a plan. Where something is there, changed or gone already, somebody was faster or an answer was lost: what is there must be
     /// looked at again, and that is no failure.
-    pub(super) async fn apply(&self, plan: &AccessPlan, report: &mut Report<'_>) -> Result<(), BootstrapError> {
+    pub(super) async fn apply(&self, plan: &AccessPlan, settle: Duration, report: &mut Report<'_>) -> Result<(), BootstrapError> {
         let mut is_in_force = false;
         for action in &plan.actions {
             if self.bench.patience.is_interrupted() {
                 return Err(StepError::Interrupted.into());
             }
             if action.lets_in() && !is_in_force {
-                self.wait_for_the_guard(report).await?;
+                self.wait_for_the_guard(settle, report).await?;
                 is_in_force = true;
             }
             let started = Instant::now();

@@ -82,14 +82,15 @@ impl Gate<'_> {
         Some(ObjectRef { kind: ObjectKind::ServiceAccount, namespace: Some(name.parse().ok()?), name: PROBE.to_owned() })
     }
 
-    /// Returns when the guard refuses the group a ServiceAccount elsewhere. Says so where that cannot be asked.
+    /// Returns when the guard refuses the group a ServiceAccount elsewhere. Says so where that cannot be asked, and waits for as long as `settle`
+    /// says: a policy counts some seconds after it was applied.
     ///
     /// # Errors
     /// The guard does not refuse in time, or the API server does not answer. Nobody was put in the group.
-    pub(super) async fn wait_for_the_guard(&self, report: &mut Report<'_>) -> Result<(), BootstrapError> {
+    pub(super) async fn wait_for_the_guard(&self, settle: Duration, report: &mut Report<'_>) -> Result<(), BootstrapError> {
         let Some(at) = self.elsewhere() else {
             report.note("not proven: that the guard is in force, since the namespaces of this zone are all that could be asked about");
-            return Ok(());
+            return self.wait_unseen(settle).await;
         };
         let (user, patience) = (self.user(), self.bench.patience);
         let who = Impersonated { user: &user, group: ACCESS_GROUP };
@@ -110,11 +111,11 @@ impl Gate<'_> {
                 Answer::NotAsked(said) => {
                     report
                         .note(&format!("not proven: that the guard is in force, since these credentials may not ask as the group: {said}"));
-                    return Ok(());
+                    return self.wait_unseen(settle).await;
                 }
                 Answer::ByOther(said) => {
                     report.note(&format!("not proven: that the guard is in force, since something else refuses first: {said}"));
-                    return Ok(());
+                    return self.wait_unseen(settle).await;
                 }
                 Answer::Allowed => "the API server would have taken a ServiceAccount in another namespace",
                 Answer::NoRight => "the rights of the group are not in force yet",
@@ -124,6 +125,14 @@ impl Gate<'_> {
             }
             seen = Some(said);
         }
+    }
+
+    /// Waits where nobody can see whether the guard counts by now.
+    async fn wait_unseen(&self, settle: Duration) -> Result<(), BootstrapError> {
+        let patience = self.bench.patience;
+        let _waiting = patience.waiting("the guard to be in force");
+        let is_over = settle.is_zero() || patience.sleep(settle).await;
+        if !is_over && patience.is_interrupted() { Err(StepError::Interrupted.into()) } else { Ok(()) }
     }
 
     /// Asks as the group. What passes is asked again; a refusal is an answer.

@@ -98,7 +98,7 @@ impl Gate<'_> {
                 plan.left.iter().for_each(|left| report.left(left));
                 return Ok(plan.actions.len());
             }
-            self.apply(&plan, report).await?;
+            self.apply(&plan, settle, report).await?;
             plan = self.seen(settle, report).await?;
         }
         if plan.actions.is_empty() {

@@ -127,6 +127,8 @@ pub(super) fn render(
 
 fn required_providers(has_objects: bool) -> String {
     let mut body = Body::default();
+    // `import` blocks: <https://developer.hashicorp.com/terraform/language/import>
+    body.text("required_version", ">= 1.5.0");
     body.nested("required_providers", |body| {
         body.object("aws", |body| {
             body.text("source", "hashicorp/aws");

@@ -155,12 +155,7 @@ fn an_account_that_fails_ends_it_with_the_known_causes_and_the_job_is_not_run() 
         assert_eq!(performed, [(Event::Deploy, false)]);
         let said = "error: the deployment of Helm service `aws-identity-account` failed: its state is `DEPLOYMENT_ERROR`\n";
         assert!(err.starts_with(said), "{err}");
-        for cause in [
-            "by an EKS access entry",
-            "`invalid ownership metadata`",
-            "docs/troubleshooting.md",
-            "https://console.qovery.com/",
-        ] {
+        for cause in ["by an EKS access entry", "`invalid ownership metadata`", "docs/troubleshooting.md", "https://console.qovery.com/"] {
             assert!(err.contains(cause), "{cause}: {err}");
         }
     };
