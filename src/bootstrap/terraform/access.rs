@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Resources;
+use super::resources::Resources;
 use crate::{
     hcl::{Body, identifier, quoted},
     model::bootstrap::{ACCESS_GROUP, BOOTSTRAP_MANAGER, ClusterObject, DesiredAccess, ObservedAccess, STANDARD},

@@ -4,18 +4,18 @@
 //! <https://registry.terraform.io/providers/hashicorp/aws/latest/docs>, <https://registry.terraform.io/providers/hashicorp/kubernetes/latest/docs>
 
 mod access;
+mod resources;
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use self::resources::Resources;
 use crate::{
     hcl::{Body, block, quoted},
     model::{
         agent::{AGENT, AddOn},
-        bootstrap::{BOUNDARY_DESCRIPTION, DesiredAccess, DesiredBootstrap, JOB_POLICY, ObservedAccess, ObservedBootstrap},
-        observed::ObservedRole,
-        trust::TrustPolicy,
+        bootstrap::{BOUNDARY_DESCRIPTION, DesiredAccess, DesiredBootstrap, ObservedAccess, ObservedBootstrap},
     },
 };
 
@@ -26,43 +26,6 @@ const PROVIDER: &str = ">= 5.81.0";
 /// The oldest version of the provider for Kubernetes that keeps an imported object: before, it replaced it.
 /// <https://github.com/hashicorp/terraform-provider-kubernetes/blob/main/CHANGELOG.md>
 const KUBERNETES_PROVIDER: &str = ">= 2.12.1";
-
-/// Blocks of resources, and of what is imported.
-#[derive(Default)]
-struct Resources {
-    blocks: Vec<String>,
-    imports: Vec<String>,
-}
-
-impl Resources {
-    /// A resource; with the id of the one that is there already, if there is one.
-    fn add(&mut self, kind: &str, name: &str, body: &Body, existing: Option<String>) {
-        self.blocks.push(block(&format!("resource {} {}", quoted(kind), quoted(name)), body));
-        if let Some(id) = existing {
-            let mut body = Body::default();
-            body.raw("to", &format!("{kind}.{name}"));
-            body.text("id", &id);
-            self.imports.push(block("import", &body));
-        }
-    }
-
-    /// A role and its policy.
-    fn role(&mut self, name: &str, desired: &DesiredBootstrap, observed: Option<&ObservedRole>) {
-        let mut body = Body::default();
-        body.text("name", desired.role.name.as_str());
-        body.text("description", &desired.description);
-        body.document("assume_role_policy", &TrustPolicy::new(&desired.anchor(), &desired.trusted).to_value());
-        body.members("tags", &json!(desired.tags));
-        self.add("aws_iam_role", name, &body, observed.map(|role| role.arn.name.to_string()));
-        let mut body = Body::default();
-        body.text("name", JOB_POLICY);
-        body.raw("role", &format!("aws_iam_role.{name}.name"));
-        body.document("policy", &desired.permissions);
-        let has_policy = |role: &&ObservedRole| role.inline_policies.keys().any(|policy| policy.as_str() == JOB_POLICY);
-        let existing = observed.filter(has_policy).map(|role| format!("{}:{JOB_POLICY}", role.arn.name));
-        self.add("aws_iam_role_policy", name, &body, existing);
-    }
-}
 
 /// The resources, and what of them is there already. With cluster access, where it is given.
 pub(super) fn render(
