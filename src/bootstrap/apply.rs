@@ -16,8 +16,7 @@ use crate::{
 };
 
 impl Bench<'_> {
-    /// Carries out a plan. Where something is there or gone already, somebody was faster or an answer was lost: what is there must be looked
-    /// at again, and that is no failure.
+    /// Carries out a plan.
     pub(super) async fn apply(&self, plan: &BootstrapPlan, report: &mut Report<'_>) -> Result<(), BootstrapError> {
         for action in &plan.actions {
             if self.patience.is_interrupted() {

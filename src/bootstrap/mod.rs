@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod converge;
 mod error;
 mod observe;
 mod project;
@@ -10,33 +11,23 @@ mod terraform;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 pub use self::error::BootstrapError;
-use self::{observe::Bench, project::proposal};
+use self::{
+    converge::{Part, converge},
+    observe::Bench,
+    project::proposal,
+};
 use crate::{
-    clients::{
-        aws::Aws,
-        call::{BackOff, Patience},
-        http,
-    },
+    clients::{aws::Aws, call::Patience, http},
     config::BootstrapConfig,
-    model::{
-        bootstrap::{BoundaryChoice, DesiredAccess, DesiredBootstrap, access_role},
-        line::one_line,
-    },
+    model::bootstrap::{BoundaryChoice, DesiredAccess, DesiredBootstrap, access_role},
     plan::{
         Mode,
-        bootstrap::{BootstrapPlan, Direction, plan},
+        bootstrap::{BootstrapAction, BootstrapPlan, Direction, plan},
     },
     report::Report,
     steps::{StepError, connect::ConnectError},
 };
-
-/// How often a plan is carried out: once, and some more for what IAM shows late or others do meanwhile.
-const MOST_ROUNDS: usize = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,16 +68,17 @@ pub async fn run(
         Some(reaching) => Some(Box::pin(access::open(&bench, reaching, report)).await?),
         None => None,
     };
+    let part = ZonePart { bench: &bench, desired: &desired };
     // What keeps the zone from being taken away is said before anything goes.
     if gate.is_some() && direction == Direction::Remove {
-        bench.plan(&desired, report).await?;
+        part.plan(report).await?;
     }
     let mut to_do = 0;
     // It rests on the zone: it is made last and goes first.
     if let Some(gate) = gate.as_ref().filter(|_| direction == Direction::Remove) {
         to_do += Box::pin(gate.run(mode, config.settle, report)).await?;
     }
-    to_do += converge(&bench, &desired, mode, config.settle, report).await?;
+    to_do += converge(&part, mode, config.settle, report).await?;
     match &gate {
         Some(gate) if direction == Direction::Make => to_do += Box::pin(gate.run(mode, config.settle, report)).await?,
         None => bench.say_what_reaches(&desired, report).await?,
@@ -130,64 +122,31 @@ pub async fn print(config: &BootstrapConfig, patience: &Patience) -> Result<Stri
     Ok(terraform::render(&desired, &observed, reaching))
 }
 
-/// Looks, plans and carries out until nothing is to be done. Answers how many actions a dry run has found.
-async fn converge(
-    bench: &Bench<'_>,
-    desired: &DesiredBootstrap,
-    mode: Mode,
-    settle: Duration,
-    report: &mut Report<'_>,
-) -> Result<usize, BootstrapError> {
-    let patience = bench.patience;
-    let mut plan = bench.plan(desired, report).await?;
-    for _ in 0..MOST_ROUNDS {
-        match mode {
-            Mode::Apply => report.planned(&plan.actions),
-            Mode::DryRun => report.previewed(&plan.actions),
-        }
-        if plan.actions.is_empty() || mode == Mode::DryRun {
-            plan.left.iter().for_each(|left| report.left(left));
-            return Ok(plan.actions.len());
-        }
-        bench.apply(&plan, report).await?;
-        plan = seen(bench, desired, settle, report).await?;
-    }
-    if plan.actions.is_empty() {
-        plan.left.iter().for_each(|left| report.left(left));
-        return Ok(0);
-    }
-    let left: Vec<String> = plan.actions.iter().map(|action| one_line(&action.to_string())).collect();
-    Err(StepError::NotVerified { seconds: patience.elapsed().as_secs(), left: left.join("\n  ") }.into())
+/// The trust zone without its cluster access.
+struct ZonePart<'a> {
+    bench: &'a Bench<'a>,
+    desired: &'a DesiredBootstrap,
 }
 
-/// The plan after one was carried out. IAM may show the past for as long as `settle` says: until then it is only looked at again.
-async fn seen(
-    bench: &Bench<'_>,
-    desired: &DesiredBootstrap,
-    settle: Duration,
-    report: &mut Report<'_>,
-) -> Result<BootstrapPlan, BootstrapError> {
-    let began = Instant::now();
-    let mut pauses = BackOff::doubling(FIRST_PAUSE, LONGEST_PAUSE);
-    let _waiting = bench.patience.waiting("IAM to show the changes");
-    loop {
-        let plan = bench.plan(desired, report).await?;
-        if plan.actions.is_empty() || began.elapsed() >= settle || !bench.patience.sleep(pauses.jittered()).await {
-            return Ok(plan);
-        }
-    }
-}
+impl Part for ZonePart<'_> {
+    type Action = BootstrapAction;
 
-impl Bench<'_> {
-    /// What is to be done now.
-    async fn plan(&self, desired: &DesiredBootstrap, report: &mut Report<'_>) -> Result<BootstrapPlan, BootstrapError> {
+    fn patience(&self) -> &Patience {
+        self.bench.patience
+    }
+
+    async fn plan(&self, report: &mut Report<'_>) -> Result<BootstrapPlan, BootstrapError> {
         let observed = tokio::select! {
-            observed = self.observe(desired) => observed?,
-            () = self.patience.interruption() => return Err(StepError::Interrupted.into()),
+            observed = self.bench.observe(self.desired) => observed?,
+            () = self.bench.patience.interruption() => return Err(StepError::Interrupted.into()),
         };
-        let plan = plan(self.direction, desired, &observed).map_err(StepError::from)?;
+        let plan = plan(self.bench.direction, self.desired, &observed).map_err(StepError::from)?;
         plan.notes.iter().for_each(|note| report.note(note));
         Ok(plan)
+    }
+
+    async fn apply(&self, plan: &BootstrapPlan, _: Duration, report: &mut Report<'_>) -> Result<(), BootstrapError> {
+        self.bench.apply(plan, report).await
     }
 }
 

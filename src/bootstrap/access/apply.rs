@@ -16,9 +16,8 @@ use crate::{
 };
 
 impl Gate<'_> {
-    /// Carries out a plan. Where something is there, changed or gone already, somebody was faster or an answer was lost: what is there must be
-    /// looked at again, and that is no failure.
-    pub(super) async fn apply(&self, plan: &AccessPlan, settle: Duration, report: &mut Report<'_>) -> Result<(), BootstrapError> {
+    /// Carries out a plan. Before somebody gets into the group, the guard is waited for.
+    pub(super) async fn carry_out_all(&self, plan: &AccessPlan, settle: Duration, report: &mut Report<'_>) -> Result<(), BootstrapError> {
         let mut is_in_force = false;
         for action in &plan.actions {
             if self.bench.patience.is_interrupted() {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
+use super::part::PartPlan;
 use crate::{
     model::{
         agent::AGENT,
@@ -17,16 +18,8 @@ use crate::{
     plan::Call,
 };
 
-/// What is to be done in order, and what people should know.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct BootstrapPlan {
-    /// The actions.
-    pub actions: Vec<BootstrapAction>,
-    /// What was seen and left alone.
-    pub notes: Vec<String>,
-    /// What a removal leaves, since `bootstrap` did not make it.
-    pub left: Vec<String>,
-}
+/// The plan of a trust zone.
+pub type BootstrapPlan = PartPlan<BootstrapAction>;
 
 /// One change in AWS, with all it needs: nothing is left to decide.
 #[derive(Clone, Debug, PartialEq)]

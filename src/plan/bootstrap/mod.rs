@@ -3,10 +3,12 @@
 pub mod access;
 mod action;
 mod making;
+mod part;
 mod removing;
 
 pub use action::{BootstrapAction, BootstrapPlan};
 use making::make;
+pub use part::PartPlan;
 use removing::remove;
 
 use super::refusal::Refusals;

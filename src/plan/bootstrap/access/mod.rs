@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 pub use action::AccessAction;
 
-use super::{BootstrapAction, making, removing};
+use super::{BootstrapAction, making, part::PartPlan, removing};
 use crate::{
     model::bootstrap::{
         ACCESS_GROUP, AuthenticationMode, ClusterObject, DesiredAccess, ObjectKind, ObservedAccess, ObservedNamespace, ObservedObject,
@@ -15,16 +15,8 @@ use crate::{
     plan::refusal::{AccessRefusal, Refusal, Refusals},
 };
 
-/// What is to be done in order, and what people should know.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AccessPlan {
-    /// The actions.
-    pub actions: Vec<AccessAction>,
-    /// What was seen and left alone.
-    pub notes: Vec<String>,
-    /// What a removal leaves, since `bootstrap` did not make it.
-    pub left: Vec<String>,
-}
+/// The plan of cluster access.
+pub type AccessPlan = PartPlan<AccessAction>;
 
 /// What makes cluster access as it should be, in this order: the role; the guard; the rights of the group; the access entry, which
 /// puts the role in the group; the ServiceAccount, which gets the role. Nobody is in the group before the guard is in force.
